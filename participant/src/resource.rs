@@ -259,6 +259,14 @@ pub trait Branches: Steps {
         true
     }
 
+    /// Returns the branches that it has found prepared by itself since it recovered: prepares that landed though nobody waits for
+    /// them any more. None that it prepares, or has prepared, at the server's word. The server takes them up as it does those
+    /// that are [recovered](Recovered::prepared), and they have their locks. Asked at each sweep, so it has to be quick; each is told until the
+    /// resource is told to end it.
+    fn found(&self) -> Vec<PreparedBranch> {
+        Vec::new()
+    }
+
     /// Waits for the locks, checks, does the work, and makes the vote durable with all that is needed to commit (R2).
     ///
     /// A lock wait ends at `prepare.timeout` or once `cancelled` (R12): the branch is over then. Later than that a

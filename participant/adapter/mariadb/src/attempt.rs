@@ -1,6 +1,6 @@
 //! The answers to a task's statements: what they come to, and how a task is refused.
 
-use crate::class::{class_of, told};
+use crate::class::{class_of, is_full, told};
 use crate::owner;
 use crate::session::{ANSWER_PATIENCE, Answer, Session};
 use crate::sessions::Sessions;
@@ -161,6 +161,9 @@ pub(crate) fn refusal(place: &str, error: &Error, cut_short: Option<CutShort>) -
         Class::Condition => "the data do not allow it",
         Class::Declaration => "the procedure does not fit the database any more; correct one of them",
         Class::Conflict | Class::LockTimeout | Class::Cancelled => "try again",
+        Class::Unavailable | Class::Failed if is_full(error) => {
+            "there is no room on its disk or in its tablespace; make room there. What is prepared ends all the same"
+        }
         Class::Unavailable | Class::Access | Class::Failed | Class::Unknown => "try again later",
     };
     if class.is_alarming() {

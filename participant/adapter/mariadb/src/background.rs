@@ -24,6 +24,7 @@ pub(crate) async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), 
         }
         let look = async {
             let mut control = shared.sessions.control().await?;
+            look_at_procedures(shared, &mut control).await?;
             look(&mut control).await.map_err(|error| Absent::away(&error))
         };
         match look.await {
@@ -40,6 +41,18 @@ pub(crate) async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), 
     }
     shared.sessions.end().await;
     Ok(())
+}
+
+/// Has the server describe what it may see otherwise by now: all procedures after the control session was connected anew, else those
+/// that did not fit.
+async fn look_at_procedures(shared: &Shared, control: &mut Session) -> Result<(), Absent> {
+    let all = shared.sessions.take_anew();
+    shared.unfit.look(control, &shared.procedures, all).await.map_err(|error| {
+        if all {
+            shared.sessions.look_again();
+        }
+        Absent::away(&error)
+    })
 }
 
 /// The state of the server, as one look shows it.
@@ -90,6 +103,7 @@ fn note(shared: &Shared, Seen { prepared, now }: &Seen) {
 pub(crate) fn health(shared: &Shared) -> Health {
     let mut health = shared.health.lock().expect("health is whole").clone();
     health.refuses_work = shared.sessions.away();
+    health.warnings.extend(shared.unfit.warnings());
     health.numbers.extend(shared.sessions.counts());
     health.numbers.extend([
         ("sessions_broken", shared.sessions.suspects() as u64),

@@ -3,14 +3,14 @@
 use crate::class::{NO_RIGHT, NO_TABLE, code_of, told};
 use crate::config::Settings;
 use crate::connect::Connector;
-use crate::ready::describe;
+use crate::ready;
 use crate::recovery::VERSION;
 use crate::schema::TABLES;
 use crate::session::Session;
 use mysql_async::Error;
 use std::collections::BTreeMap;
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::{Fault, Lack, Procedures};
+use undoubt_sql::{Lack, Procedures};
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 
 /// Returns what the database lacks; empty if all is well. That it cannot be reached is a lack too.
@@ -220,15 +220,7 @@ async fn tables(session: &mut Session, lacks: &mut Vec<Lack>) -> Result<(), Erro
 
 async fn declared(session: &mut Session, procedures: &Procedures, lacks: &mut Vec<Lack>) -> Result<(), Error> {
     for procedure in procedures.iter() {
-        for (at, declared) in procedure.statements.iter().enumerate() {
-            let Err(what) = describe(session, procedure, at).await? else { continue };
-            let (procedure, statement, line) = (procedure.name.clone(), Some(at + 1), Some(declared.line));
-            let fault = Fault { procedure, statement, line, what };
-            lacks.push(Lack::needed(
-                fault.to_string(),
-                "correct the statement, the types of its parameters, or the tables and grants",
-            ));
-        }
+        lacks.extend(ready::lacks(session, procedure).await?);
     }
     Ok(())
 }

@@ -32,6 +32,12 @@ pub(crate) fn code_of(error: &Error) -> Option<u16> {
     }
 }
 
+/// Returns true if there was no room for what was to be written.
+pub(crate) fn is_full(error: &Error) -> bool {
+    // The last is what a table's engine met, which names the system's own code: no room on the device.
+    matches!(code_of(error), Some(1021 | 1114)) || code_of(error) == Some(1030) && told(error).contains("error 28")
+}
+
 /// Returns an error for people.
 pub(crate) fn told(error: &Error) -> String {
     match error {
@@ -46,7 +52,7 @@ pub(crate) fn told(error: &Error) -> String {
 fn class_of_code(code: u16, state: &str) -> Class {
     match code {
         // A check, a range, a value that is cut off, SIGNAL, several rows where one is meant.
-        3819 | 4025 | 1264..=1265 | 1365..=1366 | 1406 | 1644 | 1690 | 1242 => Class::Condition,
+        3819 | 4025 | 1264..=1265 | 1365 | 1406 | 1644 | 1690 | 1242 => Class::Condition,
         // A deadlock, also as XA tells it; a record that has changed since it was read.
         1213 | 1614 | 1020 => Class::Conflict,
         // A lock that was not free in time, or not at once.
@@ -58,8 +64,8 @@ fn class_of_code(code: u16, state: &str) -> Class {
         1044 | 1045 | 1049 | 1129 | 1130 | 1698 | 1862 => Class::Access,
         // Sessions, memory, disk, a server that only reads.
         1021 | 1037 | 1038 | 1040 | 1041 | 1114 | 1135 | 1203 | 1206 | 1226 | 1290 | 1836 | 4031 => Class::Unavailable,
-        // Rights, tables, columns and routines that are not what they were; what a transaction of XA may not do.
-        1142 | 1143 | 1305 | 1370 | 1399 | 1792 => Class::Declaration,
+        // Rights, tables, columns, their types and routines that are not what they were; what a transaction of XA may not do.
+        1142 | 1143 | 1305 | 1366 | 1370 | 1399 | 1792 => Class::Declaration,
         _ => match state.get(..2).unwrap_or_default() {
             "21" | "22" | "23" | "45" => Class::Condition,
             "42" | "0A" => Class::Declaration,
@@ -82,6 +88,7 @@ mod tests {
             (1452, "23000", Class::Condition),
             (4025, "23000", Class::Condition),
             (1264, "22003", Class::Condition),
+            (1366, "22007", Class::Declaration),
             (1644, "45000", Class::Condition),
             (1213, "40001", Class::Conflict),
             (1205, "HY000", Class::LockTimeout),

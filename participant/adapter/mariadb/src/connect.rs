@@ -3,7 +3,9 @@
 use crate::class::{class_of, told};
 use crate::config::{InvalidSettings, Settings};
 use crate::session::{Backend, Session};
-use mysql_async::{Conn, Error, OptsBuilder};
+use mysql_async::{Conn, DriverError, Error, IoError, OptsBuilder};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::Class;
@@ -41,8 +43,8 @@ impl Absent {
         let cause = told(error);
         Absent::Away(match class_of(error) {
             Class::Access => format!(
-                "the database does not let this participant in: {cause}; correct the user, its password or its rights, or \
-                 resource.url (undoubt-participant check tells what is missing)"
+                "the database does not let this participant in: {cause}; correct the user, its password or its rights, \
+                 resource.url, or resource.ca_file, without which there is no TLS (undoubt-participant check tells what is missing)"
             ),
             Class::Condition
             | Class::Declaration
@@ -101,7 +103,10 @@ impl Connector {
             })?;
             database = database.pass(read.lines().next().map(str::to_owned));
         }
-        Conn::new(database).await.map_err(|error| Absent::away(&error))
+        if let Some(path) = &self.settings.ca_file {
+            check_ca_file(path)?;
+        }
+        Conn::new(database).await.map_err(|error| unsecured(&error).unwrap_or_else(|| Absent::away(&error)))
     }
 
     async fn set_up(&self, conn: Conn) -> Result<Session, Error> {
@@ -123,3 +128,37 @@ impl Connector {
         Ok(session)
     }
 }
+
+/// The driver would say of a file without certificates that no server's is accepted, and not which file it is.
+fn check_ca_file(path: &Path) -> Result<(), Absent> {
+    let unusable = |cause: &str| {
+        let path = path.display();
+        Err(Absent::Away(format!("resource.ca_file {path} cannot be used: {cause}; correct it")))
+    };
+    match std::fs::read(path) {
+        Ok(read) if read.windows(PEM.len()).any(|window| window == PEM) => Ok(()),
+        Ok(_) => unusable("it has no certificate as PEM"),
+        Err(cause) => unusable(&cause.to_string()),
+    }
+}
+
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+/// Returns what it means if a connection could not be made secure.
+fn unsecured(error: &Error) -> Option<Absent> {
+    let what_to_do = match error {
+        // A handshake that fails is an error of what came.
+        Error::Io(IoError::Io(cause)) if cause.kind() == ErrorKind::InvalidData => CERTIFICATE,
+        Error::Io(IoError::Tls(_)) => CERTIFICATE,
+        Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+            "the server offers no TLS; set ssl_cert and ssl_key in its my.cnf, or leave resource.ca_file out"
+        }
+        Error::Io(IoError::Io(_)) | Error::Driver(_) | Error::Other(_) | Error::Server(_) | Error::Url(_) => {
+            return None;
+        }
+    };
+    Some(Absent::Away(format!("the connection to the database cannot be made secure: {}; {what_to_do}", told(error))))
+}
+
+const CERTIFICATE: &str = "the server's certificate is not accepted: name in resource.ca_file the authority that signed it, and in \
+     resource.url the host that it is for";

@@ -43,6 +43,7 @@ mod sessions;
 mod shared;
 mod standing;
 mod step;
+mod unfit;
 mod value;
 
 use bytes::Bytes;
@@ -86,17 +87,6 @@ impl MariaDb {
         }
         let connector = Connector::new(settings, &format!("undoubt/{participant}"))?;
         Ok(MariaDb { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)) })
-    }
-
-    /// Runs a call in a task of its own: a session has to be brought to an end, whatever becomes of who asked.
-    async fn own_task<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = Result<T, ResourceError>> + Send + 'static,
-    ) -> Result<T, ResourceError> {
-        match tokio::spawn(call).await {
-            Ok(done) => done,
-            Err(ended) => Err(ResourceError::Unclear { cause: format!("the task of the call ended early: {ended}") }),
-        }
     }
 }
 
@@ -142,13 +132,11 @@ impl Steps for MariaDb {
         run: RunStep,
         cancelled: CancellationToken,
     ) -> Result<StepOutcome, ResourceError> {
-        let shared = self.shared.clone();
-        self.own_task(async move { step::act(&shared, &step, &run, &cancelled).await }).await
+        step::act(&self.shared, &step, &run, &cancelled).await
     }
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-        let shared = self.shared.clone();
-        self.own_task(async move { step::compensate(&shared, &step, &run).await }).await
+        step::compensate(&self.shared, &step, &run).await
     }
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
@@ -198,8 +186,7 @@ impl Branches for MariaDb {
         prepare: Prepare,
         cancelled: CancellationToken,
     ) -> Result<Vote, ResourceError> {
-        let shared = self.shared.clone();
-        self.own_task(async move { branch::prepare(&shared, &branch, &prepare, &cancelled).await }).await
+        branch::prepare(&self.shared, &branch, &prepare, &cancelled).await
     }
 
     async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {

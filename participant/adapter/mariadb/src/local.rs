@@ -183,7 +183,8 @@ impl Local<'_> {
                     None => statement,
                 };
                 let place = || format!("statement {} of procedure {}", at + 1, bound.procedure.name);
-                let answer = self.trip(session, &sql, &place).await?.unwrap_or_default();
+                let answer = self.trip(session, &sql, &place).await;
+                let answer = answer.inspect_err(|failed| self.note_unfit(bound, failed))?.unwrap_or_default();
                 add(&mut result, bound, at, answer, self.most_bytes).map_err(Failed::free)?;
             }
             results.push(result);
@@ -192,6 +193,16 @@ impl Local<'_> {
             self.trip(session, &begin, &|| "the beginning".to_owned()).await?;
         }
         within(Results::encode_calls(&results), self.most_bytes).map_err(Failed::free)
+    }
+
+    /// Notes for people that a procedure does not fit the database.
+    fn note_unfit(&self, bound: &Bound, Failed { declined, .. }: &Failed) {
+        match declined {
+            Declined::Refused(refusal) if refusal.code == RefusalCode::InvalidWork => {
+                self.shared.unfit.met(&bound.procedure.name, &refusal.detail);
+            }
+            Declined::Refused(_) | Declined::NoRoom | Declined::Failed(_) => {}
+        }
     }
 
     /// Returns the query for marks that others have on the keys that it respects.

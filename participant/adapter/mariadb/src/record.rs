@@ -1,9 +1,9 @@
-//! Records of the participant's own: single statements, each a transaction by itself, which may be repeated.
+//! Records of the participant's own: each a transaction by itself, which may be repeated.
 
 use crate::class::{NO_TABLE, class_of, code_of, told};
 use crate::session::Answer;
 use crate::shared::Shared;
-use crate::value::{bytes, text};
+use crate::value::{bytes, digits, text};
 use bytes::Bytes;
 use mysql_async::{Error, Row};
 use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
@@ -91,8 +91,8 @@ pub(crate) async fn record_epoch(
     run(shared, &sql).await.map(drop)
 }
 
-/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not. What is in doubt is not seen
-/// here, and so is not waited for.
+/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not. One at a time: two would wait for
+/// each other's rows.
 pub(crate) async fn collect(
     shared: &Shared,
     coordinator: CoordinatorId,
@@ -104,34 +104,89 @@ pub(crate) async fn collect(
          GREATEST(low_water_mark, {mark})"
     );
     run(shared, &remember).await?;
-    for (table, step) in [("undoubt_finished", "0"), ("undoubt_step", "step")] {
-        loop {
-            let over = rows(
-                shared,
-                &format!(
-                    "SELECT attempt, tx, {step} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}"
-                ),
-            )
-            .await?;
-            if over.is_empty() {
-                break;
-            }
-            let mut keys = Vec::with_capacity(over.len());
-            for row in &over {
-                let (attempt, tx): (u64, Vec<u8>) = (number(row, 0)?, binary(row, 1)?);
-                let tx = bytes(&tx);
-                keys.push(match step {
-                    "step" => format!("(attempt = {attempt} AND tx = {tx} AND step = {})", number(row, 2)?),
-                    _ => format!("(attempt = {attempt} AND tx = {tx})"),
-                });
-            }
-            run(shared, &format!("DELETE FROM {table} WHERE coordinator = {id} AND ({})", keys.join(" OR "))).await?;
-            if over.len() < MAX_COLLECTED_ROWS {
-                break;
-            }
+    let _alone = shared.collecting.lock().await;
+    let (attempt, step) = (Part::Number("attempt"), Part::Number("step"));
+    let (tx, marked) = (Part::Bytes("tx"), Part::Bytes("marked"));
+    for (table, key) in [
+        ("undoubt_finished", &[attempt, tx][..]),
+        ("undoubt_step", &[attempt, step, tx]),
+        ("undoubt_pending", &[attempt, step, tx, marked]),
+    ] {
+        delete_below(shared, table, key, &id, mark).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the rows below a mark that can be seen, each looked up by its whole key: what is in doubt is not seen, and so is not waited
+/// for. If it were left to the server to find them, it would look at all rows of a small table, and wait for those in doubt.
+async fn delete_below(shared: &Shared, table: &str, key: &[Part], id: &str, mark: u64) -> Result<(), ResourceError> {
+    let names: Vec<&str> = key.iter().map(|part| part.name()).collect();
+    let over = format!(
+        "SELECT {} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}",
+        names.join(", ")
+    );
+    let columns: Vec<String> = (0..).zip(key).map(|(place, part)| part.column(place)).collect();
+    let is_it: Vec<String> = key.iter().map(|part| part.is_it()).collect();
+    loop {
+        let over = rows(shared, &over).await?;
+        if over.is_empty() {
+            return Ok(());
+        }
+        let mut keys = Vec::with_capacity(over.len());
+        for row in &over {
+            let values: Result<Vec<String>, _> =
+                key.iter().enumerate().map(|(place, part)| part.value(row, place)).collect();
+            keys.push(format!("[{}]", values?.join(",")));
+        }
+        let delete = format!(
+            "DELETE f FROM JSON_TABLE('[{}]', '$[*]' COLUMNS ({})) AS k STRAIGHT_JOIN {table} AS f FORCE INDEX (PRIMARY) ON f.coordinator \
+             = {id} AND {}",
+            keys.join(","),
+            columns.join(", "),
+            is_it.join(" AND ")
+        );
+        run(shared, &delete).await?;
+        if over.len() < MAX_COLLECTED_ROWS {
+            return Ok(());
         }
     }
-    run(shared, &format!("DELETE FROM undoubt_pending WHERE coordinator = {id} AND attempt < {mark}")).await.map(drop)
+}
+
+/// A column of a key.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Number(&'static str),
+    Bytes(&'static str),
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Number(name) | Part::Bytes(name) => name,
+        }
+    }
+
+    /// Returns the column of a JSON table in which it stands at this place.
+    fn column(self, place: usize) -> String {
+        match self {
+            Part::Number(name) => format!("{name} BIGINT UNSIGNED PATH '$[{place}]'"),
+            Part::Bytes(name) => format!("{name} VARCHAR(2048) PATH '$[{place}]'"),
+        }
+    }
+
+    fn value(self, row: &Row, place: usize) -> Result<String, ResourceError> {
+        match self {
+            Part::Number(_) => Ok(number(row, place)?.to_string()),
+            Part::Bytes(_) => Ok(format!("\"{}\"", digits(&binary(row, place)?))),
+        }
+    }
+
+    fn is_it(self) -> String {
+        match self {
+            Part::Number(name) => format!("f.{name} = k.{name}"),
+            Part::Bytes(name) => format!("f.{name} = UNHEX(k.{name})"),
+        }
+    }
 }
 
 pub(crate) async fn put_heuristic(

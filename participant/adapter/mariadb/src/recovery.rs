@@ -43,6 +43,9 @@ pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<
     shared.sessions.begin(control, hold.clone()).await;
     finish_intents(shared, &hold).await?;
     let recovered = read(shared, &hold).await?;
+    let mut control = shared.sessions.control().await?;
+    shared.unfit.look(&mut control, &shared.procedures, true).await.map_err(|error| failure(&error))?;
+    drop(control);
     tracing::info!(run = hold.run, identity = %hold.identity, prepared = recovered.prepared.len(), "the database is taken");
     Ok(recovered)
 }

@@ -27,6 +27,15 @@ pub(crate) struct Answer {
     pub(crate) is_too_large: bool,
 }
 
+/// A statement as the server has parsed it.
+#[derive(Debug)]
+pub(crate) struct Described {
+    /// The columns of its rows.
+    pub(crate) columns: Arc<[Column]>,
+    /// The places for parameters that it has.
+    pub(crate) parameters: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     conn: Conn,
@@ -76,12 +85,12 @@ impl Session {
         Ok(self.run(sql).await?.rows)
     }
 
-    /// Has the server parse a statement without running it. Returns the columns of its rows.
-    pub(crate) async fn describe(&mut self, sql: &str) -> Result<Arc<[Column]>, Error> {
+    /// Has the server parse a statement without running it: that takes the tables, columns and rights that running it takes.
+    pub(crate) async fn describe(&mut self, sql: &str) -> Result<Described, Error> {
         let statement = self.conn.prep(sql).await?;
-        let columns = statement.columns();
+        let described = Described { columns: statement.columns(), parameters: usize::from(statement.num_params()) };
         self.conn.close(statement).await?;
-        Ok(columns)
+        Ok(described)
     }
 
     /// Ends the session in order.

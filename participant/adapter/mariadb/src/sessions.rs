@@ -59,6 +59,8 @@ pub(crate) struct Sessions {
 struct State {
     hold: Option<Hold>,
     suspects: BTreeSet<Backend>,
+    /// The control session was connected anew, and nobody has looked yet at what may have changed meanwhile.
+    is_anew: bool,
     /// The reason why there is no new session, since the last one was there.
     away: Option<String>,
 }
@@ -131,8 +133,19 @@ impl Sessions {
         if control.as_ref().is_none_or(Session::is_broken) {
             let former = control.take().map(|session| session.backend.clone());
             *control = Some(self.note(self.connect_control(former).await)?);
+            self.state().is_anew = true;
         }
         Ok(borrowed(control))
+    }
+
+    /// Returns true once after the control session was connected anew.
+    pub(crate) fn take_anew(&self) -> bool {
+        std::mem::take(&mut self.state().is_anew)
+    }
+
+    /// Notes that the look at what may have changed was not to the end.
+    pub(crate) fn look_again(&self) {
+        self.state().is_anew = true;
     }
 
     /// Connects the control session anew. The database has to be what it was, and still be owned by this process.

@@ -1,6 +1,7 @@
 //! The parts of a participant that all its calls share.
 
 use crate::sessions::{Sessions, Worker};
+use crate::unfit::Unfit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use undoubt_participant::locks::Locks;
@@ -11,8 +12,11 @@ use undoubt_sql::{PreparedName, Procedures};
 pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) procedures: Procedures,
+    pub(crate) unfit: Unfit,
     pub(crate) locks: Locks,
     pub(crate) health: Mutex<Health>,
+    /// Held while what is over is deleted.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
     room: OnceLock<Room>,
     branches: Mutex<BTreeMap<BranchId, Known>>,
     /// The branches that the server has lost until it restarts.
@@ -33,8 +37,10 @@ impl Shared {
         Shared {
             sessions,
             procedures,
+            unfit: Unfit::default(),
             locks: Locks::default(),
             health: Mutex::default(),
+            collecting: tokio::sync::Mutex::default(),
             room: OnceLock::new(),
             branches: Mutex::default(),
             lost: Mutex::default(),

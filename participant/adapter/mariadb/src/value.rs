@@ -4,7 +4,6 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use mysql_async::consts::ColumnType;
 use mysql_async::{Column, Value};
-use std::fmt::Write as _;
 use undoubt_work::Datum;
 
 /// The number of the character set that says that a text is none.
@@ -12,13 +11,18 @@ const BINARY: u16 = 63;
 
 /// Returns bytes as a literal, in which nothing needs to be escaped.
 pub(crate) fn bytes(bytes: &[u8]) -> String {
-    let mut literal = String::with_capacity(2 * bytes.len() + 3);
-    literal.push_str("x'");
+    format!("x'{}'", digits(bytes))
+}
+
+/// Returns bytes as hexadecimal digits.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        let _ = write!(literal, "{byte:02x}");
+        digits.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        digits.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    literal.push('\'');
-    literal
+    digits
 }
 
 /// Returns text as a literal.
@@ -114,6 +118,14 @@ pub(crate) fn cell(column: &Column, value: Value) -> Result<Datum, String> {
             return Err(format!("column {} has a type that results do not carry; cast it to text", column.name_str()));
         }
     })
+}
+
+/// Returns true if results can carry the values of a column.
+pub(crate) fn is_carried(column: &Column) -> bool {
+    !matches!(
+        column.column_type(),
+        ColumnType::MYSQL_TYPE_TYPED_ARRAY | ColumnType::MYSQL_TYPE_VECTOR | ColumnType::MYSQL_TYPE_UNKNOWN
+    )
 }
 
 /// Reads a time, which the session has in UTC.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{BranchId, ResourceError};
 use undoubt_sql::{Place, PreparedName, Task};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Vote};
+use undoubt_work::enlisted;
 
 pub(crate) async fn prepare(
     shared: &Shared,
@@ -31,6 +32,9 @@ async fn attempt(
     prepare: &Prepare,
     cancelled: &CancellationToken,
 ) -> Result<Vote, Declined> {
+    if enlisted::read(&prepare.work).map_err(Refusal::from)? {
+        return crate::enlisted::adopt(shared, id, prepare).await;
+    }
     let task = Task::read(&prepare.work, Place::Branch, &shared.procedures)?;
     kept(id.attempt_number)?;
     let deadline = deadline_in(prepare.timeout);

@@ -31,6 +31,8 @@ pub struct Settings {
     pub statement_timeout_ms: u64,
     /// The time in which the server has to answer when a connection is made.
     pub connect_timeout_ms: u64,
+    /// The time for which what an application has prepared may wait until it is submitted; then it is undone.
+    pub enlist_grace_ms: u64,
     /// Takes the database over from another process of this participant even if that one answers.
     pub take_over: bool,
 }
@@ -49,6 +51,7 @@ impl Default for Settings {
             lock_timeout_ms: 1_000,
             statement_timeout_ms: 60_000,
             connect_timeout_ms: 5_000,
+            enlist_grace_ms: 30_000,
             take_over: false,
         }
     }
@@ -91,6 +94,7 @@ impl Settings {
             ("lock_timeout_ms", self.lock_timeout_ms, 1, HOUR_MS),
             ("statement_timeout_ms", self.statement_timeout_ms, 1, HOUR_MS),
             ("connect_timeout_ms", self.connect_timeout_ms, 1, HOUR_MS),
+            ("enlist_grace_ms", self.enlist_grace_ms, 1, HOUR_MS),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(InvalidSettings::OutOfRange { name, value, least, most });

@@ -106,6 +106,7 @@ pub(crate) async fn collect(
              LIMIT $3))",
             "DELETE FROM undoubt.pending WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.pending WHERE coordinator = $1 AND attempt < $2 \
              LIMIT $3))",
+            crate::enlisted::COLLECT,
         ] {
             while session.execute(delete, &[&id, &mark, &MAX_COLLECTED_ROWS]).await? >= MAX_COLLECTED_ROWS.unsigned_abs() {}
         }
@@ -125,7 +126,7 @@ pub(crate) async fn put_heuristic(
     let begun_at = begun_at.map(|at| clamped(at.0));
     on_record(shared, async move |session| {
         let statement = "INSERT INTO undoubt.heuristic AS h (coordinator, attempt, tx, begun_at, committed, at, who, reason, decision) \
-             VALUES ($1, $2, $3, coalesce($4::bigint, 0), $5, $6, $7, $8, $9) ON CONFLICT (coordinator, attempt, tx) DO UPDATE SET \
+             VALUES ($1, $2, $3, coalesce($4::bigint, (SELECT a.begun_at FROM undoubt.adopted a WHERE a.coordinator = $1 AND a.tx = $3), 0), $5, $6, $7, $8, $9) ON CONFLICT (coordinator, attempt, tx) DO UPDATE SET \
              begun_at = coalesce($4::bigint, h.begun_at), committed = excluded.committed, at = excluded.at, who = excluded.who, \
              reason = excluded.reason, decision = excluded.decision";
         let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
@@ -142,7 +143,9 @@ pub(crate) async fn forget_heuristic(shared: &Shared, id: &BranchId) -> Result<(
     let highest = shared.numbers()?.highest();
     on_record(shared, async move |session| {
         kept::note_written(&session, highest).await?;
-        let statement = "WITH h AS (DELETE FROM undoubt.heuristic WHERE coordinator = $1 AND attempt = $2 AND tx = $3 RETURNING 1) \
+        let statement = "WITH h AS (DELETE FROM undoubt.heuristic WHERE coordinator = $1 AND attempt = $2 AND tx = $3 RETURNING 1), \
+             a AS (DELETE FROM undoubt.adopted WHERE coordinator = $1 AND attempt = $2 AND tx = $3 AND EXISTS (SELECT FROM h) RETURNING 1), \
+             e AS (DELETE FROM undoubt.enlisted WHERE coordinator = $1 AND tx = $3 AND EXISTS (SELECT FROM a)) \
              DELETE FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3 AND EXISTS (SELECT FROM h)";
         let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
         session.execute(statement, &[&coordinator, &attempt, &tx]).await
@@ -154,8 +157,8 @@ pub(crate) async fn forget_heuristic(shared: &Shared, id: &BranchId) -> Result<(
 /// Returns the result that stands with the evidence of a branch; `None` if there is no evidence.
 pub(crate) async fn evidence(shared: &Shared, id: &BranchId) -> Result<Option<Vec<u8>>, ResourceError> {
     let rows = on_record(shared, async move |session| {
-        let statement =
-            "SELECT result, start, write FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3";
+        let statement = "SELECT result, start, write FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3 UNION ALL SELECT \
+             ''::bytea, 0, 0 FROM undoubt.adopted JOIN undoubt.enlisted USING (coordinator, tx) WHERE coordinator = $1 AND attempt = $2 AND tx = $3";
         let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
         session.query(statement, &[&coordinator, &attempt, &tx]).await
     });

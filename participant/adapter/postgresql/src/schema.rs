@@ -8,7 +8,7 @@ use crate::recovery::VERSION;
 use crate::session::Session;
 use tokio_postgres::Error;
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::{Identity, PreparedName};
+use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -122,9 +122,9 @@ async fn refuse_in_use(session: &Session, identity: Identity) -> Result<(), Sche
     let mut ours = Vec::new();
     for row in &rows {
         let gid: &str = row.try_get(0)?;
-        ours.extend(
-            PreparedName::from_gid(gid).ok().filter(|name| name.identity == identity).map(|name| name.tx.to_string()),
-        );
+        let own = PreparedName::from_gid(gid).ok().filter(|name| name.identity == identity).map(|name| name.tx);
+        let enlisted = EnlistedName::from_gid(gid).ok().filter(|name| name.identity == identity).map(|name| name.tx);
+        ours.extend(own.or(enlisted).map(|tx| tx.to_string()));
     }
     if !ours.is_empty() {
         let what = format!("{} transactions are in doubt here: {}", ours.len(), ours.join(", "));

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
 use undoubt_participant::locks::{Locks, over};
-use undoubt_participant::resource::{BranchId, Health, Room};
+use undoubt_participant::resource::{BranchId, Health, PreparedBranch, Room};
 use undoubt_sql::{Procedures, RowNumber, WriteNumbers};
 use undoubt_vocabulary::{Refusal, RefusalCode, Timestamp, TxId};
 
@@ -45,6 +45,8 @@ pub(crate) enum Known {
         /// The number of its evidence; `None` of one that was recovered.
         row: Option<RowNumber>,
     },
+    /// It was found prepared under this name, and nobody has told it to end yet.
+    Found { gid: String, begun_at: Timestamp },
     /// It has read, in a transaction that is still open.
     Reading(Box<Worker>),
 }
@@ -180,7 +182,7 @@ impl Shared {
         let mut branches = self.branches();
         match branches.remove(id)? {
             Known::Reading(worker) => Some(worker),
-            prepared @ Known::Prepared { .. } => {
+            prepared @ (Known::Prepared { .. } | Known::Found { .. }) => {
                 branches.insert(id.clone(), prepared);
                 None
             }
@@ -190,7 +192,7 @@ impl Shared {
     /// Returns the name under which this branch is prepared, or was to be.
     pub(crate) fn gid(&self, id: &BranchId) -> Option<String> {
         match self.branches().get(id)? {
-            Known::Prepared { gid, row: _ } => Some(gid.clone()),
+            Known::Prepared { gid, row: _ } | Known::Found { gid, .. } => Some(gid.clone()),
             Known::Reading(_) => None,
         }
     }
@@ -199,6 +201,7 @@ impl Shared {
     pub(crate) fn row(&self, id: &BranchId) -> Option<RowNumber> {
         match self.branches().get(id)? {
             Known::Prepared { gid: _, row } => *row,
+            Known::Found { .. } => None,
             Known::Reading(_) => None,
         }
     }
@@ -206,10 +209,35 @@ impl Shared {
     /// Returns the names of all that is prepared here, as far as is known.
     pub(crate) fn gids(&self) -> std::collections::BTreeSet<String> {
         let gid = |known: &Known| match known {
-            Known::Prepared { gid, row: _ } => Some(gid.clone()),
+            Known::Prepared { gid, row: _ } | Known::Found { gid, .. } => Some(gid.clone()),
             Known::Reading(_) => None,
         };
         self.branches().values().filter_map(gid).collect()
+    }
+
+    /// Notes a branch that is prepared under this name, and that nothing was known of.
+    pub(crate) fn find(&self, id: BranchId, gid: String, begun_at: Timestamp) {
+        self.branches().entry(id).or_insert(Known::Found { gid, begun_at });
+    }
+
+    /// Returns the branches that were found, and that nobody has told to end.
+    pub(crate) fn found(&self) -> Vec<PreparedBranch> {
+        let found = |(id, known): (&BranchId, &Known)| match known {
+            Known::Found { begun_at, .. } => {
+                Some(PreparedBranch { branch: id.clone(), begun_at: *begun_at, result: None })
+            }
+            Known::Prepared { .. } | Known::Reading(_) => None,
+        };
+        self.branches().iter().filter_map(found).collect()
+    }
+
+    /// Notes that a branch is told to end: from here on it is as any other.
+    pub(crate) fn is_to_end(&self, id: &BranchId) {
+        if let Some(known) = self.branches().get_mut(id)
+            && let Known::Found { gid, .. } = known
+        {
+            *known = Known::Prepared { gid: std::mem::take(gid), row: None };
+        }
     }
 
     /// Forgets all branches: as before the first recovery.

@@ -154,7 +154,7 @@ async fn a_schema_of_the_version_before_is_brought_up_by_init() {
     let fixture = Fixture::new().await;
     let direct = settings(fixture.server.url(DATABASE));
     let down = "ALTER TABLE undoubt.finished DROP COLUMN start, DROP COLUMN write; ALTER TABLE undoubt.step DROP COLUMN start, DROP COLUMN \
-        write; DROP TABLE undoubt.written; DROP TABLE undoubt.kept; UPDATE undoubt.identity SET version = 1";
+        write; DROP TABLE undoubt.written, undoubt.kept, undoubt.enlisted, undoubt.adopted; DROP FUNCTION undoubt.enlist; UPDATE undoubt.identity SET version = 1";
     fixture.sql(down).await;
     let older = fixture.another().recover(&participant()).await;
     assert!(

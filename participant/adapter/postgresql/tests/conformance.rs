@@ -43,6 +43,11 @@ async fn postgresql_conforms_where_others_end_its_branches() {
 }
 
 #[tokio::test]
+async fn postgresql_conforms_where_prepares_land_late() {
+    conformance::late_prepares(&mut Databases::new().await).await;
+}
+
+#[tokio::test]
 async fn declared_keys_let_the_older_wait_and_refuse_the_younger() {
     let mut world = Databases::with_declared_keys().await;
     conformance::wait_die(&mut world).await;

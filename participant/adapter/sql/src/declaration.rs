@@ -175,6 +175,11 @@ impl Reader<'_> {
                 "otherwise is what is said when rows is another number; give rows too",
             );
         }
+        if table.rows.is_some() && statement.counts_twice {
+            let what = "the database counts a row that it writes over as two, so that rows cannot tell; leave rows out, or write INSERT \
+                        or UPDATE alone";
+            self.fault(procedure, Some(at), begin, what);
+        }
         Some(Declared { statement, parameters, rows: table.rows, otherwise, line: line_of(self.text, begin) })
     }
 
@@ -327,6 +332,16 @@ statements = [{ sql = "SELECT balance FROM accounts WHERE id = :account FOR SHAR
             let faults = faults(&BANK.replacen(change, to, 1));
             assert!(faults.iter().any(|fault| fault.contains(says)), "{to}: {faults:#?}");
         }
+    }
+
+    #[test]
+    fn rows_stand_where_the_database_counts_rows() {
+        let upsert = "[procedure.p]\nstatements = [\n{ sql = \"INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = 1\", rows = 1 },\n]\n";
+        let Err(Faults(faults)) = Procedures::read(upsert, Dialect::MariaDb) else { panic!("it is a fault") };
+        assert!(
+            faults[0].to_string().starts_with("line 3: procedure p, statement 1: the database counts"),
+            "{faults:?}"
+        );
     }
 
     #[test]

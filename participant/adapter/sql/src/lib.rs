@@ -4,12 +4,13 @@
 //!   wire: a call names a procedure and gives arguments.
 //! * [`Task`]: the calls of one branch or step, with their arguments bound to the declared types and their lock keys filled in.
 //! * [`Class`]: what an error of a database means, and what is done on it.
-//! * [`PreparedName`]: the names under which databases list what is prepared.
+//! * [`PreparedName`], [`EnlistedName`]: the names under which databases list what is prepared, by the participant or by an application.
 //! * [`KeptStore`]: a store in a table of the database, for the audit record and what is remembered of others.
 //! * [`WriteNumbers`]: the numbers by which it is noticed that the database was put back to an earlier state.
 
 mod class;
 mod declaration;
+mod enlisted_name;
 mod fault;
 mod kept_store;
 mod lack;
@@ -27,6 +28,7 @@ use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;
 
 pub use class::Class;
+pub use enlisted_name::EnlistedName;
 pub use fault::{Fault, Faults};
 pub use kept_store::{Changes, Keeper, KeptStore, Pair};
 pub use lack::Lack;

@@ -37,6 +37,8 @@ pub struct Statement {
     pub locks_rows: bool,
     /// True if it writes and returns rows.
     pub returns: bool,
+    /// True if the database counts a row that it writes over as more than one.
+    pub counts_twice: bool,
 }
 
 const NOT_ALLOWED: &str = "procedures are made of SELECT, INSERT, UPDATE, DELETE and MERGE, with or without WITH";
@@ -67,7 +69,9 @@ impl Statement {
             None => return Err((0, format!("it is empty; {NOT_ALLOWED}"))),
         };
         let returns = verb == Verb::Writes && words.iter().any(|word| word == "RETURNING");
-        Ok(Statement { pieces, parameters, verb, locks_rows, returns })
+        let replaces = is(0, &["REPLACE"]) || (0..words.len()).any(|at| is(at, &["DUPLICATE"]) && is(at + 1, &["KEY"]));
+        let counts_twice = dialect == Dialect::MariaDb && replaces && !returns;
+        Ok(Statement { pieces, parameters, verb, locks_rows, returns, counts_twice })
     }
 
     /// Returns its text with numbered places for its parameters, `$1` for the first.
@@ -293,6 +297,18 @@ mod tests {
         assert_eq!(does("WITH a AS (SELECT 1 FROM b FOR NO KEY UPDATE) SELECT * FROM a"), (Verb::Reads, true, false));
         assert_eq!(does("WITH a AS (DELETE FROM b RETURNING 1) SELECT * FROM a"), (Verb::Writes, false, true));
         assert_eq!(does("-- says\nINSERT INTO a VALUES (1)"), (Verb::Writes, false, false));
+    }
+
+    #[test]
+    fn what_writes_over_rows_counts_them_otherwise() {
+        for (sql, counts_twice) in [
+            ("REPLACE INTO a VALUES (1)", true),
+            ("INSERT INTO a VALUES (1) ON DUPLICATE KEY UPDATE b = 1", true),
+            ("INSERT INTO a VALUES (1) ON DUPLICATE KEY UPDATE b = 1 RETURNING b", false),
+            ("INSERT INTO a VALUES ('ON DUPLICATE KEY UPDATE')", false),
+        ] {
+            assert_eq!(Statement::read(sql, Dialect::MariaDb).unwrap().counts_twice, counts_twice, "{sql}");
+        }
     }
 
     #[test]
