@@ -78,7 +78,8 @@ struct Arguments {
 }
 
 fn arguments() -> Arguments {
-    let mut read = Arguments { clients: vec![1, 16, 64], seconds: 5, rounds: 3, ways: Way::ALL.to_vec(), server: Vec::new() };
+    let mut read =
+        Arguments { clients: vec![1, 16, 64], seconds: 5, rounds: 3, ways: Way::ALL.to_vec(), server: Vec::new() };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let value = given.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -103,7 +104,12 @@ async fn main() {
     let mut given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     given.push(("max-connections", "400"));
     let server = servers::MariaDb::start(&given).await.unwrap();
-    println!("this: pid {}; server: pid {}, {}", std::process::id(), server.pid().unwrap_or_default(), server.url(DATABASE));
+    println!(
+        "this: pid {}; server: pid {}, {}",
+        std::process::id(),
+        server.pid().unwrap_or_default(),
+        server.url(DATABASE)
+    );
     server.sql("", &format!("CREATE DATABASE {DATABASE}")).await.unwrap();
     let tables = format!(
         "CREATE TABLE account (id BIGINT PRIMARY KEY, balance BIGINT NOT NULL) ENGINE = InnoDB; INSERT INTO account SELECT seq, 1000 FROM \

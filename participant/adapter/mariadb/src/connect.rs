@@ -153,7 +153,9 @@ fn unsecured(error: &Error) -> Option<Absent> {
         Error::Driver(DriverError::NoClientSslFlagFromServer) => {
             "the server offers no TLS; set ssl_cert and ssl_key in its my.cnf, or leave resource.ca_file out"
         }
-        Error::Io(IoError::Io(_)) | Error::Driver(_) | Error::Other(_) | Error::Server(_) | Error::Url(_) => return None,
+        Error::Io(IoError::Io(_)) | Error::Driver(_) | Error::Other(_) | Error::Server(_) | Error::Url(_) => {
+            return None;
+        }
     };
     Some(Absent::Away(format!("the connection to the database cannot be made secure: {}; {what_to_do}", told(error))))
 }

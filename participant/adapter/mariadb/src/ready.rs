@@ -75,9 +75,8 @@ async fn unfit(session: &mut Session, procedure: &Procedure, declared: &Declared
         Some("it returns no rows".to_owned())
     } else {
         let column = described.columns.iter().find(|column| !is_carried(column));
-        column.map(|column| {
-            format!("column {} has a type that results do not carry; cast it to text", column.name_str())
-        })
+        column
+            .map(|column| format!("column {} has a type that results do not carry; cast it to text", column.name_str()))
     })
 }
 

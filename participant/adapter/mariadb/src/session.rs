@@ -88,8 +88,7 @@ impl Session {
     /// Has the server parse a statement without running it: that takes the tables, columns and rights that running it takes.
     pub(crate) async fn describe(&mut self, sql: &str) -> Result<Described, Error> {
         let statement = self.conn.prep(sql).await?;
-        let described =
-            Described { columns: statement.columns(), parameters: usize::from(statement.num_params()) };
+        let described = Described { columns: statement.columns(), parameters: usize::from(statement.num_params()) };
         self.conn.close(statement).await?;
         Ok(described)
     }

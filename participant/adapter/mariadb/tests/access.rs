@@ -44,7 +44,8 @@ async fn server(files: &Files) -> MariaDb {
         ("max-allowed-packet", "16M"),
     ];
     let server = MariaDb::start(&given).await.unwrap();
-    let user = format!("CREATE DATABASE {DATABASE}; CREATE USER undoubt@'127.0.0.1' IDENTIFIED BY 'secret' REQUIRE SSL");
+    let user =
+        format!("CREATE DATABASE {DATABASE}; CREATE USER undoubt@'127.0.0.1' IDENTIFIED BY 'secret' REQUIRE SSL");
     server.sql("", &user).await.unwrap();
     server.sql(DATABASE, TABLES).await.unwrap();
     init(&settings(server.url(DATABASE)), Some("undoubt@127.0.0.1")).await.unwrap();
@@ -95,9 +96,15 @@ async fn who_is_not_let_in_is_told_what_to_correct() {
         ),
         (Settings { ca_file: other, ..right.clone() }, ["certificate", "name in resource.ca_file the authority"]),
         (Settings { url: elsewhere, ..right.clone() }, ["certificate", "in resource.url the host"]),
-        (Settings { ca_file: Some(files.0.path().join("missing")), ..right.clone() }, ["resource.ca_file", "correct it"]),
+        (
+            Settings { ca_file: Some(files.0.path().join("missing")), ..right.clone() },
+            ["resource.ca_file", "correct it"],
+        ),
         (Settings { ca_file: Some(files.write("empty.crt", "")), ..right.clone() }, ["resource.ca_file", "correct it"]),
-        (Settings { ca_file: Some(files.write("no.crt", "none")), ..right.clone() }, ["resource.ca_file", "correct it"]),
+        (
+            Settings { ca_file: Some(files.write("no.crt", "none")), ..right.clone() },
+            ["resource.ca_file", "correct it"],
+        ),
     ] {
         let refused = open(&given, PROCEDURES).recover(&participant()).await;
         let Err(ResourceError::Unavailable { cause }) = &refused else { panic!("{refused:?}") };

@@ -25,7 +25,8 @@ fn large(name: &str) -> Bytes {
     CallWork::from(put(1)).call(put(2)).call(put(3)).call(put(4)).encode().unwrap()
 }
 
-const FILLER: &str = "CREATE TABLE filler (id INT AUTO_INCREMENT PRIMARY KEY, junk VARCHAR(5000) NOT NULL) ENGINE = InnoDB";
+const FILLER: &str =
+    "CREATE TABLE filler (id INT AUTO_INCREMENT PRIMARY KEY, junk VARCHAR(5000) NOT NULL) ENGINE = InnoDB";
 
 /// Writes rows until there is no room, the last of them small.
 async fn fill(server: &servers::MariaDb) {

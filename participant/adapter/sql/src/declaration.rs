@@ -338,7 +338,10 @@ statements = [{ sql = "SELECT balance FROM accounts WHERE id = :account FOR SHAR
     fn rows_stand_where_the_database_counts_rows() {
         let upsert = "[procedure.p]\nstatements = [\n{ sql = \"INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = 1\", rows = 1 },\n]\n";
         let Err(Faults(faults)) = Procedures::read(upsert, Dialect::MariaDb) else { panic!("it is a fault") };
-        assert!(faults[0].to_string().starts_with("line 3: procedure p, statement 1: the database counts"), "{faults:?}");
+        assert!(
+            faults[0].to_string().starts_with("line 3: procedure p, statement 1: the database counts"),
+            "{faults:?}"
+        );
     }
 
     #[test]
