@@ -6,7 +6,6 @@ use crate::plan::Mutant;
 use crate::world::database::rows::Saga;
 use crate::world::database::wire::{Answer, Failure, Request, SessionId};
 use bytes::Bytes;
-use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -166,12 +165,10 @@ impl Local<'_> {
     }
 
     /// What is called off must be told before the session goes on to something else, or that would be called off.
-    fn call_off(&self, session: SessionId) -> impl Future<Output = ()> + '_ {
-        async move {
-            if let Ok(mut control) = self.inner.sessions.control().await {
-                // If it cannot be told, the server's own timeout ends the wait.
-                let _ = control.session().ask(Request::CallOff(session)).await;
-            }
+    async fn call_off(&self, session: SessionId) {
+        if let Ok(mut control) = self.inner.sessions.control().await {
+            // If it cannot be told, the server's own timeout ends the wait.
+            let _ = control.session().ask(Request::CallOff(session)).await;
         }
     }
 
