@@ -17,7 +17,11 @@ pub(super) async fn a_prepare_that_lands_late_is_found_and_ends_as_it_is_told<W:
             let found = found(&subject).await;
             let found: Vec<_> = found.iter().map(|found| (&found.branch, found.begun_at)).collect();
             let late = attempt(2);
-            assert_eq!(found, [(&late.branch, late.begun_at)], "what landed late is found until it is told to end, and nothing else");
+            assert_eq!(
+                found,
+                [(&late.branch, late.begun_at)],
+                "what landed late is found until it is told to end, and nothing else"
+            );
         }
         subject.assert_locked("k", "what landed late holds its locks").await;
         match commit {

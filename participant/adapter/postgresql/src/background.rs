@@ -81,8 +81,12 @@ async fn undo_late(shared: &Shared, waiting: &mut BTreeMap<EnlistedName, Instant
             continue;
         }
         match enlisted::undo(shared, &name).await {
-            Ok(()) => tracing::warn!(tx = %name.tx, grace_ms, "what an application has prepared was not submitted in time, and is undone"),
-            Err(error) => tracing::warn!(tx = %name.tx, %error, "what an application has prepared and not submitted cannot be undone yet"),
+            Ok(()) => {
+                tracing::warn!(tx = %name.tx, grace_ms, "what an application has prepared was not submitted in time, and is undone")
+            }
+            Err(error) => {
+                tracing::warn!(tx = %name.tx, %error, "what an application has prepared and not submitted cannot be undone yet")
+            }
         }
     }
 }

@@ -57,7 +57,9 @@ pub(crate) async fn adopt(shared: &Shared, id: &BranchId, prepare: &Prepare) -> 
     };
     let missing = match taken {
         true => look(shared, &gid).await.map_err(unclear)?,
-        false => Some("it was not submitted in time, and is being undone; begin it again, with its own work".to_owned()),
+        false => {
+            Some("it was not submitted in time, and is being undone; begin it again, with its own work".to_owned())
+        }
     };
     let Some(missing) = missing else { return Ok(Vote::Prepared { result: Results::encode_calls(&[]) }) };
     if taken {
@@ -108,7 +110,8 @@ async fn look(shared: &Shared, gid: &str) -> Result<Option<String>, ResourceErro
     };
     let unreadable = |error: Error| failure(&error);
     let (owner, mine): (String, bool) = (row.try_get(0).map_err(unreadable)?, row.try_get(1).map_err(unreadable)?);
-    let (has_evidence, own): (bool, String) = (row.try_get(2).map_err(unreadable)?, row.try_get(3).map_err(unreadable)?);
+    let (has_evidence, own): (bool, String) =
+        (row.try_get(2).map_err(unreadable)?, row.try_get(3).map_err(unreadable)?);
     Ok(match (mine, has_evidence) {
         (false, _) => Some(format!(
             "it is prepared by the role {owner}, and only that one may end it; prepare it as {own} (SET LOCAL ROLE {own} before \

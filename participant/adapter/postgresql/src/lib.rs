@@ -45,8 +45,8 @@ use shared::Shared;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, PreparedBranch, Recovered, Release, Resource, ResourceError, Room, StepId,
-    StepState, Steps,
+    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, PreparedBranch, Recovered, Release, Resource,
+    ResourceError, Room, StepId, StepState, Steps,
 };
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{

@@ -11,9 +11,7 @@ use support::{PROCEDURES, open, participant, settings};
 use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
 use undoubt_enlist::{EnlistError, Enlisting};
-use undoubt_participant::resource::{
-    BranchId, Branches as _, Ended, Heuristic, Resource as _, ResourceError,
-};
+use undoubt_participant::resource::{BranchId, Branches as _, Ended, Heuristic, Resource as _, ResourceError};
 use undoubt_postgresql::{PostgreSql, Settings};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Execution, Prepare, RefusalCode, Timestamp, Vote};
 use undoubt_work::Work;
@@ -115,7 +113,10 @@ async fn what_is_aborted_may_be_enlisted_anew_and_is_told_apart_from_it() {
 #[tokio::test]
 async fn what_is_not_there_is_refused_and_may_come_later() {
     let fixture = Fixture::new().await;
-    assert_condition(adopt(&fixture.resource, &branch(1)).await, &["prepare it before it is submitted", "enlist_grace_ms"]);
+    assert_condition(
+        adopt(&fixture.resource, &branch(1)).await,
+        &["prepare it before it is submitted", "enlist_grace_ms"],
+    );
     assert_eq!(records(&fixture).await, "0 0");
     let mut client = fixture.client().await;
     enlist(&mut client, 1, "a").await.unwrap();
@@ -189,7 +190,8 @@ async fn a_restart_keeps_what_is_adopted_and_what_may_yet_be() {
         assert_prepared(adopt(&fixture.resource, &branch(number)).await);
     }
     let recovered = fixture.restart().await;
-    let found: Vec<_> = recovered.prepared.iter().map(|prepared| (prepared.branch.clone(), prepared.begun_at)).collect();
+    let found: Vec<_> =
+        recovered.prepared.iter().map(|prepared| (prepared.branch.clone(), prepared.begun_at)).collect();
     assert_eq!(found, [(branch(1), Timestamp(5)), (branch(2), Timestamp(5))], "what nobody has submitted is no branch");
     assert_eq!(fixture.commit(1).await, Ok(Ended::AsTold));
     assert_eq!(fixture.abort(2).await, Ok(Ended::AsTold));
@@ -229,7 +231,10 @@ async fn a_crash_of_the_server_loses_nothing_that_is_prepared() {
         assert_eq!(fixture.until_done(async || fixture.commit(number).await).await, Ended::AsTold);
     }
     assert_condition(adopt(&fixture.resource, &branch(3)).await, &["nothing is prepared"]);
-    assert_eq!((fixture.value("a").await, fixture.value("b").await, fixture.value("c").await), ("own".into(), "own".into(), String::new()));
+    assert_eq!(
+        (fixture.value("a").await, fixture.value("b").await, fixture.value("c").await),
+        ("own".into(), "own".into(), String::new())
+    );
 }
 
 #[tokio::test]
@@ -310,7 +315,11 @@ async fn what_is_adopted_outlives_what_is_undone_beside_it_and_foreign_names_sta
         enlist(&mut client, number, key).await.unwrap();
     }
     assert_prepared(adopt(&fixture.resource, &branch(1)).await);
-    let foreign = undoubt_sql::EnlistedName { identity: undoubt_sql::Identity([9; 8]), coordinator: COORDINATOR, tx: branch(2).tx };
+    let foreign = undoubt_sql::EnlistedName {
+        identity: undoubt_sql::Identity([9; 8]),
+        coordinator: COORDINATOR,
+        tx: branch(2).tx,
+    };
     for name in [foreign.to_gid(), "undoubt1e_".to_owned(), "somebodys".to_owned()] {
         fixture.sql(&format!("BEGIN; INSERT INTO kv VALUES ('{name}', ''); PREPARE TRANSACTION '{name}'")).await;
     }
@@ -350,7 +359,8 @@ async fn an_operator_ends_what_is_adopted_as_any_branch() {
         let mut client = fixture.client().await;
         enlist(&mut client, 1, "a").await.unwrap();
         assert_prepared(adopt(&fixture.resource, &branch(1)).await);
-        let heuristic = Heuristic { commit, at: Timestamp(9), who: "ada".into(), reason: "lost".into(), decision: None };
+        let heuristic =
+            Heuristic { commit, at: Timestamp(9), who: "ada".into(), reason: "lost".into(), decision: None };
         assert_eq!(fixture.resource.resolve(branch(1), heuristic.clone()).await, Ok(Ended::AsTold));
         let recovered = fixture.restart().await;
         assert_eq!((recovered.prepared.len(), recovered.finished.len()), (0, 0));

@@ -71,8 +71,7 @@ impl Resource<'_> {
     pub(crate) fn find(&mut self) -> Vec<Input> {
         if self.mutant == Some(Mutant::FoundAborted) {
             // Also what is prepared at the participant's own word.
-            let prepared: Vec<BranchId> =
-                self.storage.prepared.values().map(|record| record.branch.clone()).collect();
+            let prepared: Vec<BranchId> = self.storage.prepared.values().map(|record| record.branch.clone()).collect();
             prepared.iter().for_each(|branch| self.undo(branch));
             return Vec::new();
         }

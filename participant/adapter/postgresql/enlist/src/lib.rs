@@ -64,7 +64,9 @@ pub enum EnlistError {
     Prepared { tx: TxId, enlisted: Enlisted },
     #[error("{tx} has committed here already, with what was enlisted then; ask its coordinator for the outcome")]
     Committed { tx: TxId },
-    #[error("the transaction was ended before it was prepared: it must neither be committed nor rolled back by hand. Nothing is prepared")]
+    #[error(
+        "the transaction was ended before it was prepared: it must neither be committed nor rolled back by hand. Nothing is prepared"
+    )]
     Ended,
     #[error("the database rolled the transaction back where it was to prepare it; begin it again")]
     RolledBack,
@@ -191,7 +193,8 @@ fn is_told(error: &Error) -> bool {
 
 fn refused(tx: &TxId, cause: Error) -> EnlistError {
     let database = cause.as_db_error();
-    let at_evidence = database.is_some_and(|error| (error.schema(), error.table()) == (Some("undoubt"), Some("enlisted")));
+    let at_evidence =
+        database.is_some_and(|error| (error.schema(), error.table()) == (Some("undoubt"), Some("enlisted")));
     let todo = match cause.code() {
         Some(code) if *code == SqlState::DUPLICATE_OBJECT => {
             return EnlistError::Prepared { tx: tx.clone(), enlisted: Enlisted { tx: tx.clone() } };
@@ -214,5 +217,7 @@ fn refused(tx: &TxId, cause: Error) -> EnlistError {
 }
 
 fn told(error: &Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |error| format!("{} ({})", error.message(), error.code().code()))
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |error| format!("{} ({})", error.message(), error.code().code()))
 }

@@ -54,8 +54,14 @@ impl Shop {
         let roles = "CREATE ROLE undoubt LOGIN; CREATE ROLE orders LOGIN; GRANT undoubt TO orders;";
         server.sql("postgres", roles).await.unwrap();
         let tables = [
-            ("orders", "CREATE TABLE orders (id text PRIMARY KEY, item text, amount bigint); GRANT INSERT ON orders TO orders;"),
-            ("stock", "CREATE TABLE stock (item text PRIMARY KEY, amount bigint); GRANT SELECT, UPDATE ON stock TO undoubt;"),
+            (
+                "orders",
+                "CREATE TABLE orders (id text PRIMARY KEY, item text, amount bigint); GRANT INSERT ON orders TO orders;",
+            ),
+            (
+                "stock",
+                "CREATE TABLE stock (item text PRIMARY KEY, amount bigint); GRANT SELECT, UPDATE ON stock TO undoubt;",
+            ),
         ];
         let (mut tasks, mut participants) = (Vec::new(), Vec::new());
         for (name, tables) in tables {
