@@ -62,7 +62,9 @@ impl Service {
 
     async fn place(&mut self, order: &Order) -> Result<Outcome, Box<dyn Error>> {
         let own = match self.enlist(order).await {
-            Ok(own) => own,
+            Ok(Some(own)) => own,
+            // It is on record, so it has committed, and with it what was taken from the stock.
+            Ok(None) => return Ok(Outcome::Committed),
             // Another life of the service has come as far with it. Submitting it finds out the rest.
             Err(EnlistError::Prepared { enlisted, .. } | EnlistError::Unclear { enlisted, .. }) => enlisted,
             Err(EnlistError::Committed { .. }) => return Ok(Outcome::Committed),
@@ -73,11 +75,14 @@ impl Service {
         Ok(self.coordinator.submit(&transaction).await?.outcome)
     }
 
-    async fn enlist(&mut self, order: &Order) -> Result<Enlisted, EnlistError> {
+    async fn enlist(&mut self, order: &Order) -> Result<Option<Enlisted>, EnlistError> {
         let own = self.enlisting.begin(&mut self.database, &order.id).await?;
         let Order { id, item, amount } = order;
-        own.execute("INSERT INTO orders VALUES ($1, $2, $3)", &[&id.to_string(), item, amount]).await?;
-        own.prepare().await
+        let insert = "INSERT INTO orders VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        if own.execute(insert, &[&id.to_string(), item, amount]).await? == 0 {
+            return Ok(None);
+        }
+        own.prepare().await.map(Some)
     }
 }
 

@@ -10,7 +10,7 @@ use support::fixture::{DATABASE, Fixture, assert_code, branch};
 use support::{PROCEDURES, open, participant, settings};
 use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
-use undoubt_enlist::{EnlistError, Enlisted, Enlisting};
+use undoubt_enlist::{EnlistError, Enlisting};
 use undoubt_participant::resource::{BranchId, Branches as _, Ended, Heuristic, Resource as _, ResourceError};
 use undoubt_postgresql::{PostgreSql, Settings};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Execution, Prepare, RefusalCode, Timestamp, Vote};
@@ -28,10 +28,10 @@ fn attempt(number: u64, attempt_number: u64) -> BranchId {
 }
 
 /// Inserts an order of its own, and prepares.
-async fn enlist(client: &mut Client, number: u64, key: &str) -> Result<Enlisted, EnlistError> {
+async fn enlist(client: &mut Client, number: u64, key: &str) -> Result<(), EnlistError> {
     let own = enlisting().begin(client, &branch(number).tx).await?;
     own.execute("INSERT INTO kv VALUES ($1, 'own')", &[&key]).await?;
-    own.prepare().await
+    own.prepare().await.map(drop)
 }
 
 async fn adopt(resource: &PostgreSql, branch: &BranchId) -> Result<Vote, ResourceError> {
@@ -400,7 +400,7 @@ async fn an_application_needs_no_more_than_the_participants_role() {
     let own = async |client: &mut Client, enlisting: &Enlisting| {
         let own = enlisting.begin(client, &branch(1).tx).await?;
         own.execute("INSERT INTO kv VALUES ('a', 'own')", &[]).await?;
-        own.prepare().await
+        own.prepare().await.map(drop)
     };
     for enlisting in [enlisting(), enlisting().role("undoubt")] {
         let refused = own(&mut client, &enlisting).await.unwrap_err();

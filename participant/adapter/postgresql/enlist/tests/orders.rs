@@ -162,7 +162,10 @@ async fn coordinate(participants: Vec<coordinator::ParticipantAddress>) -> (Stri
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom::new()),
         key: Arc::new(SecretKey::draw(&OsRandom::new())),
-        connect: Arc::new(coordinator::TcpConnect { connect_timeout, keep_alive }),
+        connect: Arc::new(coordinator::DialConnect {
+            dial: Arc::new(TcpDial),
+            tcp: coordinator::TcpConnect { connect_timeout, keep_alive },
+        }),
         dial: Arc::new(TcpDial),
         callback_secret: None,
         changes: coordinator::Changes::none(),
