@@ -1,7 +1,9 @@
 //! The benchmark of what transactions cost: measured beside the floors under them and the peers beside them, in one
 //! run.
 
+mod by_hand;
 mod collector;
+mod databases;
 mod delays;
 pub mod echo;
 mod endurance;
@@ -91,6 +93,7 @@ pub enum Part {
     Modes,
     InFlight,
     Contention,
+    Databases,
     Payloads,
     OpenLoop,
     Slow,
@@ -123,6 +126,7 @@ pub async fn bench(
             Part::Modes => sweep::modes(&stage, effort, report).await?,
             Part::InFlight => sweep::in_flight(&stage, effort, report).await?,
             Part::Contention => sweep::contention(&stage, effort, report).await?,
+            Part::Databases => databases::databases(&stage, effort, report).await?,
             Part::Payloads => sweep::payloads(&stage, effort, report).await?,
             Part::OpenLoop => open_loop::open_loop(&stage, effort, report).await?,
             Part::Slow => delays::slow(&stage, effort, report).await?,

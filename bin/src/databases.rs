@@ -2,12 +2,14 @@
 //! them by two-phase commit, by sagas and by auto, while coordinator, participants and database servers are killed. Then each
 //! database's own client counts.
 
+mod front;
 mod load;
 mod sql_bank;
 
 use crate::cluster::{Cluster, Plan, Programs, Who};
 use crate::torture::settle;
 use anyhow::Context as _;
+pub use front::front;
 use load::{Fate, Load};
 use serde::Serialize;
 use sql_bank::SqlBank;

@@ -1,4 +1,5 @@
-//! Load for measuring and for finding faults: benchmarks over key-value participants, driven through the client as any
+//! Load for measuring and for finding faults: benchmarks over key-value participants, and over databases that declare the procedures
+//! for it, driven through the client as any
 //! application would, and an audit of what they left behind.
 //!
 //! ```no_run
@@ -16,6 +17,7 @@
 //! * [`bank`] gives it keys and participants; [`driver`] submits it; [`ledger`] remembers it; [`report`] counts it.
 //! * [`mod@audit`] compares the ledger with what the participants hold.
 
+pub mod account_work;
 pub mod audit;
 pub mod bank;
 pub mod batches;
@@ -34,7 +36,9 @@ pub use hot_customers::Hot;
 pub use ledger::Ledger;
 pub use report::Report;
 
+pub use account_work::{Language, Languages, PROCEDURES};
 use anyhow::ensure;
+
 use bank::Bank;
 use hot_customers::Customers;
 use smallbank::SmallBank;
@@ -50,8 +54,6 @@ use uuid::Uuid;
 /// A coordinator takes no more over one stream unless configured to.
 pub const MAX_IN_FLIGHT: usize = 4_096;
 pub const MAX_CUSTOMERS: u32 = 1_000_000;
-/// The kind by which a resource calls itself that these loads are for.
-const KEY_VALUE: &str = "kv";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
@@ -106,8 +108,9 @@ pub struct Load {
     pub coordinator: String,
     /// The credentials that its clients show to the coordinator.
     pub options: ClientOptions,
-    /// Names of key-value participants, as the coordinator knows them.
+    /// Names of participants, as the coordinator knows them.
     pub participants: Vec<String>,
+    pub languages: Languages,
     pub workload: Workload,
     pub mode: Mode,
     pub customers: u32,
@@ -140,6 +143,7 @@ impl Load {
             coordinator: coordinator.into(),
             options: ClientOptions::default(),
             participants,
+            languages: Languages::new(),
             workload,
             mode: Mode::default(),
             customers: 10_000,
@@ -156,7 +160,8 @@ impl Load {
 
     /// Refuses what cannot be run, and says why.
     pub fn check(&self) -> anyhow::Result<Bank> {
-        let bank = Bank::new(&self.run, &self.participants, self.marks, self.timeout)?.in_mode(self.mode);
+        let bank = Bank::new(&self.run, &self.participants, self.marks, self.timeout)?;
+        let bank = bank.speaking(&self.languages).in_mode(self.mode);
         let Load { customers, in_flight, hot, .. } = self;
         let participants = self.participants.len();
         ensure!(
@@ -201,11 +206,10 @@ impl Progress {
     }
 }
 
-/// The key-value participants that a coordinator is connected to.
-pub async fn connected(client: &Client) -> Result<Vec<String>, OperatorError> {
-    let view = client.describe().await?;
-    let usable = view.participants.into_iter().filter(|one| one.connected && one.resource == KEY_VALUE);
-    Ok(usable.map(|participant| participant.name.to_string()).collect())
+/// Returns the participants that a coordinator is connected to and that these loads can speak to, with their languages.
+pub async fn connected(client: &Client) -> Result<Languages, OperatorError> {
+    let connected = client.describe().await?.participants.into_iter().filter(|participant| participant.connected);
+    Ok(connected.filter_map(|one| Some((one.name.to_string(), Language::of(&one.resource)?))).collect())
 }
 
 enum Script {

@@ -13,7 +13,9 @@
 //! | [`waits`], [`wait_die`] | lets branches wait for locks; and refuses the younger of two |
 //! | [`bounded_results`] | minds the room for its results |
 //! | [`unclear`] | says that a call was unclear |
+//! | [`numbered`] | numbers its writes, so that an older copy of it is noticed |
 //! | [`other_hands`] | can be reached by others, who end its branches |
+//! | [`late_prepares`] | finds prepared branches by itself |
 //!
 //! The suite panics at the first promise that is not kept, naming it. Nothing in it depends on speed but lock waits that are
 //! meant to run out; a call that does not answer at all within [`PATIENCE`] fails.
@@ -26,8 +28,10 @@ mod coexistence;
 mod commit;
 mod doubt;
 mod gone_branches;
+mod late_prepares;
 mod life;
 mod lock;
+mod numbers;
 mod room;
 mod saga;
 pub mod server;
@@ -38,7 +42,7 @@ use crate::resource::{BranchId, Branches, Steps};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use undoubt_vocabulary::RefusalCode;
+use undoubt_vocabulary::{RefusalCode, Timestamp};
 
 /// The time for which the suite waits for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,6 +107,19 @@ pub trait SharedWorld: BranchWorld {
         resource: &Self::Resource,
         branch: &BranchId,
         commit: bool,
+    ) -> impl Future<Output = ()>;
+}
+
+/// A world in which a prepare can land though nobody waits for it any more.
+pub trait LateWorld: BranchWorld {
+    /// Prepares a branch that sets a value, as a session does whose client is gone: without the adapter's doing.
+    fn land_late(
+        &self,
+        resource: &Self::Resource,
+        branch: &BranchId,
+        begun_at: Timestamp,
+        key: &str,
+        value: &str,
     ) -> impl Future<Output = ()>;
 }
 
@@ -212,11 +229,24 @@ pub async fn unclear<W: UnclearWorld>(world: &mut W) {
     unclear_calls::an_unclear_commit_may_be_repeated(world).await;
 }
 
+/// Runs the rules of a resource that numbers its writes.
+pub async fn numbered<W: BranchWorld>(world: &mut W) {
+    numbers::each_answer_is_held_after_a_crash_and_more_would_be_missed(world).await;
+    numbers::rows_that_are_collected_are_not_missed(world).await;
+    numbers::a_sign_of_an_older_copy_is_kept_until_the_loss_is_accepted(world).await;
+}
+
 /// Runs the rules of a resource that others can reach, who end its branches.
 pub async fn other_hands<W: SharedWorld>(world: &mut W) {
     gone_branches::a_commit_of_what_another_hand_has_undone_says_so(world).await;
     gone_branches::an_abort_of_what_another_hand_has_committed_says_so(world).await;
     gone_branches::what_another_hand_has_ended_as_decided_is_as_told(world).await;
+}
+
+/// Runs the rules of a resource that [finds](crate::resource::Branches::found) prepared branches by itself.
+pub async fn late_prepares<W: LateWorld>(world: &mut W) {
+    late_prepares::a_prepare_that_lands_late_is_found_and_ends_as_it_is_told(world).await;
+    late_prepares::a_prepare_that_landed_late_survives_a_crash(world).await;
 }
 
 /// Runs what a key-value store with wait-die has to keep: all but what needs a world of its own.

@@ -184,6 +184,7 @@ impl<R: Branches> Engine<R> {
             let now = Instant::now();
             if sweep_at <= now {
                 sweep_at = now + period;
+                self.take_found();
                 self.handle_input(Input::SweepDue);
             }
             self.watch(now);
@@ -222,6 +223,13 @@ impl<R: Branches> Engine<R> {
             self.prepare_all();
         }
         Ok(())
+    }
+
+    /// Takes up what the resource has found prepared by itself.
+    fn take_found(&mut self) {
+        for PreparedBranch { branch, begun_at, result } in self.resource.found() {
+            self.handle_input(Input::Found { branch, begun_at, result: result.unwrap_or_default() });
+        }
     }
 
     fn handle_input(&mut self, input: Input) {

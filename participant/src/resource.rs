@@ -136,8 +136,8 @@ pub trait Resource: Send + Sync + 'static {
     }
 
     /// Remembers something of others that [`recover`](Self::recover) has to tell again, in place of what was remembered under
-    /// the same key: at once in memory, and on stable storage with its next forced write. One that does not number its writes
-    /// need not.
+    /// the same key: at once in memory, and on stable storage with its next forced write, or within seconds. One that does not number
+    /// its writes need not.
     fn remember(&self, _key: Bytes, _value: Bytes) {}
 
     /// Stores why its log is believed to be an older copy, durably. Only of one that numbers its writes.
@@ -257,6 +257,14 @@ pub trait Branches: Steps {
     #[doc(hidden)]
     fn takes_branches(&self) -> bool {
         true
+    }
+
+    /// Returns the branches that it has found prepared by itself since it recovered: prepares that landed though nobody waits for
+    /// them any more. None that it prepares, or has prepared, at the server's word. The server takes them up as it does those
+    /// that are [recovered](Recovered::prepared), and they have their locks. Asked at each sweep, so it has to be quick; each is told until the
+    /// resource is told to end it.
+    fn found(&self) -> Vec<PreparedBranch> {
+        Vec::new()
     }
 
     /// Waits for the locks, checks, does the work, and makes the vote durable with all that is needed to commit (R2).

@@ -19,7 +19,9 @@ mod record;
 mod recovery;
 mod schema;
 
-use crate::resource::{BranchId, Heuristic, Loss, Pin, PreparedBranch, Recovered, ResourceError, StepId, StepState};
+use crate::resource::{
+    BranchId, Heuristic, Loss, Pin, PreparedBranch, Recovered, RecoveredLog, ResourceError, StepId, StepState,
+};
 use bytes::Bytes;
 use kept_log::KeptLog;
 use prost::Message;
@@ -104,6 +106,16 @@ impl TransactionTable {
         if let Some(log) = &self.log {
             log.store.remember(key, value);
         }
+    }
+
+    /// Returns once all that is remembered is on stable storage.
+    pub async fn store_remembered(&self) -> Result<(), ResourceError> {
+        Ok(self.log()?.store.store_remembered().await?)
+    }
+
+    /// Returns what the store tells of its log: for a recovery that reads all else elsewhere.
+    pub fn recovered_log(&self) -> Result<RecoveredLog, ResourceError> {
+        self.log()?.recovered()
     }
 
     /// Does what [`Resource::store_put_back`](crate::resource::Resource::store_put_back) promises.

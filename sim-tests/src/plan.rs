@@ -13,6 +13,7 @@ mod seed;
 mod soundness;
 mod states;
 mod words;
+mod world;
 
 pub use fault::{Code, Copied, Direction, Fault, HowEnded, HowResolved, Message, Tampering, What, When};
 pub use host::Host;
@@ -20,8 +21,10 @@ pub use mode::Mode;
 pub use mutant::Mutant;
 pub use soundness::Unsound;
 pub use states::{BRANCHES, IDLE, OVER, PHASES};
+pub use world::{World, plan_of};
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +66,12 @@ pub struct Shape {
     /// This participant's resource manager cannot prepare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cannot_prepare: Option<u8>,
+    /// These participants stand in front of a database each, in place of a store of their own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub databases: BTreeSet<u8>,
+    /// The transactions that each database keeps prepared at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared_slots: Option<u16>,
     /// The conditions under which auto spares a participant; by default as coordinators come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
@@ -98,6 +107,7 @@ impl Plan {
             Host::Coordinator => true,
             Host::Standby => self.faults.iter().any(|fault| matches!(fault.what, What::Takeover { .. })),
             Host::Participant(number) => (1..=self.shape.participants).contains(&number),
+            Host::Database(number) => self.shape.databases.contains(&number),
             Host::Client(number) => (1..=self.shape.clients).contains(&number),
         }
     }
@@ -126,6 +136,8 @@ impl Default for Shape {
             sagas_percent: 0,
             only: None,
             cannot_prepare: None,
+            databases: BTreeSet::new(),
+            prepared_slots: None,
             breaker: None,
             value_bytes: 0,
             max_write_bytes: None,

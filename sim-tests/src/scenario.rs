@@ -1,5 +1,6 @@
 //! The faults of the catalogue, each by itself as a sentence.
 
+mod databases;
 mod restored_disks;
 mod sagas;
 
@@ -39,7 +40,8 @@ const P2: Host = Host::Participant(2);
 
 /// Returns all scenarios, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [storage(), restored_disks::restored(), processes(), network(), people(), sagas::sagas()].concat()
+    [storage(), restored_disks::restored(), databases::databases(), processes(), network(), people(), sagas::sagas()]
+        .concat()
 }
 
 pub fn named(name: &str) -> Option<Scenario> {

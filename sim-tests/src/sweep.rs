@@ -16,7 +16,7 @@ pub use examination::{Broken, Examined, breaks, examine};
 pub use points::{Points, crash_points};
 pub use report::{Committed, Failed, Report, Restored, Restores, Role, Speed, Summary};
 
-use crate::plan::{Mutant, Plan};
+use crate::plan::{Mutant, World, plan_of};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +30,7 @@ pub struct Sweep {
     pub seeds: u64,
     /// Planted into all of them.
     pub mutant: Option<Mutant>,
-    /// A disk is put back in each of them.
-    pub put_back: bool,
+    pub world: World,
     /// Goes on after the first violation.
     pub keep_going: bool,
     /// Threads; one for each core if it isn't said.
@@ -40,12 +39,12 @@ pub struct Sweep {
 
 impl Sweep {
     pub fn new(first: u64, seeds: u64) -> Sweep {
-        Sweep { first, seeds, mutant: None, put_back: false, keep_going: false, jobs: None }
+        Sweep { first, seeds, mutant: None, world: World::Drawn, keep_going: false, jobs: None }
     }
 
     /// `progress` hears of every seed that was run.
     pub fn run(&self, progress: &mut dyn FnMut(&Summary)) -> Report {
-        self.run_with(&|seed| Summary::of(seed, &examine(&plan_of(seed, self.put_back, self.mutant))), progress)
+        self.run_with(&|seed| Summary::of(seed, &examine(&plan_of(seed, self.world, self.mutant))), progress)
     }
 
     fn run_with(&self, run: &(dyn Fn(u64) -> Summary + Sync), progress: &mut dyn FnMut(&Summary)) -> Report {
@@ -87,10 +86,4 @@ impl Sweep {
         let speed = Speed::new(started.elapsed(), jobs, summaries.values());
         Report::of(self, summaries.into_values(), speed)
     }
-}
-
-/// Returns the plan of a seed, with a disk that is put back if that is wanted, and with a bug planted into it.
-pub fn plan_of(seed: u64, put_back: bool, mutant: Option<Mutant>) -> Plan {
-    let plan = if put_back { Plan::with_a_disk_put_back(seed) } else { Plan::of_seed(seed) };
-    Plan { mutant, ..plan }
 }

@@ -16,6 +16,7 @@
 //! | `witness`, `duty` | what has to be known of a disk that was put back, and who accepts what it has lost |
 //! | `auditor`, `finals` | what is found when all is over |
 //! | `resource`, `temper` | what participants guard, and how it treats its callers |
+//! | `database` | a stand-in for a database server, and the adapter over it |
 //! | `observation` | the trace of it |
 //! | `store` | bugs that are planted between a server and its disk |
 
@@ -23,6 +24,7 @@ mod auditor;
 mod cells;
 mod client;
 mod conductor;
+mod database;
 mod duty;
 mod finals;
 mod impostor;
@@ -105,7 +107,8 @@ fn live(shared: &Arc<Shared>) -> Lived {
         .max_message_latency(Duration::from_millis(shape.latency_ms.1))
         .build();
     let takes_over = shared.plan.has(Host::Standby);
-    let servers = shared.servers().chain(takes_over.then_some(Host::Standby)).collect::<Vec<_>>();
+    let servers = shared.servers().chain(shared.databases()).chain(takes_over.then_some(Host::Standby));
+    let servers = servers.collect::<Vec<_>>();
     for host in servers {
         let shared = shared.clone();
         sim.host(host.to_string(), move || server::serve(shared.clone(), host));

@@ -18,13 +18,13 @@ struct Batch {
     first: u64,
     seeds: u64,
     descending: bool,
-    put_back: bool,
+    world: &'static str,
     mutant: Option<&'static str>,
 }
 
 impl Batch {
     fn upwards(first: u64, seeds: u64) -> Batch {
-        Batch { first, seeds, descending: false, put_back: false, mutant: None }
+        Batch { first, seeds, descending: false, world: "drawn", mutant: None }
     }
 
     fn downwards(self) -> Batch {
@@ -43,7 +43,7 @@ impl Batch {
         let mut command = Command::new(env!("CARGO_BIN_EXE_undoubt-sim"));
         command.args(["hash", "--first", &self.first.to_string(), "--seeds", &self.seeds.to_string()]);
         command.args(self.descending.then_some("--descending"));
-        command.args(self.put_back.then_some("--put-back"));
+        command.args(["--world", self.world]);
         command.args(self.mutant.into_iter().flat_map(|mutant| ["--mutant", mutant]));
         command.args(detail.into_iter().flat_map(|file| [Path::new("--detail"), file]));
         command.stdout(Stdio::piped()).spawn().unwrap()
@@ -90,8 +90,14 @@ fn a_seed_runs_alike_in_two_processes_whatever_ran_before() {
 
 #[test]
 fn a_seed_runs_alike_where_a_disk_is_put_back() {
-    let upwards = Batch { put_back: true, ..Batch::upwards(1, 30) };
+    let upwards = Batch { world: "put-back", ..Batch::upwards(1, 30) };
     compare("put-back", upwards, upwards.downwards(), false).unwrap_or_else(|parted| panic!("{parted}"));
+}
+
+#[test]
+fn a_seed_runs_alike_where_participants_stand_in_front_of_databases() {
+    let upwards = Batch { world: "databases", ..Batch::upwards(1, 40) };
+    compare("databases", upwards, upwards.downwards(), false).unwrap_or_else(|parted| panic!("{parted}"));
 }
 
 #[test]

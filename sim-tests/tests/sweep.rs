@@ -2,14 +2,16 @@
 
 use clap::ValueEnum as _;
 use std::path::Path;
-use undoubt_sim_tests::plan::Mutant;
-use undoubt_sim_tests::plan::Plan;
+use undoubt_sim_tests::plan::{Mutant, Plan, World, plan_of};
 use undoubt_sim_tests::scenario;
-use undoubt_sim_tests::sweep::{Sweep, examine, plan_of};
+use undoubt_sim_tests::sweep::{Sweep, examine};
 use undoubt_sim_tests::trace::{Entry, Event, Standing};
 
 /// So that every rule has something to be broken by.
 const MIN_MEAN_COMMITTED: f64 = 40.0;
+
+/// Databases are slower, and go wrong more often.
+const MIN_MEAN_COMMITTED_BY_DATABASES: f64 = 20.0;
 
 /// Within so many seeds, every planted bug has to be found.
 const MAX_SEEDS_PER_MUTANT: u64 = 1_000;
@@ -32,16 +34,28 @@ fn three_hundred_seeds_break_no_rule() {
 
 #[test]
 fn a_disk_that_is_put_back_loses_nothing_in_silence() {
-    let report = Sweep { keep_going: true, put_back: true, ..Sweep::new(1, 60) }.run(&mut |_| {});
+    let report = Sweep { keep_going: true, world: World::PutBack, ..Sweep::new(1, 60) }.run(&mut |_| {});
     println!("{:?}; excused: {:?}", report.restores, report.excused);
     let broken = report.failed.iter().map(|failed| {
         let what = failed.broken.iter().map(|broken| format!("\n  {broken}")).collect::<String>();
-        format!("\nundoubt-sim replay --seed {} --put-back{what}", failed.seed)
+        format!("\nundoubt-sim replay --seed {} --world put-back{what}", failed.seed)
     });
     assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
     assert_eq!(report.restores.len(), 8, "some kind was never put back");
     let accepted: u64 = report.restores.iter().map(|(_, restored)| restored.accepted).sum();
     assert!(accepted > 0, "no operator had to accept anything");
+}
+
+#[test]
+fn participants_in_front_of_databases_break_no_rule() {
+    let report = Sweep { keep_going: true, world: World::Databases, ..Sweep::new(1, 200) }.run(&mut |_| {});
+    println!("{:?}; {:?}", report.committed, report.speed);
+    let broken = report.failed.iter().map(|failed| {
+        let what = failed.broken.iter().map(|broken| format!("\n  {broken}")).collect::<String>();
+        format!("\nundoubt-sim replay --seed {} --world databases{what}", failed.seed)
+    });
+    assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
+    assert!(report.committed.mean >= MIN_MEAN_COMMITTED_BY_DATABASES, "too little happens: {:?}", report.committed);
 }
 
 #[test]
@@ -63,8 +77,9 @@ fn no_server_is_held_for_ordinary_crashes() {
 
 #[test]
 fn some_seeds_gather_more_than_the_coordinator_takes() {
-    let plans =
-        (1..=1_500).map(|seed| plan_of(seed, false, None)).filter(|plan| plan.shape.max_gathered_bytes.is_some());
+    let plans = (1..=1_500)
+        .map(|seed| plan_of(seed, World::Drawn, None))
+        .filter(|plan| plan.shape.max_gathered_bytes.is_some());
     let is_too_much =
         |entry: &Entry| matches!(&entry.event, Event::Noted { note, .. } if note.contains("over max_gathered_bytes"));
     let too_much = |plan: Plan| examine(&plan).run.unwrap().trace.iter().filter(|entry| is_too_much(entry)).count();
@@ -109,8 +124,8 @@ fn plans_that_broke_a_rule_once_break_none() {
 fn every_planted_bug_is_found() {
     let mut not_found = Vec::new();
     for mutant in Mutant::value_variants() {
-        let put_back = mutant.is_about_disks_put_back();
-        let report = Sweep { mutant: Some(*mutant), put_back, ..Sweep::new(1, MAX_SEEDS_PER_MUTANT) }.run(&mut |_| {});
+        let world = World::of(*mutant);
+        let report = Sweep { mutant: Some(*mutant), world, ..Sweep::new(1, MAX_SEEDS_PER_MUTANT) }.run(&mut |_| {});
         match report.failed.first() {
             Some(failed) => println!("{mutant:?}: after {} seeds, as {}", report.seeds, failed.broken[0]),
             None => not_found.push(mutant),

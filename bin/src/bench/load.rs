@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Client, ClientOptions, Completion, Saga, Step, Submission, SubmitError, Transaction};
+use undoubt_client::work::call::Call;
+use undoubt_client::{Client, ClientOptions, Completion, Saga, Step, Submission, SubmitError, Transaction, Work};
 use undoubt_vocabulary::{AbortReason, Outcome};
 
 /// Longer latencies count as this.
 const MAX_LATENCY_US: u64 = 600_000_000;
 
 /// Counters that transactions add to, one after the other, so that those under way never meet.
-const COUNTERS: u64 = 100_000;
+pub const COUNTERS: u64 = 100_000;
 
 /// The way in which transactions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Shape {
     pub mode: Mode,
     /// Counters to choose from; few of them are contention.
     pub counters: u64,
+    /// The procedure that adds to a counter, where participants stand in front of databases: it takes `id` and `amount`.
+    pub procedure: Option<&'static str>,
     /// The bytes that each branch puts under its counter's key instead of adding to it.
     pub payload_bytes: Option<usize>,
     /// Ids and keys begin with it.
@@ -65,6 +68,8 @@ pub struct Measured {
     pub committed: u64,
     /// The aborts by the label of their reason.
     pub aborted: BTreeMap<&'static str, u64>,
+    /// The first reason that was told of an abort, in whole.
+    pub first_abort: Option<String>,
     /// Refused for a bound, or without an answer in time.
     pub failed: BTreeMap<String, u64>,
     /// The latency of the committed, in µs.
@@ -77,6 +82,7 @@ impl Shape {
             participants: participants.to_vec(),
             mode: Mode::TwoPhase,
             counters: COUNTERS,
+            procedure: None,
             payload_bytes: None,
             run: run.to_owned(),
             timeout: Duration::from_secs(10),
@@ -88,9 +94,14 @@ impl Shape {
         // Neighbours are far from each other, so that no range of keys is favoured.
         let counter = number.wrapping_mul(7_919) % self.counters;
         let key = || format!("{}/{counter:06}", self.run);
-        let work = |by: i64| match self.payload_bytes {
-            Some(bytes) => KvWork::new().put(key(), vec![b'x'; bytes]),
-            None => KvWork::new().add(key(), Add::of(by)),
+        let work = |by: i64| -> Work {
+            if let Some(procedure) = self.procedure {
+                return Call::new(procedure).arg("id", counter.cast_signed()).arg("amount", by).into();
+            }
+            match self.payload_bytes {
+                Some(bytes) => KvWork::new().put(key(), vec![b'x'; bytes]).into(),
+                None => KvWork::new().add(key(), Add::of(by)).into(),
+            }
         };
         let saga = |id| {
             let step = |(index, participant): (usize, &String)| {
@@ -114,7 +125,7 @@ impl Measured {
     fn new() -> anyhow::Result<Measured> {
         let latency = Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).context("bounds of a histogram")?;
         let (aborted, failed) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Measured { elapsed: Duration::ZERO, committed: 0, aborted, failed, latency })
+        Ok(Measured { elapsed: Duration::ZERO, committed: 0, aborted, first_abort: None, failed, latency })
     }
 
     pub fn per_s(&self) -> f64 {
@@ -134,6 +145,9 @@ impl Measured {
         for (label, count) in others.chain(self.failed.clone()) {
             text.push_str(&format!(", {count} {label}"));
         }
+        if let Some(reason) = &self.first_abort {
+            text.push_str(&format!(" (first: {reason})"));
+        }
         text
     }
 
@@ -144,7 +158,10 @@ impl Measured {
                     self.committed += 1;
                     self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 }
-                Outcome::Aborted(reason) => *self.aborted.entry(AbortReason::label(reason)).or_default() += 1,
+                Outcome::Aborted(reason) => {
+                    self.first_abort.get_or_insert_with(|| reason.to_string());
+                    *self.aborted.entry(AbortReason::label(reason)).or_default() += 1;
+                }
             },
             Err(error) => *self.failed.entry(what_failed(error)).or_default() += 1,
         }

@@ -1,29 +1,39 @@
 //! Peers on the same machine in the same minutes. Who is not installed is skipped, and the report says so.
 
 mod dtmrs;
-mod postgres;
 
 use super::finding::{Finding, Goal};
 use super::load::{Length, Mode, Pace, Shape};
 use super::stage::{Stage, measure, names};
 use super::{Effort, Report};
+use crate::bench::by_hand;
 use dtmrs::Dtmrs;
-use postgres::Postgres;
 use std::time::Duration;
+use undoubt_test_servers::{Postgres, ServerError};
+
+/// The database in which it is done by hand, and its clients.
+const DATABASE: &str = "postgres";
+const CLIENTS: usize = 64;
 
 const HOW_TO_INSTALL: &str = "`make bench PEERS=1` installs it";
 
 pub async fn peers(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
-    let Some(postgres) = Postgres::start().await? else {
-        report.skip("peer/postgresql and peer/dtmrs", format!("PostgreSQL is not installed; {HOW_TO_INSTALL}"));
-        return Ok(());
+    let settings = [("max_prepared_transactions", "256"), ("max_connections", "256")];
+    let postgres = match Postgres::start(&settings).await {
+        Ok(postgres) => postgres,
+        Err(missing @ ServerError::Missing { .. }) => {
+            report.skip("peer/postgresql and peer/dtmrs", format!("{missing}; {HOW_TO_INSTALL}"));
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
     };
+    by_hand::fill(&postgres, DATABASE).await?;
     let cluster = stage.cluster(2).await?;
     let length = Length { warm_up: Duration::from_millis(500), measured: effort.measured };
     let pace = Pace::Closed { in_flight: 4_096 };
     let (mut theirs, mut times) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        let by_hand = postgres.two_phase_per_s(effort.measured).await?;
+        let by_hand = by_hand::postgresql(&postgres, DATABASE, CLIENTS, effort.measured).await?;
         let (ours, _) = measure(&cluster, &Shape::new(&stage.run_name(), &names(2)), pace, length).await?;
         theirs.push(by_hand);
         times.push(ours.per_s() / by_hand);

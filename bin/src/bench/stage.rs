@@ -61,6 +61,10 @@ impl Stage {
         self.folder.path()
     }
 
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     pub fn echo(&self) -> &Channel {
         &self.echo
     }

@@ -1,11 +1,10 @@
 //! A bank in a database of a private server.
 
-use super::{ACCOUNTS, OPENING_BALANCE, load};
+use super::{ACCOUNTS, OPENING_BALANCE, front, load};
 use crate::cluster::Programs;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use tokio::process::Command;
 use undoubt_test_servers::{MariaDb, Postgres};
 
 /// A database with accounts, and the settings of the participant in front of it.
@@ -102,17 +101,7 @@ impl SqlBank {
              INSERT INTO accounts VALUES {accounts};"
         );
         server.sql(DATABASE, &tables).await?;
-        let config = folder.join(format!("{name}.toml"));
-        let settings = format!("name = \"{name}\"\n\n[resource]\nkind = \"{name}\"\nurl = \"{url}\"\n{procedures}");
-        std::fs::write(&config, settings).context("the participant's settings")?;
-        for command in ["init", "check"] {
-            let mut run = Command::new(&programs.participant);
-            let output = run.args([command, "--config"]).arg(&config).kill_on_drop(true).output().await?;
-            if !output.status.success() {
-                let told = [output.stdout, output.stderr].concat();
-                bail!("{name}: {command}: {}", String::from_utf8_lossy(&told));
-            }
-        }
+        let config = front(programs, folder, (name, name), &url, procedures).await?;
         Ok(SqlBank { name, config, server })
     }
 

@@ -4,12 +4,14 @@ use super::RoundReport;
 use super::load::{Entry, Phase, Reply};
 use super::round::PATIENCE;
 use crate::cluster::Who;
+use crate::workload::account_work::{AccountWork, Language};
 use crate::workload::batches::{carry_out, chunks};
-use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_client::kv::KvWork;
 use undoubt_client::{Client, QueryError};
 use undoubt_vocabulary::{Outcome, TxId};
+
+/// The language of all participants here.
+const STORE: Language = Language::Operations;
 
 /// The facts that are known once all has settled.
 #[derive(Debug)]
@@ -122,26 +124,19 @@ pub(super) async fn read(client: &Client, names: &[String], entries: &[Entry]) -
             at_home[place].push((index, side));
         }
     }
-    let pieces = chunks(&at_home);
+    let pieces = chunks(&at_home, |_| STORE.max_batch_accesses());
     let batch = |number: usize| {
         let (place, piece) = &pieces[number];
-        let get = |work: KvWork, (index, _): &(usize, usize)| work.get(entries[*index].key());
-        (names[*place].clone(), piece.iter().fold(KvWork::new(), get))
+        let read = |work: AccountWork, (index, _): &(usize, usize)| work.read(entries[*index].key());
+        (names[*place].clone(), piece.iter().fold(STORE.work(), read))
     };
-    let mut unreadable = None;
-    let done = |number: usize, found: Vec<Option<bytes::Bytes>>| {
+    let done = |number: usize, found: Vec<Option<i64>>| {
         for ((index, side), value) in pieces[number].1.iter().zip(found) {
-            match value.map(|value| String::from_utf8_lossy(&value).parse::<i64>()).transpose() {
-                Ok(value) => values[*index][*side] = value.unwrap_or(0),
-                Err(error) => unreadable = Some(error),
-            }
+            values[*index][*side] = value.unwrap_or(0);
         }
     };
     carry_out(client, pieces.len(), batch, PATIENCE, done).await?;
-    match unreadable {
-        Some(error) => Err(error).context("a value is no number"),
-        None => Ok(values),
-    }
+    Ok(values)
 }
 
 /// Asks a coordinator that was put back for what it had answered before.

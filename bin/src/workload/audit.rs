@@ -10,7 +10,6 @@ mod tests;
 
 pub use findings::{Audit, Observed, findings, in_part};
 
-use crate::workload::bank::balance;
 use crate::workload::batches::{carry_out, chunks};
 use crate::workload::driver::BATCHES_IN_FLIGHT;
 use crate::workload::ledger::{Entry, Ledger, Reply, unanswered};
@@ -21,7 +20,6 @@ use futures::{StreamExt, stream};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use undoubt_client::Completion;
-use undoubt_client::kv::KvWork;
 
 /// Transactions that are submitted once more, evenly spread over the run.
 const SAMPLE_TRANSACTIONS: usize = 100;
@@ -101,21 +99,21 @@ async fn read(load: &Load, ledger: &Ledger) -> anyhow::Result<Observed> {
         }
     }
     let mut observed = Observed::default();
-    let (client, chunks) = (load.client(BATCHES_IN_FLIGHT)?, chunks(&probes));
+    let (client, chunks) = (load.client(BATCHES_IN_FLIGHT)?, chunks(&probes, |home| bank.max_batch_accesses(home)));
     let batch = |place: usize| {
         let (home, probes): (usize, &[Probe]) = chunks[place];
-        let gets = probes.iter().fold(KvWork::new(), |work, probe| match *probe {
-            Probe::Balance(account) => work.get(bank.key(account)),
-            Probe::Marker(number) => work.get(bank.marker(number as u64)),
+        let reads = probes.iter().fold(bank.work(home), |work, probe| match *probe {
+            Probe::Balance(account) => work.read(bank.key(account)),
+            Probe::Marker(number) => work.marked(bank.marker(number as u64)),
         });
-        (bank.participants()[home].to_string(), gets)
+        (bank.participants()[home].to_string(), reads)
     };
     carry_out(&client, chunks.len(), batch, load.patience, |place, values| {
         let (home, probes) = chunks[place];
         for (probe, value) in probes.iter().zip(values) {
             match *probe {
                 Probe::Balance(account) => {
-                    observed.balances.insert(account, balance(value.as_deref()));
+                    observed.balances.insert(account, value);
                 }
                 Probe::Marker(number) if value.is_some() => {
                     observed.markers.insert((number, home));

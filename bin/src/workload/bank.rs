@@ -9,12 +9,12 @@
 //! | `~/<run>-<number>`: transaction `<run>-<number>` took effect here | `1` |
 
 use crate::workload::Mode;
+use crate::workload::account_work::{AccountWork, Language, Languages, numbers};
 use crate::workload::step::{Account, Action, Kind, Step};
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{self as client, Answer, Results, Saga, Submission, Transaction};
+use undoubt_client::{self as client, Answer, Saga, Submission, Transaction};
 use undoubt_vocabulary::{ParticipantName, TxId};
 
 /// Leaves room for the number in a transaction's id, which may have 64 bytes.
@@ -24,6 +24,7 @@ pub const MAX_RUN_NAME_BYTES: usize = 40;
 pub struct Bank {
     run: String,
     participants: Vec<ParticipantName>,
+    languages: Vec<Language>,
     /// True if transactions leave markers.
     marks: bool,
     timeout: Option<Duration>,
@@ -42,7 +43,14 @@ impl Bank {
         anyhow::ensure!(!participants.is_empty(), "a load needs participants; name at least one");
         let distinct: BTreeSet<_> = participants.iter().collect();
         anyhow::ensure!(distinct.len() == participants.len(), "a participant is named twice; name each once");
-        Ok(Bank { run: run.to_owned(), participants, marks, timeout, mode: Mode::default() })
+        let languages = vec![Language::default(); participants.len()];
+        Ok(Bank { run: run.to_owned(), participants, languages, marks, timeout, mode: Mode::default() })
+    }
+
+    /// Speaks to each participant in its language.
+    pub fn speaking(self, languages: &Languages) -> Self {
+        let of = |name: &ParticipantName| languages.get(name.as_str()).copied().unwrap_or_default();
+        Bank { languages: self.participants.iter().map(of).collect(), ..self }
     }
 
     pub fn in_mode(self, mode: Mode) -> Self {
@@ -59,6 +67,16 @@ impl Bank {
 
     pub fn participants(&self) -> &[ParticipantName] {
         &self.participants
+    }
+
+    /// Returns work at a participant that does nothing yet.
+    pub fn work(&self, home: usize) -> AccountWork {
+        self.languages[home].work()
+    }
+
+    /// Returns how many accesses a batch at a participant may have.
+    pub fn max_batch_accesses(&self, home: usize) -> usize {
+        self.languages[home].max_batch_accesses()
     }
 
     /// Returns where an account is, as a place among the participants.
@@ -120,25 +138,23 @@ impl Bank {
     }
 
     /// The work at each participant, with its marker.
-    fn works(&self, number: u64, step: &Step) -> BTreeMap<usize, KvWork> {
-        let mut works: BTreeMap<usize, KvWork> = BTreeMap::new();
+    fn works(&self, number: u64, step: &Step) -> BTreeMap<usize, AccountWork> {
+        let mut works: BTreeMap<usize, AccountWork> = BTreeMap::new();
         for access in step.accesses() {
-            let key = self.key(access.account);
-            let work = works.remove(&self.home(access.account)).unwrap_or_default();
+            let (key, home) = (self.key(access.account), self.home(access.account));
+            let work = works.remove(&home).unwrap_or_else(|| self.work(home));
             let work = match access.action {
-                Action::Read => work.get(key),
+                Action::Read => work.read(key),
                 Action::Add(amount) => work.add(key, amount),
-                Action::Withdraw(amount) => work.add(key, Add::of(-amount).floor(0)),
-                Action::Replace { read, new } => {
-                    work.compare_and_set(key, Some(read.to_string().into()), Some(new.to_string().into()))
-                }
+                Action::Withdraw(amount) => work.withdraw(key, amount),
+                Action::Replace { read, new } => work.replace(key, read, new),
             };
-            works.insert(self.home(access.account), work);
+            works.insert(home, work);
         }
         let marked = if self.marks { self.written(step) } else { BTreeSet::new() };
         for home in marked {
-            let work = works.remove(&home).unwrap_or_default();
-            works.insert(home, work.put(self.marker(number), "1"));
+            let work = works.remove(&home).unwrap_or_else(|| self.work(home));
+            works.insert(home, work.mark(self.marker(number)));
         }
         works
     }
@@ -155,17 +171,17 @@ impl Bank {
         };
         let (gives, takes): (Vec<_>, Vec<_>) =
             self.works(number, step).into_iter().partition(|(home, _)| only_gives(*home));
-        let new = |home: usize, work: KvWork| {
+        let new = |home: usize, work: AccountWork| {
             let name = self.participants[home].as_str();
             client::Step::new(name, name, work)
         };
         let takes = takes.into_iter().map(|(home, work)| {
-            let back = at(home).fold(KvWork::new(), |back, access| match access.delta() {
+            let back = at(home).fold(self.work(home), |back, access| match access.delta() {
                 Some(delta) => back.add(self.key(access.account), -delta),
-                None => back.get(self.key(access.account)),
+                None => back.read(self.key(access.account)),
             });
             let marked = self.marks && at(home).any(|access| access.delta().is_some());
-            new(home, work).undo(if marked { back.delete(self.marker(number)) } else { back })
+            new(home, work).undo(if marked { back.unmark(self.marker(number)) } else { back })
         });
         let gives = gives
             .into_iter()
@@ -179,23 +195,18 @@ impl Bank {
         let mut results: Vec<_> = self
             .participants
             .iter()
-            .map(|name| answer.result(name.as_str()).and_then(Results::into_bytes).unwrap_or_default().into_iter())
+            .map(|name| {
+                answer.result(name.as_str()).and_then(|results| numbers(&results)).unwrap_or_default().into_iter()
+            })
             .collect();
-        step.accesses()
-            .iter()
-            .map(|access| balance(results[self.home(access.account)].next().flatten().as_deref()))
-            .collect()
+        step.accesses().iter().map(|access| results[self.home(access.account)].next().flatten()).collect()
     }
-}
-
-/// A balance as the key-value participant stores it.
-pub fn balance(value: Option<&[u8]>) -> Option<i64> {
-    std::str::from_utf8(value?).ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use undoubt_client::kv::{Add, KvWork};
 
     fn bank(participants: &[&str]) -> anyhow::Result<Bank> {
         let names: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();

@@ -3,28 +3,27 @@
 //! Each has one participant. What aborts for a reason that may pass, or has no answer, is done again as a new
 //! transaction, for as long as patience lasts: so it has to be work that may be done twice.
 
+use crate::workload::account_work::{AccountWork, numbers};
 use crate::workload::ledger::unanswered;
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use undoubt_client::kv::KvWork;
 use undoubt_client::{Client, Completion, Transaction};
 use undoubt_vocabulary::{AbortReason, Outcome};
 
-/// Keeps a batch and its results well below a mebibyte.
-const MAX_OPERATIONS_PER_BATCH: usize = 512;
 /// Held in memory at the same time.
 const MAX_BATCHES_AT_ONCE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns what there is to do at each participant, by its place, in pieces that fit into one batch.
-pub fn chunks<T>(at_home: &[Vec<T>]) -> Vec<(usize, &[T])> {
+///
+/// `max_accesses`: how many a batch at a place may have.
+pub fn chunks<T>(at_home: &[Vec<T>], max_accesses: impl Fn(usize) -> usize) -> Vec<(usize, &[T])> {
     let mut chunks = Vec::new();
     for (home, whole) in at_home.iter().enumerate() {
-        chunks.extend(whole.chunks(MAX_OPERATIONS_PER_BATCH).map(|chunk| (home, chunk)));
+        chunks.extend(whole.chunks(max_accesses(home)).map(|chunk| (home, chunk)));
     }
     chunks
 }
@@ -32,7 +31,7 @@ pub fn chunks<T>(at_home: &[Vec<T>]) -> Vec<(usize, &[T])> {
 struct Batch {
     place: usize,
     participant: String,
-    work: KvWork,
+    work: AccountWork,
 }
 
 /// Carries out `count` batches, each a participant and its work, and hands out the place of each and what it read: one
@@ -40,9 +39,9 @@ struct Batch {
 pub async fn carry_out(
     client: &Client,
     count: usize,
-    batch: impl Fn(usize) -> (String, KvWork),
+    batch: impl Fn(usize) -> (String, AccountWork),
     patience: Duration,
-    mut done: impl FnMut(usize, Vec<Option<Bytes>>),
+    mut done: impl FnMut(usize, Vec<Option<i64>>),
 ) -> anyhow::Result<()> {
     for first in (0..count).step_by(MAX_BATCHES_AT_ONCE) {
         let (mut open, deadline) = (Vec::new(), Instant::now() + patience);
@@ -64,7 +63,7 @@ pub async fn carry_out(
 async fn round(
     client: &Client,
     open: &mut Vec<Batch>,
-    done: &mut impl FnMut(usize, Vec<Option<Bytes>>),
+    done: &mut impl FnMut(usize, Vec<Option<i64>>),
 ) -> anyhow::Result<Option<String>> {
     let transactions: Vec<_> =
         open.iter().map(|batch| Transaction::new().on(&batch.participant, batch.work.clone())).collect();
@@ -76,10 +75,8 @@ async fn round(
         match result {
             Ok(answer) => match (&answer.outcome, answer.result(participant)) {
                 (Outcome::Committed, Some(results)) => {
-                    let values = results
-                        .into_bytes()
-                        .context("the results are raw, and were asked of a key-value participant")?;
-                    done(*place, values);
+                    let numbers = numbers(&results).context("the results are raw, and were not asked for as such")?;
+                    done(*place, numbers);
                     continue;
                 }
                 (Outcome::Committed, None) => cause = Some("what was read was lost".to_owned()),

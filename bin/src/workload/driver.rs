@@ -18,7 +18,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
-use undoubt_client::kv::KvWork;
 use undoubt_client::{Client, Completion, Submission};
 
 /// A run ends early here: its ledger would not fit into memory.
@@ -87,12 +86,11 @@ async fn open(load: &Load, bank: &Bank, opened: &BTreeMap<Account, i64>) -> anyh
     for (account, balance) in opened {
         at_home[bank.home(*account)].push((*account, *balance));
     }
-    let chunks = chunks(&at_home);
+    let chunks = chunks(&at_home, |home| bank.max_batch_accesses(home));
     let batch = |place: usize| {
         let (home, accounts): (usize, &[(Account, i64)]) = chunks[place];
-        let puts = accounts
-            .iter()
-            .fold(KvWork::new(), |work, (account, balance)| work.put(bank.key(*account), balance.to_string()));
+        let puts =
+            accounts.iter().fold(bank.work(home), |work, (account, balance)| work.open(bank.key(*account), *balance));
         (bank.participants()[home].to_string(), puts)
     };
     carry_out(&load.client(BATCHES_IN_FLIGHT)?, chunks.len(), batch, load.patience, |_, _| {}).await

@@ -2,7 +2,11 @@
 
 use crate::support::programs;
 use std::time::Duration;
-use undoubt::databases::{Databases, DatabasesReport, databases};
+use undoubt::cluster::{Cluster, Plan, Who};
+use undoubt::databases::{Databases, DatabasesReport, databases, front};
+use undoubt::workload::{Length, Load, Mode, PROCEDURES, Progress, Workload, audit, connected, run};
+use undoubt_client::Client;
+use undoubt_test_servers::{MariaDb, Postgres};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn money_moves_between_postgresql_and_the_store_in_every_mode_while_each_of_them_is_killed() {
@@ -27,4 +31,46 @@ async fn money_moves_between_postgresql_and_the_store_in_every_mode_while_each_o
         broken(&mut report);
         assert!(!report.is_clean(), "{place} goes unnoticed");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn smallbank_runs_over_both_databases_and_a_store_and_its_audit_is_clean() {
+    let (programs, folder) = (programs(), tempfile::tempdir().unwrap());
+    let postgresql = Postgres::start(&[("max_prepared_transactions", "200")]).await.unwrap();
+    let mariadb = MariaDb::start(&[]).await.unwrap();
+    postgresql.sql("postgres", "CREATE DATABASE run;").await.unwrap();
+    mariadb.sql("mysql", "CREATE DATABASE run;").await.unwrap();
+    let tables: String = PROCEDURES.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    postgresql.sql("run", &tables).await.unwrap();
+    mariadb.sql("run", &tables).await.unwrap();
+    let names: Vec<String> = ["mariadb", "postgresql", "store"].map(str::to_owned).to_vec();
+    let mut plan = Plan { participants: names.clone(), ..Plan::default() };
+    for (name, url) in [("postgresql", postgresql.url("run")), ("mariadb", mariadb.url("run"))] {
+        let config = front(&programs, folder.path(), (name, name), &url, PROCEDURES).await.unwrap();
+        plan.configs.insert(name.to_owned(), config);
+    }
+    let cluster = Cluster::start(&programs, plan).await.unwrap();
+    let (url, options) = (cluster.url(Who::Coordinator).unwrap(), cluster.options().unwrap());
+    let client = Client::connect_lazy(&url, options.clone()).unwrap();
+    let languages = crate::support::until("all are connected", async || {
+        let languages = connected(&client).await.unwrap();
+        (languages.len() == names.len()).then_some(languages)
+    })
+    .await;
+    let load = Load {
+        options,
+        languages,
+        mode: Mode::Mixed,
+        customers: 200,
+        in_flight: 16,
+        length: Length::Count(600),
+        ..Load::new(url, names, Workload::SmallBank)
+    };
+    let mut outcome = run(&load, std::future::pending(), &Progress::ignored()).await.unwrap();
+    assert!(outcome.report.tally.committed > 300, "{:#?}", outcome.report);
+    let found = audit(&load, &mut outcome.ledger).await.unwrap();
+    assert!(found.is_clean(), "{:#?}", found.violations);
+    // An audit of databases can fail.
+    postgresql.sql("run", "UPDATE run_accounts SET balance = balance + 1;").await.unwrap();
+    assert!(!audit(&load, &mut outcome.ledger).await.unwrap().is_clean());
 }

@@ -31,7 +31,7 @@ async fn put_back(cluster: &mut Cluster, who: Who, from: &Path) {
 }
 
 /// Starts a process, and returns once it listens: it may not serve.
-async fn start_again(cluster: &mut Cluster, who: Who) {
+pub async fn start_again(cluster: &mut Cluster, who: Who) {
     cluster.start_again(who).await.unwrap();
     let address = cluster.url(who).unwrap().trim_start_matches("http://").to_owned();
     until("it listens", async || tokio::net::TcpStream::connect(&address).await.ok()).await;
@@ -49,7 +49,7 @@ async fn held(cluster: &Cluster) -> v1::DescribeResponse {
 }
 
 /// What a participant that was put back says of itself.
-async fn says_that_it_was_put_back(cluster: &Cluster, who: Who) -> String {
+pub async fn says_that_it_was_put_back(cluster: &Cluster, who: Who) -> String {
     until("the participant says that it was put back", async || {
         let mut admin = ParticipantAdminClient::new(channel(cluster, who).await);
         let said = admin.describe(v1::DescribeParticipantRequest {}).await.ok()?.into_inner().put_back;
@@ -65,13 +65,13 @@ async fn accept_loss(cluster: &Cluster) -> v1::AcceptLossResponse {
     accepted.await.into_inner()
 }
 
-async fn accept_loss_of(cluster: &Cluster, who: Who) {
+pub async fn accept_loss_of(cluster: &Cluster, who: Who) {
     let mut admin = ParticipantAdminClient::new(channel(cluster, who).await);
     let accept = v1::AcceptParticipantLossRequest { who: "ada".into(), reason: "the disk is gone".into() };
     admin.accept_loss(accept).await.unwrap();
 }
 
-async fn until_connected(cluster: &Cluster, name: &str) {
+pub async fn until_connected(cluster: &Cluster, name: &str) {
     until("the participant is connected", async || {
         let described = describe(cluster).await;
         described.participants.iter().any(|view| view.name == name && view.connected).then_some(())

@@ -81,7 +81,7 @@ pub enum Effect {
     Abort {
         branch: BranchId,
     },
-    /// A read-only branch leaves. Not answered.
+    /// Undo a branch that voted read-only, or was found prepared though it is over. Not answered.
     Release {
         branch: BranchId,
     },

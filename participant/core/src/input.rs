@@ -171,6 +171,13 @@ pub enum Input {
         branch: BranchId,
         at: Timestamp,
     },
+    /// The resource has found this branch prepared, and has not prepared it since the start at anybody's word: a prepare landed
+    /// late. It holds its locks. Told again until the resource is told to end it.
+    Found {
+        branch: BranchId,
+        begun_at: Timestamp,
+        result: Bytes,
+    },
     /// The operator's decision is forgotten, durably.
     Forgotten {
         operator: Operator,

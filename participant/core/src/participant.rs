@@ -1,6 +1,7 @@
 //! The branches and steps of one participant: sessions, epochs, the low-water mark, the sweep.
 
 mod close;
+mod found;
 mod marks;
 mod messages;
 mod operator;
@@ -118,6 +119,7 @@ impl Participant {
             Input::Aborted { branch } => self.handle_aborted(&branch, effects),
             Input::Resolved { branch } => self.handle_resolved(&branch, effects),
             Input::Gone { branch, at } => self.handle_gone(&branch, at, effects),
+            Input::Found { branch, begun_at, result } => self.handle_found(branch, begun_at, result, effects),
             Input::Forgotten { operator } => effects.push(Effect::Answer { operator, answer: Answer::Forgotten }),
             Input::ActionRan { step, outcome } => self.handle_action_ran(step, outcome, effects),
             Input::VoteRecalled { branch, result } => self.handle_vote_recalled(&branch, result, effects),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use script::{Script, attempt_number, branch, committed_alone, coordinator, prepared, read_only, refused, tx};
 use undoubt_participant_core::{Heuristic, Input, Operator, Recovered, Session};
 use undoubt_vocabulary::Execution::{OnePhase, TwoPhase};
-use undoubt_vocabulary::{Timestamp, ToParticipant, Vote};
+use undoubt_vocabulary::{CoordinatorId, Timestamp, ToParticipant, Vote};
 
 fn check(name: &str, text: &str) {
     // Relative to the package: several checkouts share what is compiled.
@@ -268,6 +268,53 @@ fn a_prepared_branch_asks_after_a_restart_and_until_it_hears() {
     script.abort("T1", t);
     script.aborted("T1", t);
     check("recovery", &script.text);
+}
+
+#[test]
+fn a_branch_that_is_found_prepared_is_in_doubt_and_asked_about_at_once() {
+    let (mut script, t, other) = (Script::new(), attempt_number(1, 0), CoordinatorId([8; 16]));
+    script.found("T1", t);
+    script.found("T1", t);
+    script.low_water_mark(t.next());
+    script.sweep();
+    script.abort("T1", t);
+    script.aborted("T1", t);
+    // Also one that the low-water mark has passed before.
+    script.found("T2", t);
+    script.commit("T2", t);
+    script.committed("T2", t);
+    // Its coordinator is not connected.
+    script.found_of(other, "T3", t);
+    script.resolve("T3", false);
+    check("found", &script.text);
+}
+
+#[test]
+fn a_branch_that_is_found_prepared_and_is_over_ends_as_it_has_ended() {
+    let (mut script, t, later) = (Script::new(), attempt_number(1, 0), attempt_number(1, 1));
+    let ids = ["refused", "committed", "alone"];
+    for (id, vote) in ids.into_iter().zip([refused(), prepared(), committed_alone()]) {
+        script.prepare(id, t, if id == "alone" { OnePhase } else { TwoPhase });
+        script.executed(id, t, vote);
+    }
+    script.commit("committed", t);
+    script.committed("committed", t);
+    script.abort("aborted", t);
+    for id in ["refused", "committed", "alone", "aborted"] {
+        script.found(id, t);
+    }
+    script.aborted("refused", t);
+    script.committed("committed", t);
+    script.gone("aborted", t);
+    script.settle("alone", t);
+    // While another attempt is open nothing is done; it is told again.
+    script.prepare("again", later, TwoPhase);
+    script.found("again", t);
+    script.executed("again", later, refused());
+    script.found("again", t);
+    script.found("again", later.next());
+    script.found_of(CoordinatorId([8; 16]), "alone", t);
+    check("found-over", &script.text);
 }
 
 /// Every message that makes no sense in a state is ignored there.

@@ -231,7 +231,9 @@ impl<R: Branches> Engine<R> {
         self.in_turn.begin(branch.tx.clone());
         let resource = self.resource.clone();
         self.call(move |patience| async move {
-            patience.until_done(|| resource.abort(branch.clone())).await?;
+            if patience.until_done(|| resource.abort(branch.clone())).await? == Ended::Gone {
+                tracing::error!(tx = %branch.tx, "somebody else has committed a branch in the resource itself that was over here");
+            }
             Ok(Done::InTurn { tx: branch.tx, input: None })
         });
     }

@@ -137,7 +137,7 @@ async fn settle_action<R: Branches>(
     Ok(StepOutcome::Done { result, pending })
 }
 
-/// Undoes a step, and asks what became of it wherever that is unclear.
+/// Undoes a step, and asks what became of it wherever that is unclear: until that is known, it is not undone once more.
 async fn compensated<R: Branches>(
     resource: &R,
     patience: &Patience,
@@ -146,7 +146,10 @@ async fn compensated<R: Branches>(
 ) -> Result<StepOutcome, ResourceError> {
     let once = || async {
         match resource.compensate(step.clone(), run.clone()).await {
-            Err(ResourceError::Unclear { cause }) => match resource.settle_step(step.clone()).await? {
+            Err(ResourceError::Unclear { cause }) => match patience
+                .until_done(|| resource.settle_step(step.clone()))
+                .await?
+            {
                 Some(StepState::Compensated) => Ok(StepOutcome::Done { result: Bytes::new(), pending: false }),
                 Some(StepState::Acted { .. } | StepState::Empty) | None => Err(ResourceError::Unavailable { cause }),
             },

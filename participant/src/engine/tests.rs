@@ -1,6 +1,7 @@
 //! Branches and steps on their way through the engine, over a resource in memory. [`room`] has those of large results, [`unclear`] those
 //! of which it is unclear for a while what became of them.
 
+mod late_prepares;
 mod memory;
 mod room;
 mod traces;

@@ -97,14 +97,28 @@ impl NumberedStore {
         above: u32,
         mark: u64,
     ) -> Result<(NumberedStore, Known), StoreError> {
-        let last = match store.get(meta, START_KEY.as_bytes())? {
-            Some(stored) => Some(read_start(meta, &stored)?),
-            None => None,
-        };
         let writes = match store.get(meta, NUMBER_KEY.as_bytes())? {
             Some(stored) => u64::from_be_bytes(fixed(meta, NUMBER_KEY, &stored)?),
             None => 0,
         };
+        NumberedStore::begin_after(store, meta, log, above, mark, |_| writes).await
+    }
+
+    /// Begins another start, as [`begin`](Self::begin) does, where writes are numbered elsewhere. `writes`: how many of the last start
+    /// are held.
+    pub async fn begin_after(
+        store: Arc<dyn Store>,
+        meta: Family,
+        log: [u8; 16],
+        above: u32,
+        mark: u64,
+        writes: impl FnOnce(Start) -> u64,
+    ) -> Result<(NumberedStore, Known), StoreError> {
+        let last = match store.get(meta, START_KEY.as_bytes())? {
+            Some(stored) => Some(read_start(meta, &stored)?),
+            None => None,
+        };
+        let writes = last.map_or(0, writes);
         let count = next_epoch(last.map_or(0, |last| last.count), above)?.0;
         let start = Start { losses: last.map_or(0, |last| last.losses), count, mark };
         let mut starts = Starts::new(log, start);

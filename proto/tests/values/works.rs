@@ -29,6 +29,7 @@ pub fn work() -> Vec<Sample> {
             },
         ),
         sample("Work", calls()),
+        sample("Work", work::Work { enlisted: Some(work::Enlisted {}), ..Default::default() }),
         sample(
             "Results",
             work::Results {

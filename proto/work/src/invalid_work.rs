@@ -36,6 +36,10 @@ pub enum InvalidWork {
     ArgumentTooLong { procedure: String, name: String, length: usize },
     #[error("undo is for what undoes a step; leave it out of an action")]
     UndoTooEarly,
+    #[error(
+        "what is enlisted is prepared, and a saga's steps commit at once: submit it by two-phase commit, or give the step other work"
+    )]
+    EnlistedInSaga,
     #[error("it has {count} operations, more than the {MAX_OPERATIONS} allowed; split the work")]
     TooManyOperations { count: usize },
     #[error("it refers to step {step}, which is no earlier step of a saga that it is part of; correct the name")]
@@ -91,6 +95,7 @@ impl InvalidWork {
             | InvalidWork::ArgumentTwice { .. }
             | InvalidWork::ArgumentWithoutValue { .. }
             | InvalidWork::UndoTooEarly
+            | InvalidWork::EnlistedInSaga
             | InvalidWork::NoSuchInput { .. }
             | InvalidWork::NoSuchValue { .. }
             | InvalidWork::PendTooLate

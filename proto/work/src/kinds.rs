@@ -5,12 +5,13 @@ use crate::invalid_work::InvalidWork;
 
 pub(crate) const OPERATIONS: u64 = 1;
 pub(crate) const CALLS: u64 = 2;
+pub(crate) const ENLISTED: u64 = 3;
 pub(crate) const OUTCOME_KEY: u64 = 5;
 
 const NAMES: [(u64, &str); 7] = [
     (OPERATIONS, "operations"),
     (CALLS, "calls"),
-    (3, "enlisted"),
+    (ENLISTED, "enlisted"),
     (4, "members"),
     (OUTCOME_KEY, "outcome_key"),
     (6, "requests"),

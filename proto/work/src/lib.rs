@@ -3,10 +3,10 @@
 //!
 //! | form | of work | of results |
 //! | --- | --- | --- |
-//! | built | [`kv::KvWork`], [`call::CallWork`], [`Work::raw`] | [`Value`], [`call::CallResult`] |
+//! | built | [`kv::KvWork`], [`call::CallWork`], [`Work::enlisted`], [`Work::raw`] | [`Value`], [`call::CallResult`] |
 //! | text | [`Work::from_str`](std::str::FromStr), [`Work::texts`], [`GRAMMAR`] | [`Results::shown`] |
 //! | JSON | `Deserialize` of [`Work`], [`OBJECTS`] | `Serialize` of [`Results`] |
-//! | bytes (`work.proto`) | [`Work::encode`], [`kv::read`], [`call::read`] | [`Results::encode`], [`Results::encode_calls`], [`Results::read`] |
+//! | bytes (`work.proto`) | [`Work::encode`], [`kv::read`], [`call::read`], [`enlisted::read`] | [`Results::encode`], [`Results::encode_calls`], [`Results::read`] |
 //!
 //! A new kind is a module beside [`kv`], a name in `kinds.rs`, a variant in `work.rs` with what it answers there, and the
 //! adapter that does it. Clients, command lines and gateways name no kind, save where one is built.
@@ -15,6 +15,7 @@
 
 pub mod call;
 mod datum;
+pub mod enlisted;
 mod invalid_work;
 mod json;
 mod kinds;
@@ -33,6 +34,7 @@ use undoubt_vocabulary::limit::Limit;
 pub use call::json::OBJECTS as CALL_OBJECTS;
 pub use call::text::GRAMMAR as CALL_GRAMMAR;
 pub use datum::Datum;
+pub use enlisted::GRAMMAR as ENLISTED_GRAMMAR;
 pub use invalid_work::InvalidWork;
 pub use json::raw_from_text;
 pub use kv::json::OBJECTS;

@@ -2,6 +2,7 @@
 
 use crate::call;
 use crate::call::{Call, CallWork};
+use crate::enlisted;
 use crate::invalid_work::InvalidWork;
 use crate::kv::KvWork;
 use crate::reference::Reference;
@@ -21,12 +22,14 @@ enum Kind {
     Operations(KvWork),
     /// Calls of procedures.
     Calls(CallWork),
+    /// What the application has prepared itself.
+    Enlisted,
 }
 
 /// Work of one participant that cannot be put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "raw work cannot be merged with other work, nor operations with calls; put all of a participant's work into one"
+    "raw or enlisted work cannot be merged with other work, nor operations with calls; put all of a participant's work into one"
 )]
 pub struct NotMergeable;
 
@@ -81,6 +84,9 @@ impl FromStr for Work {
         if text.split_whitespace().next() == Some(call::text::VERB) {
             return call::text::parse(text).map(Work::from);
         }
+        if text.split_whitespace().next() == Some(enlisted::WORD) {
+            return Work::enlisted_from_text(text);
+        }
         text.parse().map(Kind::Operations).map(Work)
     }
 }
@@ -89,6 +95,11 @@ impl Work {
     /// Returns work in a participant's own format.
     pub fn raw(work: impl Into<Bytes>) -> Work {
         Work(Kind::Raw(work.into()))
+    }
+
+    /// Returns the work of a participant that adopts what the application has prepared.
+    pub fn enlisted() -> Work {
+        Work(Kind::Enlisted)
     }
 
     /// Returns work that does nothing yet.
@@ -102,6 +113,7 @@ impl Work {
             Kind::Raw(work) => Ok(work.clone()),
             Kind::Operations(work) => work.encode_with(inputs),
             Kind::Calls(work) => work.encode_with(inputs),
+            Kind::Enlisted => Ok(enlisted::encode()),
         }
     }
 
@@ -110,8 +122,8 @@ impl Work {
         match (self.0, other.0) {
             (Kind::Operations(first), Kind::Operations(second)) => Ok(first.then(second).into()),
             (Kind::Calls(first), Kind::Calls(second)) => Ok(first.then(second).into()),
-            (Kind::Raw(_), _)
-            | (_, Kind::Raw(_))
+            (Kind::Raw(_) | Kind::Enlisted, _)
+            | (_, Kind::Raw(_) | Kind::Enlisted)
             | (Kind::Operations(_), Kind::Calls(_))
             | (Kind::Calls(_), Kind::Operations(_)) => Err(NotMergeable),
         }
@@ -123,13 +135,14 @@ impl Work {
             Kind::Raw(_) => Vec::new(),
             Kind::Operations(work) => work.texts(),
             Kind::Calls(work) => work.calls().iter().map(Call::to_text).collect(),
+            Kind::Enlisted => vec![enlisted::WORD.to_owned()],
         }
     }
 
     /// Returns the value that the piece at this place brings along and leaves: branches do not tell it again.
     pub fn brought(&self, at: usize) -> Option<String> {
         match &self.0 {
-            Kind::Raw(_) | Kind::Calls(_) => None,
+            Kind::Raw(_) | Kind::Calls(_) | Kind::Enlisted => None,
             Kind::Operations(work) => work.brought(at),
         }
     }
@@ -137,7 +150,7 @@ impl Work {
     /// Returns whether the participant can keep a value beside this work.
     pub fn can_keep(&self) -> bool {
         match &self.0 {
-            Kind::Raw(_) => false,
+            Kind::Raw(_) | Kind::Enlisted => false,
             Kind::Operations(_) | Kind::Calls(_) => true,
         }
     }
@@ -146,7 +159,7 @@ impl Work {
     /// [cannot](Self::can_keep). `in_branch`: instead of the value where it is part of a branch.
     pub fn keep(&mut self, key: &Bytes, value: String, in_branch: Option<String>) {
         match &mut self.0 {
-            Kind::Raw(_) => {}
+            Kind::Raw(_) | Kind::Enlisted => {}
             Kind::Operations(work) => work.keep(key, value, in_branch),
             Kind::Calls(work) => work.keep(key, value, in_branch),
         }
@@ -156,7 +169,7 @@ impl Work {
     #[must_use]
     pub fn as_step_only(&self) -> Work {
         match &self.0 {
-            Kind::Raw(_) => self.clone(),
+            Kind::Raw(_) | Kind::Enlisted => self.clone(),
             Kind::Operations(work) => work.clone().without_branch_values().into(),
             Kind::Calls(work) => work.clone().without_branch_values().into(),
         }
@@ -165,7 +178,7 @@ impl Work {
     /// Returns the steps whose results it refers to, in the order in which it names them.
     pub fn referred_steps(&self) -> Vec<&str> {
         match &self.0 {
-            Kind::Raw(_) => Vec::new(),
+            Kind::Raw(_) | Kind::Enlisted => Vec::new(),
             Kind::Operations(work) => work.referred_steps(),
             Kind::Calls(work) => work.referred_steps(),
         }
@@ -182,6 +195,7 @@ impl Work {
             Kind::Raw(_) => Ok(()),
             Kind::Operations(work) => work.check_in_saga(place, action_of),
             Kind::Calls(work) => work.check_in_saga(place, action_of),
+            Kind::Enlisted => enlisted::check_in_saga(),
         }
     }
 
@@ -191,6 +205,7 @@ impl Work {
             Kind::Raw(_) => None,
             Kind::Operations(work) => work.is_no_value(from),
             Kind::Calls(work) => work.is_no_value(from),
+            Kind::Enlisted => Some("what is enlisted leaves no value"),
         }
     }
 }

@@ -76,6 +76,10 @@ pub(crate) enum Action {
     Sweep {
         participant: usize,
     },
+    /// The resource looks at what is prepared.
+    Find {
+        participant: usize,
+    },
     /// An operator decides a branch in doubt.
     Resolve {
         participant: usize,
@@ -165,6 +169,7 @@ impl Action {
             | Action::CarryOn { .. }
             | Action::GiveUp { .. }
             | Action::Sweep { .. }
+            | Action::Find { .. }
             | Action::ResolveStep(_)
             | Action::ForgetHeld { .. }
             | Action::ReleaseMarks { .. }
@@ -419,6 +424,14 @@ impl Now<'_> {
         let sweeps = self.scenario.mutant != Some(Mutant::NoSweep);
         if sweeps && process.core.open_branches() > 0 && (self.quiet || budget.duplicates > 0) {
             self.actions.push(Action::Sweep { participant });
+        }
+        let is_there = match self.scenario.mutant {
+            Some(Mutant::FoundUntold) => false,
+            Some(Mutant::FoundAborted) => !seat.host.storage.prepared.is_empty(),
+            Some(_) | None => !process.memory.late.landed.is_empty(),
+        };
+        if is_there {
+            self.actions.push(Action::Find { participant });
         }
         if self.scenario.releases_marks {
             let marking: BTreeSet<&TxId> = seat.host.storage.pending().map(|step| &step.tx).collect();

@@ -111,6 +111,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         | Action::CarryOn { .. }
         | Action::GiveUp { .. }
         | Action::Sweep { .. }
+        | Action::Find { .. }
         | Action::EndPause
         | Action::Resume
         | Action::Stop

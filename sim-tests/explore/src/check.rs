@@ -214,7 +214,8 @@ fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), S
         return Ok(());
     }
     let steps = process.memory.calls.keys().filter(|caller| matches!(caller, Caller::Step(_))).map(Caller::owner);
-    let open: BTreeSet<TxId> = process.core.views().map(|view| view.id.tx).chain(steps).collect();
+    let open: BTreeSet<TxId> =
+        process.core.views().map(|view| view.id.tx).chain(steps).chain(process.memory.late.owners()).collect();
     match locks.holders().chain(locks.waiters()).find(|tx| !open.contains(tx)) {
         Some(tx) => Err(format!("R11: p{number} keeps locks of {tx}, whose branch is over there")),
         None => Ok(()),

@@ -138,6 +138,12 @@ pub enum Mutant {
     OtherHandUnstored,
     /// A branch whose execution was unclear is refused before it is clear.
     UnclearCalledRefused,
+    /// What a resource finds prepared is told to nobody (breaks R11).
+    FoundUntold,
+    /// It is told once only, whatever the participant was at (breaks R11).
+    FoundToldOnce,
+    /// A resource undoes all that it finds prepared, and asks nobody (breaks R2).
+    FoundAborted,
     /// What an abort owes is forgotten at a restart.
     OwedForgotten,
 }

@@ -50,6 +50,8 @@ pub(crate) enum Act {
         caller: Caller,
     },
     Sweep,
+    /// The resource looks at what is prepared.
+    Find,
     Resolve {
         tx: TxId,
         commit: bool,
@@ -124,6 +126,7 @@ impl ParticipantHost {
             | Act::CarryOn { .. }
             | Act::GiveUp { .. }
             | Act::Sweep
+            | Act::Find
             | Act::Upset(_)
             | Act::ReleaseMarks { .. }
             | Act::Resolve { .. }
@@ -228,6 +231,10 @@ impl Running<'_> {
                 None => Ok(()),
             },
             Act::Sweep => self.sweep(),
+            Act::Find => {
+                let found = self.resource().find();
+                found.into_iter().try_for_each(|input| self.handle_input(input))
+            }
             Act::Upset(upset) => self.upset(upset),
             Act::Resolve { tx, commit } => {
                 let (tx, heuristic) = (tx.clone(), heuristic(*commit));
@@ -354,7 +361,7 @@ impl Running<'_> {
             Effect::Commit { branch } => self.call(Call::Commit { branch })?,
             Effect::Abort { branch } => self.call(Call::Abort { branch })?,
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic)?,
-            Effect::Release { branch } => process.memory.release_reader(&branch),
+            Effect::Release { branch } => self.resource().undo(&branch),
             Effect::StoreHeuristic { branch, .. } if self.manner.mutant == Some(Mutant::OtherHandUnstored) => {
                 self.storage.prepared.remove(&branch.tx);
             }

@@ -8,6 +8,7 @@
 //! [`evaluation`]: undoubt_kv_evaluation
 
 mod call;
+mod late;
 mod step;
 mod upset;
 
@@ -22,6 +23,7 @@ use undoubt_participant_core::{BranchId, Input};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp, TxId, Vote};
 
 pub(crate) use call::{Call, Caller, LocksOf};
+pub(crate) use late::Late;
 pub(crate) use upset::Upset;
 
 /// A resource's memory, which a crash wipes out.
@@ -32,6 +34,7 @@ pub(crate) struct Memory {
     pub(crate) readers: BTreeSet<BranchId>,
     /// The calls that are not yet answered.
     pub(crate) calls: BTreeMap<Caller, Call>,
+    pub(crate) late: Late,
 }
 
 /// The surroundings of one step of a resource.
@@ -196,6 +199,7 @@ impl Resource<'_> {
         if self.storage.is_prepared(&branch.tx, branch.attempt_number) {
             write(self.storage);
             self.memory.release(&branch.tx);
+            self.memory.late.landed.remove(branch);
         }
     }
 
@@ -205,6 +209,10 @@ impl Resource<'_> {
         match locks {
             LocksOf::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
             LocksOf::Waiting => Ok(None),
+            // An earlier attempt has landed late, and has them.
+            LocksOf::NotAsked if self.memory.late.owners().any(|tx| tx == branch.tx) => {
+                Ok(Some(refused(RefusalCode::LockConflict)))
+            }
             LocksOf::NotAsked => match self.acquire(prepare, &wanted)? {
                 Acquire::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
                 Acquire::Refused { .. } => Ok(Some(refused(RefusalCode::LockConflict))),

@@ -46,6 +46,8 @@ pub struct Budget {
     pub other_hands: u8,
     /// The number of times that it is unclear what became of an execution.
     pub unclear: u8,
+    /// The number of prepares that land late.
+    pub late: u8,
 }
 
 impl Budget {
@@ -63,6 +65,7 @@ impl Budget {
         lost_locks: 0,
         other_hands: 0,
         unclear: 0,
+        late: 0,
     };
 }
 
@@ -255,7 +258,7 @@ impl Scenario {
 
 impl fmt::Display for Budget {
     /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils,
-    /// folders put back, locks lost, ends by other hands, unclear executions.
+    /// folders put back, locks lost, ends by other hands, unclear executions, late prepares.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Budget {
             crashes,
@@ -270,6 +273,7 @@ impl fmt::Display for Budget {
             lost_locks,
             other_hands,
             unclear,
+            late,
         } = self;
         let named = [
             ("c", crashes),
@@ -284,6 +288,7 @@ impl fmt::Display for Budget {
             ("k", lost_locks),
             ("e", other_hands),
             ("u", unclear),
+            ("p", late),
         ];
         let shown: Vec<String> =
             named.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name}{count}")).collect();

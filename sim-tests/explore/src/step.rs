@@ -98,6 +98,7 @@ impl World {
                 }
                 self.participant(*participant, participant::Act::Sweep, machines)
             }
+            Action::Find { participant } => self.participant(*participant, participant::Act::Find, machines),
             Action::Resolve { participant, tx, commit } => {
                 self.budget.heuristics -= 1;
                 let (tx, commit) = (tx.clone(), *commit);

@@ -101,6 +101,7 @@ impl Action {
             }
             Action::Upset { participant, upset } => at(participant, format!("its resource {}", upset.tell().0)),
             Action::EndPause => ("time".to_owned(), "passes: the pause of open breakers is over".to_owned()),
+            Action::Find { participant } => at(participant, "its resource looks at what is prepared".to_owned()),
             Action::Sweep { participant } => at(participant, "sweeps".to_owned()),
             Action::Resolve { participant, tx, commit: true } => operator(format!("commits {tx} at p{participant}")),
             Action::Resolve { participant, tx, commit: false } => operator(format!("aborts {tx} at p{participant}")),

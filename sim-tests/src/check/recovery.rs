@@ -42,6 +42,7 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::DiskAway { .. }
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
+        | What::SessionsCut { .. }
         | What::OtherHand { .. }
         | What::Impostor { .. }
         | What::SlowDisk { .. }

@@ -70,6 +70,9 @@ pub enum What {
     ReadersForgotten { participant: u8, for_ms: u64 },
     /// Somebody else ends the oldest prepared branch in the resource itself, or the next one if there is none (S15).
     OtherHand { participant: u8, commit: bool },
+    /// A participant's database loses some of the connections of its sessions: before they read a request, before they answer it,
+    /// or from the client's side only (D3).
+    SessionsCut { participant: u8, for_ms: u64 },
     /// A stranger says to a participant that it is the coordinator, in every way that it can: with the id, the highest epoch, and a
     /// key of its own (S16).
     Impostor { participant: u8 },
@@ -202,6 +205,11 @@ pub enum Code {
     S14,
     S15,
     S16,
+    /// A database crashes, or its machine loses power.
+    D1,
+    /// A database is cut off from its participant.
+    D2,
+    D3,
     P1,
     P2,
     P3,
@@ -247,6 +255,7 @@ impl Fault {
             When::At { .. } => "",
         };
         match &self.what {
+            What::Crash { host: Host::Database(_), .. } => Code::D1,
             What::Crash { .. } if point == OPENED => Code::P10,
             What::Crash { host: Host::Participant(_), power: false, .. } => Code::P7,
             What::Crash { power: true, .. } => Code::S3,
@@ -264,6 +273,7 @@ impl Fault {
             | What::Partition { to: Host::Client(_), .. }
             | What::Clog { from: Host::Client(_), .. }
             | What::Clog { to: Host::Client(_), .. } => Code::N6,
+            What::Partition { to: Host::Database(_), .. } | What::Clog { to: Host::Database(_), .. } => Code::D2,
             What::Partition { one_way: false, .. } => Code::N1,
             What::Partition { one_way: true, .. } => Code::N2,
             What::Clog { .. } => Code::N7,
@@ -280,6 +290,7 @@ impl Fault {
             What::Unclear { .. } => Code::S13,
             What::ReadersForgotten { .. } => Code::S14,
             What::OtherHand { .. } => Code::S15,
+            What::SessionsCut { .. } => Code::D3,
             What::Impostor { .. } => Code::S16,
             What::SlowDisk { .. } => Code::S7,
             What::Wiped { .. } | What::Swapped { .. } => Code::S8,
@@ -326,6 +337,7 @@ impl What {
             | What::DiskAway { for_ms: ms, .. }
             | What::Unclear { for_ms: ms, .. }
             | What::ReadersForgotten { for_ms: ms, .. }
+            | What::SessionsCut { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
             | What::Swapped { repaired_after_ms: ms, .. }
             | What::PutBack { after_ms: ms, .. }
@@ -350,6 +362,20 @@ impl What {
         }
     }
 
+    /// Returns true if a disk loses something that was stable, of which the server that it belongs to has to know.
+    pub(crate) fn takes_from_disks(&self) -> bool {
+        matches!(
+            self,
+            What::LyingSyncs { .. }
+                | What::RolledBack { .. }
+                | What::BitFlip { .. }
+                | What::Wiped { .. }
+                | What::PutBack { .. }
+                | What::Swapped { .. }
+                | What::VoteLost { .. }
+        )
+    }
+
     /// Returns the hosts that it concerns.
     pub fn hosts(&self) -> Vec<Host> {
         match self {
@@ -368,6 +394,7 @@ impl What {
             | What::PutBack { host, .. }
             | What::Clock { host, .. } => vec![*host],
             What::Swapped { host, with, .. } => vec![*host, *with],
+            What::SessionsCut { participant, .. } => vec![Host::Database(*participant)],
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
             What::VoteLost { participant }

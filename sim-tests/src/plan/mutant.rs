@@ -84,9 +84,37 @@ pub enum Mutant {
     /// A participant stores the epoch of a coordinator, and not its key (breaks R14): after a restart it takes it for one from before
     /// there were keys.
     PinForgotten,
+    /// The adapter of a database begins without having ended the sessions of earlier processes: what they were sent may land yet (R2).
+    FenceForgotten,
+    /// Sessions of an adapter take no lease, so that nobody finds them who takes the database over.
+    LeaseForgotten,
+    /// An adapter says what became of a call that was unclear before the session has ended that may still carry it out.
+    SuspectsLeft,
+    /// An adapter says that nothing happened when a session broke, without having ended it.
+    UnclearCalledUnavailable,
+    /// An adapter takes a branch that is not prepared any more for committed, without having looked for its evidence (breaks R3).
+    UnknownNameCommitted,
+    /// An adapter takes the end of a transaction for a vote, though an error had undone it (breaks R2).
+    EarlierErrorsOverlooked,
+    /// An adapter writes no evidence of branches, by which it could tell that one has committed.
+    EvidenceForgotten,
 }
 
 impl Mutant {
+    /// Returns true if it is a bug in the adapter of a database.
+    pub fn is_about_databases(self) -> bool {
+        matches!(
+            self,
+            Mutant::FenceForgotten
+                | Mutant::LeaseForgotten
+                | Mutant::SuspectsLeft
+                | Mutant::UnclearCalledUnavailable
+                | Mutant::UnknownNameCommitted
+                | Mutant::EarlierErrorsOverlooked
+                | Mutant::EvidenceForgotten
+        )
+    }
+
     /// Returns true if it shows only where a disk was put back.
     pub fn is_about_disks_put_back(self) -> bool {
         matches!(

@@ -8,6 +8,10 @@ pub const OPENED: &str = "opened";
 /// Reached while a participant's resource manager is at work.
 pub const IN_CALLS: [&str; 6] = ["executing", "committing", "aborting", "resolving", "acting", "compensating"];
 
+/// The points of a database, before and after what it makes stable.
+pub const IN_DATABASES: [&str; 6] =
+    ["before-commit", "after-commit", "before-prepare", "after-prepare", "before-end-prepared", "after-end-prepared"];
+
 /// Returns the points that this host's code can reach. Clients have none.
 pub fn points_of(host: Host) -> Vec<&'static str> {
     match host {
@@ -15,6 +19,7 @@ pub fn points_of(host: Host) -> Vec<&'static str> {
         Host::Participant(_) => {
             [undoubt_participant::CRASH_POINTS, undoubt_participant::SESSION_POINTS, &IN_CALLS, &[OPENED]].concat()
         }
+        Host::Database(_) => [IN_DATABASES.as_slice(), &[OPENED]].concat(),
         Host::Client(_) => Vec::new(),
     }
 }
@@ -23,7 +28,7 @@ pub fn points_of(host: Host) -> Vec<&'static str> {
 pub fn states_of(host: Host) -> Vec<&'static str> {
     match host {
         Host::Coordinator | Host::Standby => [&[IDLE], PHASES.as_slice()].concat(),
-        Host::Participant(_) => [&[IDLE], BRANCHES.as_slice()].concat(),
+        Host::Participant(_) | Host::Database(_) => [&[IDLE], BRANCHES.as_slice()].concat(),
         Host::Client(_) => Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 //! are on at all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of
 //! everything.
 
+mod databases;
 mod impostors;
 mod large_values;
 mod ordinary_trouble;
@@ -114,6 +115,10 @@ const KINDS: [Kind; 26] = [
 impl Plan {
     /// Returns the plan that this seed stands for.
     pub fn of_seed(seed: u64) -> Plan {
+        databases::behind_some(Plan::without_databases(seed))
+    }
+
+    fn without_databases(seed: u64) -> Plan {
         let dice = Dice(random(seed, "plan"));
         let shape = dice.shape();
         let mut on: Vec<&Kind> = KINDS.iter().filter(|(percent, _)| dice.chance(*percent)).collect();
@@ -132,7 +137,12 @@ impl Plan {
 
     /// Returns the same, with a disk that is put back.
     pub fn with_a_disk_put_back(seed: u64) -> Plan {
-        restored_disks::always_restored(Plan::of_seed(seed))
+        restored_disks::always_restored(Plan::without_databases(seed))
+    }
+
+    /// Returns the same, with participants in front of databases.
+    pub fn with_databases(seed: u64) -> Plan {
+        databases::behind(Plan::without_databases(seed))
     }
 }
 

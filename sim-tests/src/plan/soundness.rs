@@ -64,13 +64,22 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
             .max_gathered_bytes
             .and_then(|bytes| within("max_gathered_bytes", bytes.into(), MIN_GATHERED_BYTES, u64::from(u32::MAX))),
         within("large_reads_percent", shape.large_reads_percent.into(), 0, 100),
+        shape.prepared_slots.and_then(|slots| within("prepared_slots", slots.into(), 1, u16::MAX.into())),
         shape.cannot_prepare.and_then(|number| within("cannot_prepare", number.into(), 1, shape.participants.into())),
     ];
-    checks.into_iter().flatten().collect()
+    let databases = shape.databases.iter();
+    let databases = databases.filter_map(|number| within("databases", (*number).into(), 1, shape.participants.into()));
+    checks.into_iter().flatten().chain(databases).collect()
 }
 
 fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
     let mut wrong: Vec<String> = fault.what.hosts().into_iter().filter_map(|host| absent(plan, host)).collect();
+    if fault.what.takes_from_disks() {
+        let of_database =
+            |host: &Host| matches!(host, Host::Participant(number) if plan.shape.databases.contains(number));
+        let concerned = fault.what.hosts().into_iter().filter(of_database);
+        wrong.extend(concerned.map(|host| format!("{host} has no disk of its own: it stands in front of a database")));
+    }
     match &fault.when {
         When::At { ms } if *ms >= plan.shape.heal_at_ms => {
             wrong.push(format!("it would strike at {ms} ms, and all is healed at {} ms", plan.shape.heal_at_ms));
@@ -128,6 +137,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::DiskAway { .. }
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
+        | What::SessionsCut { .. }
         | What::OtherHand { .. }
         | What::Impostor { .. }
         | What::Wiped { .. }
@@ -147,6 +157,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
 fn absent(plan: &Plan, host: Host) -> Option<String> {
     (!plan.has(host)).then(|| match host {
         Host::Standby => "there is no standby in a world without a takeover".to_owned(),
+        Host::Database(number) => format!("p{number} stands in front of no database in this world"),
         Host::Coordinator | Host::Participant(_) | Host::Client(_) => format!("there is no {host} in this world"),
     })
 }
@@ -161,6 +172,7 @@ fn unknown(kind: &str, host: Host, name: &str, known: &[&str]) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn wrong_with(faults: Vec<Fault>) -> String {
         Plan { seed: 1, shape: Shape::default(), faults, mutant: None }.sound().unwrap_err().to_string()
@@ -177,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_plan_of_every_seed_is_sound() {
-        for plan in (0..2_000).map(Plan::of_seed) {
+        for plan in (0..2_000).map(Plan::of_seed).chain((0..1_000).map(Plan::with_databases)) {
             assert_eq!(plan.clone().sound(), Ok(plan));
         }
     }
@@ -208,6 +220,19 @@ mod tests {
             let wrong = wrong_with(vec![Fault { when: When::At { ms: 1 }, what }]);
             assert!(wrong.contains(why), "{wrong}");
         }
+    }
+
+    #[test]
+    fn nothing_befalls_a_disk_that_a_participant_in_front_of_a_database_does_not_have() {
+        let shape = Shape { databases: BTreeSet::from([2, 9]), prepared_slots: Some(0), ..Shape::default() };
+        let wiped = Fault { when: When::At { ms: 1 }, what: What::Wiped { host: Host::Participant(2) } };
+        let wrong = Plan { seed: 1, shape, faults: vec![wiped], mutant: None }.sound().unwrap_err().to_string();
+        for part in ["databases is 9", "prepared_slots is 0", "p2 has no disk of its own"] {
+            assert!(wrong.contains(part), "{wrong}");
+        }
+        let crash = |number| What::Crash { host: Host::Database(number), power: true, down_ms: 10 };
+        let nowhere = wrong_with(vec![Fault { when: When::At { ms: 1 }, what: crash(1) }]);
+        assert!(nowhere.contains("p1 stands in front of no database"), "{nowhere}");
     }
 
     #[test]

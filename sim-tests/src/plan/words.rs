@@ -90,6 +90,9 @@ impl fmt::Display for What {
             What::ReadersForgotten { participant, for_ms } => {
                 write!(f, "the resource of p{participant} loses the locks of branches that read for {for_ms} ms")
             }
+            What::SessionsCut { participant, for_ms } => {
+                write!(f, "the database of p{participant} loses some of its connections for {for_ms} ms")
+            }
             What::OtherHand { participant, commit } => {
                 let what = if *commit { "commits" } else { "aborts" };
                 write!(f, "somebody else {what} the oldest prepared branch in the resource of p{participant} itself")
@@ -170,7 +173,18 @@ impl Shape {
         let gathered = self
             .max_gathered_bytes
             .map(|bytes| format!("the coordinator gathers at most {bytes} bytes of what branches hand back"));
-        unable.into_iter().chain(breaker).chain(large).chain(reads).chain(small).chain(gathered).collect()
+        let databases = self.databases.iter().map(|number| format!("p{number} stands in front of a database"));
+        let slots = self.prepared_slots.map(|slots| format!("a database keeps at most {slots} prepared transactions"));
+        let databases = databases.chain(slots);
+        unable
+            .into_iter()
+            .chain(databases)
+            .chain(breaker)
+            .chain(large)
+            .chain(reads)
+            .chain(small)
+            .chain(gathered)
+            .collect()
     }
 }
 

@@ -14,7 +14,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 43] = [
+pub const CODES: [Code; 46] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -31,6 +31,9 @@ pub const CODES: [Code; 43] = [
     Code::S14,
     Code::S15,
     Code::S16,
+    Code::D1,
+    Code::D2,
+    Code::D3,
     Code::P1,
     Code::P2,
     Code::P3,
@@ -116,6 +119,9 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
             Code::S14,
             Code::S15,
             Code::S16,
+            Code::D1,
+            Code::D2,
+            Code::D3,
             Code::O1,
             Code::O6,
             Code::G1,

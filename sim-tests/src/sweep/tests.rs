@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Code, Fault, Host, What, When};
+use crate::plan::{Code, Fault, Host, Plan, What, When};
 use std::time::Duration;
 
 /// Seeds that end in 7 break a rule. The lower the seed, the longer it takes.

@@ -103,7 +103,9 @@ impl<'a> Conductor<'a> {
     /// Starts every server once more, twice, without giving it work, and tells what changed on its disk.
     pub(super) fn compare_recoveries(&mut self, compared: impl Fn(Host, &Disk) -> String) -> Vec<Recovery> {
         let hosts: Vec<Host> = self.shared.servers().filter(|host| !self.is_gone(*host)).collect();
-        let running: Vec<Host> = hosts.iter().map(|host| self.shared.user_of_disk(*host)).collect();
+        let users = hosts.iter().map(|host| self.shared.user_of_disk(*host));
+        let beside = hosts.iter().copied().filter(|host| self.shared.has_database(*host));
+        let running: Vec<Host> = users.chain(beside).collect();
         let mut found = Vec::new();
         self.let_be(QUIET_MS, &mut found);
         let mut before: Vec<String> = hosts.iter().map(|host| compared(*host, self.shared.disk(*host))).collect();
@@ -220,6 +222,11 @@ impl<'a> Conductor<'a> {
                 self.kill(host, point_of(host));
                 self.after(down_ms, Act::Start(host));
             }
+            What::Crash { host, power: true, down_ms } if self.shared.has_database(host) => {
+                // Its disk is in another machine.
+                self.end(host, Event::Crashed { point: point_of(host), power: true });
+                self.after(down_ms, Act::Start(host));
+            }
             What::Crash { host, power: true, down_ms } => self.lose_power(host, point_of(host), down_ms),
             What::Gone { host } => {
                 self.kill(host, point_of(host));
@@ -302,7 +309,8 @@ impl<'a> Conductor<'a> {
             | What::ActionsRefused { for_ms, .. }
             | What::SlowPrepares { for_ms, .. }
             | What::Unclear { for_ms, .. }
-            | What::ReadersForgotten { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
+            | What::ReadersForgotten { for_ms, .. }
+            | What::SessionsCut { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
             What::OtherHand { participant, commit } => {
                 self.shared.order_other_hand(Host::Participant(participant), commit);
             }

@@ -1,5 +1,6 @@
 //! The state of the disks when all is over.
 
+use super::database::GID_HEAD_BYTES;
 use super::shared_state::Shared;
 use super::workload::{balance, word_of};
 use crate::disk::Disk;
@@ -98,6 +99,7 @@ fn subject(family: Family, key: &Bytes) -> Subject {
         "ended_at" => behind(8),
         "finished" => behind(24),
         "step" => behind(26),
+        "prepared" => behind(GID_HEAD_BYTES),
         known if BY_TRANSACTION.contains(&known) => Subject::Transaction(text),
         "meta" if text == "barrier" || text == "number" || text.starts_with("seen/") => Subject::Nothing,
         "audit" => Subject::Nothing,
@@ -108,8 +110,11 @@ fn subject(family: Family, key: &Bytes) -> Subject {
 
 /// Returns all that a restart has to leave as it is.
 pub(super) fn compared(host: Host, disk: &Disk) -> String {
-    let families: &[&'static str] =
-        if host.is_coordinator() { &["open", "ended", "damaged"] } else { &["data", "branch", "heuristic", "pending"] };
+    let families: &[&'static str] = if host.is_coordinator() {
+        &["open", "ended", "damaged"]
+    } else {
+        &["data", "branch", "prepared", "heuristic", "pending"]
+    };
     let contents = disk.cached();
     let mut text = String::new();
     for family in families {

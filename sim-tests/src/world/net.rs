@@ -1,6 +1,7 @@
 //! The network of one process: turmoil's, behind the process' switch.
 
 use crate::process::Process;
+use futures::Stream;
 use futures::future::BoxFuture;
 use std::io;
 use std::pin::Pin;
@@ -126,23 +127,30 @@ impl AsyncWrite for Guarded {
 
 /// Connections from others.
 pub(super) async fn incoming(network: Network) -> io::Result<Incoming> {
+    Ok(boxed(accepted(network).await?))
+}
+
+pub(super) async fn accepted(network: Network) -> io::Result<impl Stream<Item = io::Result<Guarded>> + Send> {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
-    Ok(boxed(futures::stream::unfold((listener, network), |(listener, network)| async move {
+    Ok(futures::stream::unfold((listener, network), |(listener, network)| async move {
         network.process.running().await;
         let accepted = listener.accept().await.map(|(stream, _)| network.guard(stream));
         Some((accepted, (listener, network)))
-    })))
+    }))
+}
+
+impl Network {
+    /// Connects to the server of a host.
+    pub(super) async fn connect(&self, host: &str) -> io::Result<Guarded> {
+        self.process.running().await;
+        Ok(self.guard(TcpStream::connect((host, PORT)).await?))
+    }
 }
 
 impl Dial for Network {
     fn dial(&self, address: Uri) -> BoxFuture<'static, io::Result<Connection>> {
         let network = self.clone();
-        Box::pin(async move {
-            network.process.running().await;
-            let host = address.host().unwrap_or_default().to_owned();
-            let stream = TcpStream::connect((host.as_str(), address.port_u16().unwrap_or(PORT))).await?;
-            Ok(Connection::over(network.guard(stream)))
-        })
+        Box::pin(async move { Ok(Connection::over(network.connect(address.host().unwrap_or_default()).await?)) })
     }
 }
 

@@ -153,6 +153,10 @@ impl<R: Branches> Resource for Observed<R> {
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
+        if self.shared.has_database(self.host) {
+            // There they are at work in the database itself.
+            return self.resource.background(stop).await;
+        }
         tokio::try_join!(self.resource.background(stop.clone()), self.let_other_hands(stop))?;
         Ok(())
     }

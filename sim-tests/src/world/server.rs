@@ -1,5 +1,6 @@
 //! The software of the server hosts: the very `run` of coordinator and participant.
 
+use super::database::{self, Database};
 use super::net::{self, Network, Sockets};
 use super::resource::Observed;
 use super::session::Sessions;
@@ -35,6 +36,7 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
         match host {
             Host::Coordinator | Host::Standby => coordinate(machine).await,
             Host::Participant(_) => participate(machine).await,
+            Host::Database(_) => database::serve(machine).await,
             Host::Client(_) => Ok(()),
         }
     };
@@ -68,12 +70,12 @@ fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// The surroundings that a process finds when it starts.
-struct Machine {
-    shared: Arc<Shared>,
-    host: Host,
-    process: Process,
-    random: Arc<SeededRandom>,
-    network: Network,
+pub(super) struct Machine {
+    pub(super) shared: Arc<Shared>,
+    pub(super) host: Host,
+    pub(super) process: Process,
+    pub(super) random: Arc<SeededRandom>,
+    pub(super) network: Network,
 }
 
 /// Returns the coordinator's key. It stands on no disk, and whoever takes over has it too.
@@ -110,9 +112,6 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
 
 async fn participate(machine: Machine) -> turmoil::Result {
     let Machine { shared, host, process, random, network } = machine;
-    let store = shared.disk_to_open(host)?.open(&FAMILIES, process)?;
-    shared.reach(host, OPENED);
-    let store: Arc<dyn Store> = MutantStore::over(&shared, host, Arc::new(store));
     let config = participant::Config {
         name: host.to_string(),
         sweep_period_ms: 400,
@@ -122,25 +121,37 @@ async fn participate(machine: Machine) -> turmoil::Result {
         min_free_bytes: MIN_FREE_BYTES,
         ..participant::Config::default()
     };
-    let mut fresh_id = [0; 16];
-    random.fill(&mut fresh_id);
-    let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
-    let (numbered, mut known) = NumberedStore::begin(store, META, identity.id, 0, random.u64().max(1)).await?;
-    numbered.note_folder_sign(&mut known, shared.folder_sign(host)).await?;
-    let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
-    let environment = participant::Environment {
+    let incoming = net::incoming(network.clone());
+    let environment = |incoming| participant::Environment {
         clock: shared.clock(host),
-        random,
+        random: random.clone(),
         dial: Arc::new(network.clone()),
-        incoming: net::incoming(network).await?,
+        incoming,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
         traces: Traces::default(),
         access: Access::open(),
         pulse: Default::default(),
     };
+    if let Host::Participant(number) = host
+        && shared.has_database(host)
+    {
+        shared.reach(host, OPENED);
+        let resource = Database::new(shared.clone(), network.clone(), number);
+        let resource = Arc::new(Observed::new(resource, shared.clone(), host));
+        return Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?);
+    }
+    let store = shared.disk_to_open(host)?.open(&FAMILIES, process)?;
+    shared.reach(host, OPENED);
+    let store: Arc<dyn Store> = MutantStore::over(&shared, host, Arc::new(store));
+    let mut fresh_id = [0; 16];
+    random.fill(&mut fresh_id);
+    let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
+    let (numbered, mut known) = NumberedStore::begin(store, META, identity.id, 0, random.u64().max(1)).await?;
+    numbered.note_folder_sign(&mut known, shared.folder_sign(host)).await?;
+    let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
     let resource = Arc::new(Observed::new(resource, shared.clone(), host));
-    Ok(participant::run(config, resource, environment, pending()).await?)
+    Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?)
 }
 
 fn coordinator_config(shared: &Shared) -> coordinator::Config {

@@ -5,6 +5,7 @@ mod remote_resources;
 mod restored_disks;
 
 use super::cells::{stands, states_hit};
+use super::database::Post;
 use super::observation::Recorder;
 use super::temper::Temper;
 use super::witness::Witnesses;
@@ -15,7 +16,7 @@ use crate::random::{random, seed_of};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::Event;
 use remote_resources::Elsewhere;
-pub(super) use remote_resources::Fate;
+pub(super) use remote_resources::{Cut, Fate};
 use restored_disks::Copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -67,6 +68,8 @@ pub(super) struct Shared {
     primary: Mutex<Host>,
     tempers: Mutex<BTreeMap<Host, Temper>>,
     elsewhere: Elsewhere,
+    /// What participants and their databases say to each other.
+    pub(super) post: Post,
     calls: Mutex<Vec<Call>>,
     /// Operators' desks in use.
     desks: Mutex<u32>,
@@ -105,6 +108,7 @@ impl Shared {
             primary: Mutex::new(Host::Coordinator),
             tempers: Mutex::default(),
             elsewhere: Elsewhere::new(plan.seed),
+            post: Post::default(),
             calls: Mutex::default(),
             desks: Mutex::default(),
             finals: Mutex::default(),
@@ -144,9 +148,22 @@ impl Shared {
         }
     }
 
-    /// Returns who serves from the host's own disk: the standby, once it has taken over.
+    /// Returns who serves from the host's own disk: the standby, once it has taken over; a participant's database.
     pub(super) fn user_of_disk(&self, host: Host) -> Host {
-        if host == Host::Coordinator { self.primary() } else { host }
+        match host {
+            Host::Coordinator => self.primary(),
+            Host::Participant(number) if self.has_database(host) => Host::Database(number),
+            Host::Participant(_) | Host::Database(_) | Host::Standby | Host::Client(_) => host,
+        }
+    }
+
+    /// Returns true of a participant that stands in front of a database.
+    pub(super) fn has_database(&self, host: Host) -> bool {
+        matches!(host, Host::Participant(number) if self.plan.shape.databases.contains(&number))
+    }
+
+    pub(super) fn databases(&self) -> impl Iterator<Item = Host> + '_ {
+        self.plan.shape.databases.iter().map(|number| Host::Database(*number))
     }
 
     /// Returns the temper of the resource there.
@@ -297,7 +314,8 @@ impl Shared {
             | What::ActionsRefused { .. }
             | What::SlowPrepares { .. }
             | What::Unclear { .. }
-            | What::ReadersForgotten { .. } => {
+            | What::ReadersForgotten { .. }
+            | What::SessionsCut { .. } => {
                 self.change_temper(what, true);
             }
         }
@@ -364,9 +382,13 @@ impl Shared {
     }
 }
 
-/// Returns the host that a disk belongs to: the standby has the coordinator's.
+/// Returns the host that a disk belongs to: the standby has the coordinator's, and a database is what its participant guards.
 fn own_disk(host: Host) -> Host {
-    if host == Host::Standby { Host::Coordinator } else { host }
+    match host {
+        Host::Standby => Host::Coordinator,
+        Host::Database(number) => Host::Participant(number),
+        Host::Coordinator | Host::Participant(_) | Host::Client(_) => host,
+    }
 }
 
 fn places(work: &crate::run::Work) -> String {
@@ -405,6 +427,7 @@ fn kills(what: &What, host: Host) -> bool {
         | What::SlowPrepares { .. }
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
+        | What::SessionsCut { .. }
         | What::OtherHand { .. }
         | What::Impostor { .. }
         | What::ResolveStuck { .. }

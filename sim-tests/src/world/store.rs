@@ -63,7 +63,14 @@ impl MutantStore {
             | Mutant::UnclearCalledRefused
             | Mutant::ConfirmedFromMemory
             | Mutant::OtherHandIgnored
-            | Mutant::PinForgotten => false,
+            | Mutant::PinForgotten
+            | Mutant::FenceForgotten
+            | Mutant::LeaseForgotten
+            | Mutant::SuspectsLeft
+            | Mutant::UnclearCalledUnavailable
+            | Mutant::UnknownNameCommitted
+            | Mutant::EarlierErrorsOverlooked
+            | Mutant::EvidenceForgotten => false,
         }
     }
 
@@ -109,7 +116,14 @@ impl MutantStore {
             | Mutant::UnclearCalledRefused
             | Mutant::ConfirmedFromMemory
             | Mutant::OtherHandIgnored
-            | Mutant::PinForgotten => false,
+            | Mutant::PinForgotten
+            | Mutant::FenceForgotten
+            | Mutant::LeaseForgotten
+            | Mutant::SuspectsLeft
+            | Mutant::UnclearCalledUnavailable
+            | Mutant::UnknownNameCommitted
+            | Mutant::EarlierErrorsOverlooked
+            | Mutant::EvidenceForgotten => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }

@@ -13,6 +13,8 @@ pub(super) struct Temper {
     pub(super) is_unclear: bool,
     /// True if who reads holds its locks no longer than until its vote.
     pub(super) forgets_readers: bool,
+    /// Some connections to the database are lost.
+    pub(super) cuts_sessions: bool,
 }
 
 impl Temper {
@@ -23,7 +25,8 @@ impl Temper {
             | What::CompensationsRefused { participant, .. }
             | What::SlowPrepares { participant, .. }
             | What::Unclear { participant, .. }
-            | What::ReadersForgotten { participant, .. } => Some(*participant),
+            | What::ReadersForgotten { participant, .. }
+            | What::SessionsCut { participant, .. } => Some(*participant),
             What::Crash { .. }
             | What::Gone { .. }
             | What::Pause { .. }
@@ -67,6 +70,8 @@ impl Temper {
             self.is_unclear = begins;
         } else if let What::ReadersForgotten { .. } = what {
             self.forgets_readers = begins;
+        } else if let What::SessionsCut { .. } = what {
+            self.cuts_sessions = begins;
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The peer `dtmrs`: sagas of two steps over HTTP, its log in PostgreSQL. Its steps do nothing, so that what is measured is
 //! the manager alone; ours do their work durably in the same figure.
 
-use super::postgres::Postgres;
 use anyhow::{Context, ensure};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -17,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use undoubt_test_servers::Postgres;
 
 const DATABASE: &str = "dtmrs";
 
@@ -48,7 +48,7 @@ pub fn program() -> Option<PathBuf> {
 
 impl Dtmrs {
     pub async fn start(program: &Path, postgres: &Postgres) -> anyhow::Result<Dtmrs> {
-        postgres.ask("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
+        postgres.sql("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
         let free = || anyhow::Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string());
         let (address, grpc) = (free()?, free()?);
         let mut command = Command::new(program);
@@ -76,7 +76,7 @@ impl Dtmrs {
         }
         let done = async || -> anyhow::Result<f64> {
             Ok(postgres
-                .ask(DATABASE, "SELECT count(*) FROM trans_global WHERE status = 'succeed'")
+                .sql(DATABASE, "SELECT count(*) FROM trans_global WHERE status = 'succeed'")
                 .await?
                 .trim()
                 .parse()?)

@@ -11,25 +11,29 @@ use std::time::Duration;
 use tokio::sync::watch;
 use undoubt::workload::report::Tally;
 use undoubt::workload::{
-    Audit, Hot, Length, Load, MAX_CUSTOMERS, MAX_IN_FLIGHT, Mode, Phase, Progress, Report, Workload, audit, connected,
-    run,
+    Audit, Hot, Language, Length, Load, MAX_CUSTOMERS, MAX_IN_FLIGHT, Mode, PROCEDURES, Phase, Progress, Report,
+    Workload, audit, connected, run,
 };
 use undoubt_gateway::document::duration;
 
 /// Puts a load on the coordinator, measures it, and audits that nothing was lost.
 ///
-/// Opens accounts at key-value participants, and keeps transactions in flight until the time is over or the count is
+/// Opens accounts at participants, and keeps transactions in flight until the time is over or the count is
 /// reached; Ctrl-C ends it early, a second one at once. Then checks that every acknowledged outcome is in effect at every branch, and that no
 /// money was lost or made. Keeps trying for --timeout, but for no less than a minute: servers may restart meanwhile.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Run {
-    #[arg(value_enum)]
-    pub workload: Choice,
+    #[arg(value_enum, required_unless_present = "procedures")]
+    pub workload: Option<Choice>,
+    /// Print the procedures that participants in front of databases have to declare for these loads, and do nothing else.
+    #[arg(long)]
+    pub procedures: bool,
     /// How transactions are carried out.
     #[arg(long, value_enum, default_value = "two-phase")]
     pub mode: How,
-    /// Key-value participants to use, by name. Default: all the coordinator is connected to.
+    /// Participants to use, by name: key-value ones, and those in front of databases that declare the procedures which --procedures
+    /// prints. Default: all key-value ones that the coordinator is connected to.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub participants: Vec<String>,
     /// Customers. Each has a savings account, and in SmallBank a checking account too.
@@ -71,6 +75,7 @@ const EXAMPLES: &str = "\
 Examples:
   undoubt run smallbank
   undoubt run trips --mode saga --customers 300
+  undoubt run smallbank --participants store,my-postgresql --customers 1000
   undoubt run smallbank --customers 100000 --hot-customers 100 --hot-share 50 --for 1m
   undoubt run transfers --branches 3 --participants a,b,c --count 100000 --in-flight 1024 --output json
 
@@ -115,7 +120,10 @@ struct Document<'a> {
 }
 
 pub async fn run_load(arguments: &Run, global: &Global) -> Result<Exit, Failure> {
-    let load = load(arguments, global).await?;
+    let Some(workload) = arguments.workload.filter(|_| !arguments.procedures) else {
+        return Exit::shown(undoubt_platform::terminal::say(PROCEDURES.trim_end()));
+    };
+    let load = load(workload, arguments, global).await?;
     load.check().map_err(|why| Failure::new(Exit::Usage, format!("{why:#}")))?;
     let (progress, seen) = watch::channel(Progress::default());
     let (interrupted, at_once) = (interrupts(1), interrupts(2));
@@ -144,18 +152,23 @@ async fn interrupts(number: u32) {
     }
 }
 
-async fn load(arguments: &Run, global: &Global) -> Result<Load, Failure> {
+async fn load(workload: Choice, arguments: &Run, global: &Global) -> Result<Load, Failure> {
     // Asked also where names are given: that nobody answers is told at once.
-    let connected = connected(&global.client()?).await?;
-    let participants = if arguments.participants.is_empty() { connected } else { arguments.participants.clone() };
+    let languages = connected(&global.client()?).await?;
+    let key_value = languages.iter().filter(|(_, language)| **language == Language::Operations);
+    let participants = match arguments.participants.is_empty() {
+        true => key_value.map(|(name, _)| name.clone()).collect(),
+        false => arguments.participants.clone(),
+    };
     if participants.is_empty() {
         let why = format!(
-            "the coordinator at {} is connected to no key-value participant; see `undoubt participants`",
+            "the coordinator at {} is connected to no key-value participant; see `undoubt participants`, and name those in front of \
+             databases with --participants",
             global.coordinator
         );
         return Err(Failure::new(Exit::NotReady, why));
     }
-    let workload = match (arguments.workload, arguments.branches) {
+    let workload = match (workload, arguments.branches) {
         (Choice::Transfers, branches) => Workload::Transfers { branches: branches.unwrap_or(2) },
         (Choice::Smallbank, None) => Workload::SmallBank,
         (Choice::Trips, None) => Workload::Trips,
@@ -165,6 +178,7 @@ async fn load(arguments: &Run, global: &Global) -> Result<Load, Failure> {
     };
     let load = Load::new(&global.coordinator, participants, workload);
     Ok(Load {
+        languages,
         mode: arguments.mode.into(),
         customers: arguments.customers,
         in_flight: arguments.in_flight.into(),

@@ -29,7 +29,7 @@ mod record;
 mod recovery;
 mod schema;
 mod step;
-mod work;
+pub mod work;
 mod write_bound;
 
 use bytes::Bytes;

@@ -12,7 +12,7 @@ use futures::future::join_all;
 use memory::MemoryStore;
 use prost::Message as _;
 use std::time::Duration;
-use undoubt_participant::conformance::conformance;
+use undoubt_participant::conformance::{conformance, numbered};
 use undoubt_participant::resource::CoordinatorMarks;
 use undoubt_proto::work::operation::Kind;
 use undoubt_proto::work::{Add, Put};
@@ -25,7 +25,9 @@ const ANOTHER: CoordinatorId = CoordinatorId([2; 16]);
 
 #[tokio::test]
 async fn the_key_value_store_conforms_on_rocksdb() {
-    conformance(&mut RocksWorld::new()).await;
+    let mut world = RocksWorld::new();
+    conformance(&mut world).await;
+    numbered(&mut world).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use undoubt_work::{Input, Inputs};
 
 /// The place that work belongs to, which decides what it may ask for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place<'a> {
+pub enum Place<'a> {
     Branch,
     Action { inputs: &'a [Bytes] },
     Compensation { inputs: &'a [Bytes] },
@@ -18,17 +18,17 @@ pub(super) enum Place<'a> {
 
 /// Work within its limits, with all references resolved.
 #[derive(Debug)]
-pub(super) struct Work {
-    pub(super) operations: Vec<Operation>,
+pub struct Work {
+    pub operations: Vec<Operation>,
     /// Keys to be marked as pending.
-    pub(super) pend: BTreeSet<Bytes>,
+    pub pend: BTreeSet<Bytes>,
     /// Keys that no other saga may have marked.
-    pub(super) respect: BTreeSet<Bytes>,
+    pub respect: BTreeSet<Bytes>,
 }
 
 impl Work {
     /// Returns all locks that it needs. Who sets a mark has its key alone, so that nobody else sets one.
-    pub(super) fn locks(&self) -> BTreeMap<Bytes, Mode> {
+    pub fn locks(&self) -> BTreeMap<Bytes, Mode> {
         let mut locks = evaluation::locks(&self.operations);
         locks.extend(self.pend.iter().map(|key| (key.clone(), Mode::Exclusive)));
         locks
@@ -36,7 +36,7 @@ impl Work {
 }
 
 /// Reads work and holds it to its limits.
-pub(super) fn decode(bytes: &Bytes, place: Place<'_>) -> Result<Work, Refusal> {
+pub fn decode(bytes: &Bytes, place: Place<'_>) -> Result<Work, Refusal> {
     let encoded = read(bytes)?;
     let mut inputs = match place {
         Place::Branch => Inputs::of_branch(),

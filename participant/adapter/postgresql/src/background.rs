@@ -1,17 +1,26 @@
 //! The participant's own work: signs of life, a look at what is prepared, and how the database is.
+//!
+//! What is prepared under a name of this participant and that nobody here knows landed late, and is handed to the server, which
+//! asks its coordinator. A look tells such a name from one that is prepared just now: this process knows each name from before it is
+//! prepared until it has ended. So a name that one look has shown, that was not known before the next look, and that this shows again,
+//! was never this process's own.
 
 use crate::attempt::in_time;
 use crate::connect::Absent;
+use crate::enlisted::{self, InDoubt};
 use crate::owner::PING;
+use crate::recovery::finish_intents;
 use crate::session::Session;
 use crate::shared::Shared;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{Health, ResourceError};
-use undoubt_sql::PreparedName;
+use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
 /// The age from which on what is prepared is warned of.
 const OLD: Duration = Duration::from_secs(60);
@@ -20,6 +29,7 @@ const OLD: Duration = Duration::from_secs(60);
 const CROWDED_PER_CENT: u64 = 80;
 
 pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result<(), ResourceError> {
+    let (mut seen_before, mut waiting) = (BTreeSet::new(), BTreeMap::new());
     loop {
         tokio::select! {
             biased;
@@ -27,10 +37,22 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
             () = tokio::time::sleep(PING / 2) => {}
         }
         match look_at(shared).await {
-            Ok(()) => {}
+            Ok((unknown, unsubmitted)) => {
+                undo_late(shared, &mut waiting, unsubmitted).await;
+                let now = unknown.iter().map(PreparedName::to_gid).collect();
+                let seen_before = std::mem::replace(&mut seen_before, now);
+                let found = unknown.into_iter().filter(|name| seen_before.contains(&name.to_gid()));
+                if let Err(error) = find(shared, found.collect()).await {
+                    tracing::warn!(%error, "what is prepared here and not known cannot be taken up yet");
+                }
+            }
             Err(Absent::Away(why)) => tracing::warn!(why, "the database is away"),
             Err(Absent::Silent) => tracing::warn!("the database did not answer in time"),
             Err(ends @ (Absent::Fenced(_) | Absent::Foreign(_))) => return Err(ends.into()),
+        }
+        // In the midst of a long outage it is tried again with the next look.
+        if let Some(Err(error)) = in_time(keep_up(shared)).await {
+            tracing::warn!(%error, "how far the writes came is not kept yet");
         }
         if let Err(error) = shared.sessions.end_suspects().await {
             tracing::warn!(%error, "a broken session has not ended yet");
@@ -40,11 +62,53 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
     Ok(())
 }
 
-/// Looks at the server, and notes what it shows.
-pub(crate) async fn look_at(shared: &Shared) -> Result<(), Absent> {
+/// Stores what is remembered of coordinators' logs.
+async fn keep_up(shared: &Shared) -> Result<(), ResourceError> {
+    shared.numbers()?.store_remembered().await
+}
+
+/// Looks at the server, and notes what it shows. Returns the names of this participant that were not known before: its own, and
+/// those under which applications prepare.
+pub(crate) async fn look_at(shared: &Shared) -> Result<(Vec<PreparedName>, Vec<EnlistedName>), Absent> {
+    let known = shared.gids();
     let control = shared.sessions.control().await?;
     let seen = in_time(look(&control)).await.ok_or(Absent::Silent)?.map_err(|error| Absent::away(&error))?;
-    note(shared, &seen);
+    let (mut own, mut enlisted) = note(shared, &seen);
+    own.retain(|name| !known.contains(&name.to_gid()));
+    enlisted.retain(|name| !known.contains(&name.to_gid()));
+    Ok((own, enlisted))
+}
+
+/// Undoes what an application has prepared and nobody has submitted, once it has been seen here for as long as it may wait.
+async fn undo_late(shared: &Shared, waiting: &mut BTreeMap<EnlistedName, Instant>, unsubmitted: Vec<EnlistedName>) {
+    let (now, grace_ms) = (Instant::now(), shared.sessions.connector().settings().enlist_grace_ms);
+    let unsubmitted: BTreeSet<EnlistedName> = unsubmitted.into_iter().collect();
+    waiting.retain(|name, _| unsubmitted.contains(name));
+    for name in unsubmitted {
+        let since = *waiting.entry(name.clone()).or_insert(now);
+        if now.duration_since(since) < Duration::from_millis(grace_ms) {
+            continue;
+        }
+        match enlisted::undo(shared, &name).await {
+            Ok(()) => {
+                tracing::warn!(tx = %name.tx, grace_ms, "what an application has prepared was not submitted in time, and is undone")
+            }
+            Err(error) => {
+                tracing::warn!(tx = %name.tx, %error, "what an application has prepared and not submitted cannot be undone yet")
+            }
+        }
+    }
+}
+
+/// Notes what was found, for the server to take up; or ends it as an operator has decided.
+async fn find(shared: &Shared, found: Vec<PreparedName>) -> Result<(), ResourceError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    for InDoubt { id, gid, begun_at } in finish_intents(shared, found.into_iter().map(InDoubt::from).collect()).await? {
+        tracing::warn!(tx = %id.tx, "a prepared transaction was found that this process did not prepare; its coordinator is asked");
+        shared.find(id, gid, begun_at);
+    }
     Ok(())
 }
 
@@ -84,9 +148,9 @@ async fn look(control: &Session) -> Result<Seen, Error> {
     Ok(Seen { slots, taken, here: here.collect::<Result<_, Error>>()?, xid_age })
 }
 
-fn note(shared: &Shared, seen: &Seen) {
+/// Returns the names of this participant.
+fn note(shared: &Shared, seen: &Seen) -> (Vec<PreparedName>, Vec<EnlistedName>) {
     shared.slots.store(seen.slots, Ordering::Relaxed);
-    let known = shared.gids();
     let hold = shared.sessions.hold().ok();
     let mut warnings = Vec::new();
     let Seen { slots, taken, here, xid_age } = seen;
@@ -96,18 +160,15 @@ fn note(shared: &Shared, seen: &Seen) {
              max_prepared_transactions in postgresql.conf, which needs a restart"
         ));
     }
-    let ours = |gid: &str| {
-        PreparedName::from_gid(gid).ok().filter(|name| hold.is_some_and(|hold| hold.identity == name.identity))
-    };
-    let mut oldest = Duration::ZERO;
+    let is_ours = |identity: Identity| hold.is_some_and(|hold| hold.identity == identity);
+    let (mut oldest, mut own, mut enlisted) = (Duration::ZERO, Vec::new(), Vec::new());
     for (gid, age) in here {
-        match ours(gid) {
-            Some(name) => {
-                let tx = name.tx;
+        let (name, adopted) = (PreparedName::from_gid(gid).ok(), EnlistedName::from_gid(gid).ok());
+        let name = name.filter(|name| is_ours(name.identity));
+        let adopted = adopted.filter(|name| is_ours(name.identity));
+        match name.as_ref().map(|name| &name.tx).or(adopted.as_ref().map(|name| &name.tx)) {
+            Some(tx) => {
                 oldest = oldest.max(*age);
-                if !known.contains(gid) && *age > PING {
-                    warnings.push(format!("{tx} is prepared and not known to this process; a restart takes it up"));
-                }
                 if *age > OLD {
                     warnings.push(format!(
                         "{tx} is in doubt for {} s; it keeps its locks (the oldest holds {xid_age} transactions)",
@@ -123,6 +184,8 @@ fn note(shared: &Shared, seen: &Seen) {
             }
             None => {}
         }
+        own.extend(name);
+        enlisted.extend(adopted);
     }
     let numbers = vec![
         ("prepared_slots_left", slots.saturating_sub(*taken)),
@@ -132,6 +195,7 @@ fn note(shared: &Shared, seen: &Seen) {
         ("prepared_slots", *slots),
     ];
     *shared.health.lock().expect("health is whole") = Health { refuses_work: None, warnings, numbers };
+    (own, enlisted)
 }
 
 pub(crate) fn health(shared: &Shared) -> Health {
@@ -140,6 +204,7 @@ pub(crate) fn health(shared: &Shared) -> Health {
     health.numbers.extend([
         ("sessions_working", shared.sessions.working() as u64),
         ("sessions_broken", shared.sessions.suspects() as u64),
+        ("places_in_doubt_left", shared.places_left() as u64),
         ("readers_left", shared.sessions.readers_left() as u64),
         ("locked_keys", shared.locks.locked_keys()),
         ("transactions_waiting_for_locks", shared.locks.waiting()),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{BranchId, ResourceError};
 use undoubt_sql::{Place, PreparedName, Task};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Vote};
+use undoubt_work::enlisted;
 
 pub(crate) async fn prepare(
     shared: &Shared,
@@ -31,11 +32,18 @@ async fn attempt(
     prepare: &Prepare,
     cancelled: &CancellationToken,
 ) -> Result<Vote, Declined> {
+    if enlisted::read(&prepare.work).map_err(Refusal::from)? {
+        return crate::enlisted::adopt(shared, id, prepare).await;
+    }
     let task = Task::read(&prepare.work, Place::Branch, &shared.procedures)?;
     kept(id.attempt_number)?;
     let deadline = deadline_in(prepare.timeout);
-    shared.lock(id, prepare.begun_at, task.locks(), prepare.timeout, cancelled).await?;
+    let in_doubt = prepare.execution == Execution::TwoPhase && !task.only_reads();
+    if in_doubt {
+        shared.place(id, deadline, cancelled).await?;
+    }
     let voted = async {
+        shared.lock(id, prepare.begun_at, task.locks(), prepare.timeout, cancelled).await?;
         let worker = worker(shared, &id.tx, deadline, cancelled).await?;
         if prepare.execution == Execution::TwoPhase && task.only_reads() {
             return keep_reading(shared, &task, worker, id, deadline, cancelled).await;
@@ -59,6 +67,7 @@ async fn attempt(
     };
     if !holds {
         shared.unlock(id);
+        shared.leave_place(id);
     }
     voted
 }
@@ -68,6 +77,7 @@ async fn attempt(
 async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare) -> Tried<Vote> {
     let (shared, session) = (local.shared, local.session);
     let hold = shared.sessions.hold().map_err(Failed::free)?;
+    let row = shared.numbers().map_err(Failed::free)?.next();
     let plan = local.plan().await?;
     let name = PreparedName {
         identity: hold.identity,
@@ -84,10 +94,10 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
     let after = requests.len();
     requests.extend(local.outcome());
     let evidence = requests.len();
-    requests.push(local.evidence(id, &[]).map_err(Failed::free)?);
+    requests.push(local.evidence(id, &[], row).map_err(Failed::free)?);
     requests.push(text(session, &end));
     // From here on there may be something that an abort has to end.
-    shared.insert(id, Known::Prepared { gid: gid.clone() });
+    shared.insert(id, Known::Prepared { gid: gid.clone(), row: Some(row) });
     let answers = match local.trip(requests).await {
         None => return Err(Failed::unclear(NO_ANSWER.to_owned())),
         Some(Ok(answers)) => answers,
@@ -123,8 +133,11 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
 /// Commits in one phase. The result is known before the evidence is written, which keeps it.
 async fn commit_at_once(local: &Local<'_>, id: &BranchId) -> Tried<Vote> {
     let result = local.run().await?;
-    let evidence = local.evidence(id, &result).map_err(Failed::free)?;
+    let numbers = local.shared.numbers().map_err(Failed::free)?;
+    let row = numbers.next();
+    let evidence = local.evidence(id, &result, row).map_err(Failed::free)?;
     local.commit(Vec::new(), local.outcome().into_iter().chain([evidence]).collect()).await?;
+    numbers.note_stable(row);
     Ok(Vote::Committed { result })
 }
 

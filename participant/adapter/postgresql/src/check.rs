@@ -90,7 +90,7 @@ async fn server(session: &Session, settings: &Settings, lacks: &mut Vec<Lack>) -
             "the server prepares no transactions: two-phase commit is not possible, only sagas and one-phase work",
             change,
         ));
-    } else if slots < 2 * settings.workers as i64 {
+    } else if slots < settings.max_in_doubt as i64 {
         let change = format!("max_prepared_transactions = {wanted}   # in postgresql.conf, then restart the server");
         lacks.push(Lack::advised(
             format!("only {slots} transactions can be in doubt at a time; more are refused"),

@@ -20,6 +20,9 @@ pub struct Settings {
     pub workers: usize,
     /// Sessions that commit and abort what is prepared. Apart from workers, which may all wait for what these end.
     pub committers: usize,
+    /// Branches that are being prepared, or are prepared and not ended, at a time: the next one waits. A server has
+    /// `max_prepared_transactions` of them in all, and one that gathers more than its committers can end is of no use to anybody.
+    pub max_in_doubt: usize,
     /// Branches that only read and wait for the end of their transaction, each with a session of its own; one more is refused.
     pub max_readers: usize,
     /// The longest wait for one lock; a branch's own deadline may be shorter.
@@ -28,6 +31,8 @@ pub struct Settings {
     pub statement_timeout_ms: u64,
     /// The time in which the server has to answer when a connection is made.
     pub connect_timeout_ms: u64,
+    /// The time for which what an application has prepared may wait until it is submitted; then it is undone.
+    pub enlist_grace_ms: u64,
     /// Takes the database over from another process of this participant even if that one answers.
     pub take_over: bool,
 }
@@ -40,11 +45,13 @@ impl Default for Settings {
             password_file: None,
             ca_file: None,
             workers: 16,
-            committers: 4,
+            committers: 16,
+            max_in_doubt: 64,
             max_readers: 16,
             lock_timeout_ms: 1_000,
             statement_timeout_ms: 60_000,
             connect_timeout_ms: 5_000,
+            enlist_grace_ms: 30_000,
             take_over: false,
         }
     }
@@ -70,6 +77,7 @@ pub enum InvalidSettings {
 }
 
 const MAX_SESSIONS: u64 = 1_000;
+const MAX_IN_DOUBT: u64 = 100_000;
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
 impl Settings {
@@ -81,10 +89,12 @@ impl Settings {
         for (name, value, least, most) in [
             ("workers", self.workers as u64, 1, MAX_SESSIONS),
             ("committers", self.committers as u64, 1, MAX_SESSIONS),
+            ("max_in_doubt", self.max_in_doubt as u64, 1, MAX_IN_DOUBT),
             ("max_readers", self.max_readers as u64, 0, MAX_SESSIONS),
             ("lock_timeout_ms", self.lock_timeout_ms, 1, HOUR_MS),
             ("statement_timeout_ms", self.statement_timeout_ms, 1, HOUR_MS),
             ("connect_timeout_ms", self.connect_timeout_ms, 1, HOUR_MS),
+            ("enlist_grace_ms", self.enlist_grace_ms, 1, HOUR_MS),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(InvalidSettings::OutOfRange { name, value, least, most });

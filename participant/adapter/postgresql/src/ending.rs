@@ -2,14 +2,15 @@
 
 use crate::attempt::in_time;
 use crate::class::{BUSY, UNKNOWN_NAME, class_of, code_of, told};
-use crate::record::{evidence, failure, on_record, put_heuristic};
+use crate::enlisted;
+use crate::record::{evidence, failure, note_written, on_record, put_heuristic};
 use crate::shared::Shared;
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Error;
 use undoubt_participant::resource::{BranchId, Ended, Heuristic, ResourceError};
-use undoubt_sql::{Class, PreparedName};
+use undoubt_sql::{Class, EnlistedName, PreparedName};
 
 /// Ends a branch that has read, and returns whether its transaction was open until now.
 pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
@@ -23,8 +24,16 @@ pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
 }
 
 pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
+    shared.is_to_end(id);
     shared.leaving(id);
+    let row = shared.row(id);
     let ended = end(shared, id, true).await?;
+    match (ended, row) {
+        (Ended::AsTold, Some(row)) => shared.numbers()?.note_stable(row),
+        // Its evidence carries the number of an earlier start.
+        (Ended::AsTold, None) => note_written(shared).await?,
+        (Ended::Gone, _) => {}
+    }
     forget(shared, id);
     Ok(ended)
 }
@@ -37,6 +46,7 @@ pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, Resou
         shared.unlock(id);
         return Ok(Ended::AsTold);
     }
+    shared.is_to_end(id);
     shared.leaving(id);
     // Nothing of an earlier call takes effect after this.
     shared.sessions.end_suspects().await?;
@@ -47,6 +57,7 @@ pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, Resou
 
 /// Stores the decision first: a recovery finishes what has one and is still prepared.
 pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristic) -> Result<Ended, ResourceError> {
+    shared.is_to_end(id);
     let begun_at = name(shared, id).await?.and_then(|gid| PreparedName::from_gid(&gid).ok()).map(|name| name.begun_at);
     put_heuristic(shared, id, begun_at, heuristic).await?;
     let ended = end(shared, id, heuristic.commit).await?;
@@ -65,6 +76,7 @@ pub(crate) async fn settle(shared: &Shared, id: &BranchId) -> Result<Option<Byte
 fn forget(shared: &Shared, id: &BranchId) {
     shared.remove(id);
     shared.unlock(id);
+    shared.leave_place(id);
 }
 
 /// A session whose answer was lost may be just ending the same; it is waited for so long.
@@ -75,11 +87,14 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Ends what is prepared. What is not there any more has ended: how, its evidence tells.
 async fn end(shared: &Shared, id: &BranchId, commit: bool) -> Result<Ended, ResourceError> {
     let deadline = Instant::now() + BUSY_PATIENCE;
+    let mut is_enlisted = false;
     if let Some(gid) = name(shared, id).await? {
+        is_enlisted = EnlistedName::from_gid(&gid).is_ok();
         let statement = format!("{} PREPARED '{gid}'", if commit { "COMMIT" } else { "ROLLBACK" });
         loop {
             let ending = shared.sessions.committing(async |session| session.client.batch_execute(&statement).await);
             match ending.await? {
+                Ok(()) if is_enlisted && !commit => break,
                 Ok(()) => return Ok(Ended::AsTold),
                 Err(error) if code_of(&error) == Some(UNKNOWN_NAME) => break,
                 Err(error) if code_of(&error) == Some(BUSY) && Instant::now() < deadline => {
@@ -90,6 +105,10 @@ async fn end(shared: &Shared, id: &BranchId, commit: bool) -> Result<Ended, Reso
         }
     }
     let has_committed = evidence(shared, id).await?.is_some();
+    if is_enlisted && !commit && !has_committed {
+        // The id may be enlisted anew.
+        enlisted::let_go(shared, id).await?;
+    }
     Ok(if has_committed == commit { Ended::AsTold } else { Ended::Gone })
 }
 
@@ -128,5 +147,5 @@ async fn name(shared: &Shared, id: &BranchId) -> Result<Option<String>, Resource
             return Ok(Some(gid.to_owned()));
         }
     }
-    Ok(None)
+    Ok(enlisted::has_adopted(shared, id).await?.then(|| enlisted::name_of(hold, id)))
 }

@@ -24,6 +24,8 @@ mod class;
 pub mod config;
 mod connect;
 mod ending;
+mod enlisted;
+mod kept;
 mod listing;
 mod local;
 mod owner;
@@ -44,12 +46,14 @@ use shared::Shared;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, Recovered, Release, Resource, ResourceError, Room, StepId,
-    StepState, Steps,
+    BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, PreparedBranch, Recovered, Release, Resource,
+    ResourceError, Room, StepId, StepState, Steps,
 };
+use undoubt_platform::Store;
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId, Vote,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
+    WriteNumber,
 };
 
 pub use check::check;
@@ -76,17 +80,6 @@ impl PostgreSql {
         let connector = Connector::new(settings, &format!("undoubt/{participant}"))?;
         Ok(PostgreSql { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)) })
     }
-
-    /// Runs a call in a task of its own: a session has to be brought to an end, whatever becomes of who asked.
-    async fn own_task<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = Result<T, ResourceError>> + Send + 'static,
-    ) -> Result<T, ResourceError> {
-        match tokio::spawn(call).await {
-            Ok(done) => done,
-            Err(ended) => Err(ResourceError::Unclear { cause: format!("the task of the call ended early: {ended}") }),
-        }
-    }
 }
 
 impl Resource for PostgreSql {
@@ -111,6 +104,28 @@ impl Resource for PostgreSql {
         record::collect(&self.shared, coordinator, mark).await
     }
 
+    fn number(&self) -> Option<WriteNumber> {
+        self.shared.numbers().ok()?.number()
+    }
+
+    fn remember(&self, key: Bytes, value: Bytes) {
+        if let Ok(numbers) = self.shared.numbers() {
+            numbers.remember(&key, value);
+        }
+    }
+
+    async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {
+        self.shared.numbers()?.store_put_back(&why).await
+    }
+
+    async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
+        self.shared.numbers()?.accept_loss(loss, mark).await
+    }
+
+    fn audit_store(&self) -> Option<Arc<dyn Store>> {
+        Some(self.shared.numbers().ok()?.audit_store())
+    }
+
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
         background::run(&self.shared, stop).await
     }
@@ -131,13 +146,11 @@ impl Steps for PostgreSql {
         run: RunStep,
         cancelled: CancellationToken,
     ) -> Result<StepOutcome, ResourceError> {
-        let shared = self.shared.clone();
-        self.own_task(async move { step::act(&shared, &step, &run, &cancelled).await }).await
+        step::act(&self.shared, &step, &run, &cancelled).await
     }
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-        let shared = self.shared.clone();
-        self.own_task(async move { step::compensate(&shared, &step, &run).await }).await
+        step::compensate(&self.shared, &step, &run).await
     }
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
@@ -185,14 +198,17 @@ impl Branches for PostgreSql {
         background::can_prepare(&self.shared)
     }
 
+    fn found(&self) -> Vec<PreparedBranch> {
+        self.shared.found()
+    }
+
     async fn prepare(
         &self,
         branch: BranchId,
         prepare: Prepare,
         cancelled: CancellationToken,
     ) -> Result<Vote, ResourceError> {
-        let shared = self.shared.clone();
-        self.own_task(async move { branch::prepare(&shared, &branch, &prepare, &cancelled).await }).await
+        branch::prepare(&self.shared, &branch, &prepare, &cancelled).await
     }
 
     async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {

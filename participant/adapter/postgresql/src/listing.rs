@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::connect::Connector;
 use crate::schema::SchemaError;
 use std::time::Duration;
-use undoubt_sql::{Identity, PreparedName};
+use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
 /// A prepared transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,9 @@ pub struct Prepared {
     pub gid: String,
     /// The name's parts, if this project gave it.
     pub name: Option<PreparedName>,
-    /// True if the participant of this database prepared it.
+    /// The parts of the name under which an application has enlisted it.
+    pub enlisted: Option<EnlistedName>,
+    /// True if the participant of this database prepared it, or an application for it.
     pub ours: bool,
     pub age: Duration,
     /// The role that prepared it: it, or a superuser, may end it.
@@ -42,10 +44,12 @@ pub async fn list(settings: &Settings) -> Result<Vec<Prepared>, SchemaError> {
     let mut listed = Vec::new();
     for row in &rows {
         let (gid, age_ms): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let name = PreparedName::from_gid(&gid).ok();
+        let (name, enlisted) = (PreparedName::from_gid(&gid).ok(), EnlistedName::from_gid(&gid).ok());
+        let of = name.as_ref().map(|name| name.identity).or(enlisted.as_ref().map(|name| name.identity));
         listed.push(Prepared {
-            ours: name.as_ref().is_some_and(|name| Some(name.identity) == identity),
+            ours: of.is_some() && of == identity,
             name,
+            enlisted,
             gid,
             age: Duration::from_millis(u64::try_from(age_ms).unwrap_or_default()),
             owner: row.try_get(2)?,

@@ -5,6 +5,7 @@ use crate::attempt::{
     results, statements, text,
 };
 use crate::class::{NOT_AS_EXPECTED, class_of, code_of, told};
+use crate::record::clamped;
 use crate::session::{Owned, Session, Unready};
 use crate::sessions::Worker;
 use crate::shared::Shared;
@@ -15,11 +16,12 @@ use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, ResourceError, StepId};
-use undoubt_sql::{Class, Isolation, Task};
+use undoubt_sql::{Class, Isolation, RowNumber, Task};
 use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, TxId};
 
 /// The evidence of a branch: a row that is seen exactly when it has committed.
-const PUT_EVIDENCE: &str = "INSERT INTO undoubt.finished (coordinator, attempt, tx, result) VALUES ($1, $2, $3, $4)";
+const PUT_EVIDENCE: &str =
+    "INSERT INTO undoubt.finished (coordinator, attempt, tx, result, start, write) VALUES ($1, $2, $3, $4, $5, $6)";
 
 const PUT_OUTCOME: &str =
     "INSERT INTO undoubt.outcome (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
@@ -213,12 +215,14 @@ impl<'a> Local<'a> {
         Some(execute(self.session, PUT_OUTCOME, vec![Box::new(key.to_vec()), Box::new(value.to_vec())]))
     }
 
-    pub(crate) fn evidence(&self, id: &BranchId, result: &[u8]) -> Result<Request<'a>, Refusal> {
+    pub(crate) fn evidence(&self, id: &BranchId, result: &[u8], row: RowNumber) -> Result<Request<'a>, Refusal> {
         let parameters: Vec<Owned> = vec![
             Box::new(id.coordinator.0.to_vec()),
             Box::new(kept(id.attempt_number)?),
             Box::new(id.tx.as_bytes().to_vec()),
             Box::new(result.to_vec()),
+            Box::new(i64::from(row.start)),
+            Box::new(clamped(row.write)),
         ];
         Ok(execute(self.session, PUT_EVIDENCE, parameters))
     }

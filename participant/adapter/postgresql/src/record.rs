@@ -1,12 +1,13 @@
 //! Records of the participant's own: single statements, each a transaction by itself, which may be repeated.
 
 use crate::class::{class_of, code_of, told};
+use crate::kept;
 use crate::session::Session;
 use crate::shared::Shared;
 use std::sync::Arc;
 use tokio_postgres::Error;
 use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
-use undoubt_sql::Class;
+use undoubt_sql::{Class, RowNumber};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
 
 /// Rows that one statement deletes of what the low-water mark has passed.
@@ -74,6 +75,15 @@ pub(crate) async fn record_epoch(
     .map(drop)
 }
 
+/// Numbers a write that has no row of its own.
+pub(crate) async fn note_written(shared: &Shared) -> Result<(), ResourceError> {
+    let numbers = shared.numbers()?;
+    let row = numbers.next();
+    on_record(shared, async move |session| kept::note_written(&session, row).await).await?;
+    numbers.note_stable(row);
+    Ok(())
+}
+
 /// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not.
 pub(crate) async fn collect(
     shared: &Shared,
@@ -81,7 +91,10 @@ pub(crate) async fn collect(
     mark: AttemptNumber,
 ) -> Result<(), ResourceError> {
     let mark = clamped(mark.0);
+    let highest = shared.numbers()?.highest();
     on_record(shared, async move |session| {
+        // Rows that say how far the start has come are among those that go.
+        kept::note_written(&session, highest).await?;
         let id = &coordinator.0[..];
         let remember = "INSERT INTO undoubt.coordinator AS c (id, low_water_mark) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET \
              low_water_mark = greatest(c.low_water_mark, excluded.low_water_mark)";
@@ -93,6 +106,7 @@ pub(crate) async fn collect(
              LIMIT $3))",
             "DELETE FROM undoubt.pending WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.pending WHERE coordinator = $1 AND attempt < $2 \
              LIMIT $3))",
+            crate::enlisted::COLLECT,
         ] {
             while session.execute(delete, &[&id, &mark, &MAX_COLLECTED_ROWS]).await? >= MAX_COLLECTED_ROWS.unsigned_abs() {}
         }
@@ -112,7 +126,7 @@ pub(crate) async fn put_heuristic(
     let begun_at = begun_at.map(|at| clamped(at.0));
     on_record(shared, async move |session| {
         let statement = "INSERT INTO undoubt.heuristic AS h (coordinator, attempt, tx, begun_at, committed, at, who, reason, decision) \
-             VALUES ($1, $2, $3, coalesce($4::bigint, 0), $5, $6, $7, $8, $9) ON CONFLICT (coordinator, attempt, tx) DO UPDATE SET \
+             VALUES ($1, $2, $3, coalesce($4::bigint, (SELECT a.begun_at FROM undoubt.adopted a WHERE a.coordinator = $1 AND a.tx = $3), 0), $5, $6, $7, $8, $9) ON CONFLICT (coordinator, attempt, tx) DO UPDATE SET \
              begun_at = coalesce($4::bigint, h.begun_at), committed = excluded.committed, at = excluded.at, who = excluded.who, \
              reason = excluded.reason, decision = excluded.decision";
         let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
@@ -126,8 +140,12 @@ pub(crate) async fn put_heuristic(
 
 /// Forgets a heuristic outcome, and the evidence of what an operator committed with it.
 pub(crate) async fn forget_heuristic(shared: &Shared, id: &BranchId) -> Result<(), ResourceError> {
+    let highest = shared.numbers()?.highest();
     on_record(shared, async move |session| {
-        let statement = "WITH h AS (DELETE FROM undoubt.heuristic WHERE coordinator = $1 AND attempt = $2 AND tx = $3 RETURNING 1) \
+        kept::note_written(&session, highest).await?;
+        let statement = "WITH h AS (DELETE FROM undoubt.heuristic WHERE coordinator = $1 AND attempt = $2 AND tx = $3 RETURNING 1), \
+             a AS (DELETE FROM undoubt.adopted WHERE coordinator = $1 AND attempt = $2 AND tx = $3 AND EXISTS (SELECT FROM h) RETURNING 1), \
+             e AS (DELETE FROM undoubt.enlisted WHERE coordinator = $1 AND tx = $3 AND EXISTS (SELECT FROM a)) \
              DELETE FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3 AND EXISTS (SELECT FROM h)";
         let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
         session.execute(statement, &[&coordinator, &attempt, &tx]).await
@@ -138,13 +156,24 @@ pub(crate) async fn forget_heuristic(shared: &Shared, id: &BranchId) -> Result<(
 
 /// Returns the result that stands with the evidence of a branch; `None` if there is no evidence.
 pub(crate) async fn evidence(shared: &Shared, id: &BranchId) -> Result<Option<Vec<u8>>, ResourceError> {
-    on_record(shared, async move |session| {
-        let statement = "SELECT result FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3";
+    let rows = on_record(shared, async move |session| {
+        let statement = "SELECT result, start, write FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3 UNION ALL SELECT \
+             ''::bytea, 0, 0 FROM undoubt.adopted JOIN undoubt.enlisted USING (coordinator, tx) WHERE coordinator = $1 AND attempt = $2 AND tx = $3";
         let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
-        let rows = session.query(statement, &[&coordinator, &attempt, &tx]).await?;
-        rows.first().map(|row| row.try_get(0)).transpose()
-    })
-    .await
+        session.query(statement, &[&coordinator, &attempt, &tx]).await
+    });
+    let Some(row) = rows.await?.into_iter().next() else { return Ok(None) };
+    note_read(shared, &row, 1)?;
+    row.try_get(0).map(Some).map_err(|error| failure(&error))
+}
+
+/// Notes that a row is committed whose start and number stand at this place.
+pub(crate) fn note_read(shared: &Shared, row: &tokio_postgres::Row, place: usize) -> Result<(), ResourceError> {
+    let start: i64 = row.try_get(place).map_err(|error| failure(&error))?;
+    let write: i64 = row.try_get(place + 1).map_err(|error| failure(&error))?;
+    let start = u32::try_from(start).map_err(|_| damaged("a row has a start that none can have"))?;
+    shared.numbers()?.note_stable(RowNumber { start, write: unclamped(write) });
+    Ok(())
 }
 
 pub(crate) async fn close_saga(

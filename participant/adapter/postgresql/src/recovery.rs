@@ -3,12 +3,16 @@
 use crate::background;
 use crate::class::code_of;
 use crate::connect::Absent;
+use crate::enlisted::{self, InDoubt};
+use crate::kept;
 use crate::owner::{self, Keys};
 use crate::record::{damaged, failure, on_record, read_branch, step_at, unclamped};
 use crate::session::Session;
 use crate::sessions::Hold;
 use crate::shared::{Known, Shared};
 use crate::step::state_of;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use tokio_postgres::{Error, Row};
 use undoubt_participant::resource::{
     BranchId, CoordinatorMarks, FinishedBranch, Heuristic, HeuristicBranch, Kept, Pin, PreparedBranch, Recovered,
@@ -18,12 +22,12 @@ use undoubt_sql::{Identity, PreparedName};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp};
 
 /// The version of the schema that this participant works with.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 /// The first version of PostgreSQL whose `pg_terminate_backend` waits.
 pub(crate) const LEAST_SERVER_VERSION: i32 = 140_000;
 
-pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+pub(crate) async fn recover(shared: &Arc<Shared>, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
     shared.sessions.end().await;
     shared.forget_all();
     let settings = shared.sessions.connector().settings();
@@ -35,8 +39,11 @@ pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<
     let hold = Hold { run: count_run(&control).await.map_err(|error| failure(&error))?, ..hold };
     owner::open(&control, keys).await?;
     shared.sessions.begin(control, hold).await;
-    finish_intents(shared, hold).await?;
-    let recovered = read(shared, hold).await?;
+    let numbers = kept::begin(shared).await?;
+    let log = Some(numbers.recovered());
+    shared.begin_numbers(numbers);
+    let in_doubt = finish_intents(shared, in_doubt(shared, hold).await?).await?;
+    let recovered = Recovered { log, ..read(shared, in_doubt).await? };
     background::look_at(shared).await?;
     tracing::info!(run = hold.run, identity = %hold.identity, prepared = recovered.prepared.len(), "the database is taken");
     Ok(recovered)
@@ -123,7 +130,12 @@ impl Facts {
         if self.version != VERSION {
             let version = self.version;
             return foreign(format!(
-                "its schema undoubt has version {version}, and this participant works with {VERSION}; update the older"
+                "its schema undoubt has version {version}, and this participant works with {VERSION}; {}",
+                if version < VERSION {
+                    "bring it up with `undoubt-participant init`"
+                } else {
+                    "start the version that wrote it, or a newer one"
+                }
             ));
         }
         if self.server_version < LEAST_SERVER_VERSION {
@@ -159,8 +171,8 @@ async fn count_run(control: &Session) -> Result<i64, Error> {
     Ok(number)
 }
 
-/// Carries out what an operator has decided and a crash has kept from being done.
-async fn finish_intents(shared: &Shared, hold: Hold) -> Result<(), ResourceError> {
+/// Carries out what an operator has decided and a crash has kept from being done. Returns those that nobody has decided about.
+pub(crate) async fn finish_intents(shared: &Shared, found: Vec<InDoubt>) -> Result<Vec<InDoubt>, ResourceError> {
     let rows = on_record(shared, async |session| {
         session.query("SELECT coordinator, attempt, tx, committed FROM undoubt.heuristic", &[]).await
     })
@@ -170,51 +182,58 @@ async fn finish_intents(shared: &Shared, hold: Hold) -> Result<(), ResourceError
         let commit: bool = row.try_get(3).map_err(|error| failure(&error))?;
         decided.insert(read_branch(row, [0, 1, 2])?, commit);
     }
-    for name in prepared(shared, hold).await? {
-        let id = branch_of(&name);
-        if let Some(commit) = decided.get(&id) {
-            shared.insert(&id, Known::Prepared { gid: name.to_gid() });
-            match commit {
-                true => crate::ending::commit(shared, &id).await?,
-                false => crate::ending::abort(shared, &id).await?,
-            };
-        }
+    let mut undecided = Vec::new();
+    for branch in found {
+        let Some(commit) = decided.get(&branch.id) else {
+            undecided.push(branch);
+            continue;
+        };
+        let InDoubt { id, gid, begun_at: _ } = branch;
+        shared.insert(&id, Known::Prepared { gid, row: None });
+        match commit {
+            true => crate::ending::commit(shared, &id).await?,
+            false => crate::ending::abort(shared, &id).await?,
+        };
     }
-    Ok(())
+    Ok(undecided)
 }
 
-/// Returns the names of what this participant has prepared in this database. Others' are not touched.
-pub(crate) async fn prepared(shared: &Shared, hold: Hold) -> Result<Vec<PreparedName>, ResourceError> {
+/// Returns what this participant has prepared or adopted in this database. Others' are not touched.
+async fn in_doubt(shared: &Shared, hold: Hold) -> Result<Vec<InDoubt>, ResourceError> {
     let rows = on_record(shared, async |session| {
         session.query("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()", &[]).await
     })
     .await?;
-    let mut names = Vec::new();
-    for row in &rows {
-        let gid: &str = row.try_get(0).map_err(|error| failure(&error))?;
-        names.extend(PreparedName::from_gid(gid).ok().filter(|name| name.identity == hold.identity));
+    let names = rows.iter().map(|row| row.try_get(0).map_err(|error| failure(&error)));
+    let names: BTreeSet<String> = names.collect::<Result<_, _>>()?;
+    let own = names.iter().filter_map(|gid| PreparedName::from_gid(gid).ok());
+    let mut in_doubt: Vec<_> = own.filter(|name| name.identity == hold.identity).map(InDoubt::from).collect();
+    in_doubt.extend(enlisted::recover(shared, hold, &names).await?);
+    Ok(in_doubt)
+}
+
+impl From<PreparedName> for InDoubt {
+    fn from(name: PreparedName) -> Self {
+        let gid = name.to_gid();
+        let PreparedName { identity: _, coordinator, attempt_number, begun_at, tx } = name;
+        InDoubt { id: BranchId { tx, attempt_number, coordinator }, gid, begun_at }
     }
-    Ok(names)
 }
 
-pub(crate) fn branch_of(name: &PreparedName) -> BranchId {
-    let PreparedName { identity: _, coordinator, attempt_number, begun_at: _, tx } = name.clone();
-    BranchId { tx, attempt_number, coordinator }
-}
-
-async fn read(shared: &Shared, hold: Hold) -> Result<Recovered, ResourceError> {
+async fn read(shared: &Shared, in_doubt: Vec<InDoubt>) -> Result<Recovered, ResourceError> {
     let mut recovered = Recovered::default();
-    for name in prepared(shared, hold).await? {
-        let branch = branch_of(&name);
-        shared.insert(&branch, Known::Prepared { gid: name.to_gid() });
-        recovered.prepared.push(PreparedBranch { branch, begun_at: name.begun_at, result: None });
+    for InDoubt { id, gid, begun_at } in in_doubt {
+        shared.insert(&id, Known::Prepared { gid, row: None });
+        recovered.prepared.push(PreparedBranch { branch: id, begun_at, result: None });
     }
     let tables = on_record(shared, async |session| {
         let coordinators = "SELECT id, epoch, low_water_mark, pin, pin_vouched FROM undoubt.coordinator ORDER BY id";
         let heuristics =
             "SELECT coordinator, attempt, tx, begun_at, committed, at, who, reason, decision FROM undoubt.heuristic";
         // What the low-water mark has passed may not be deleted yet. Long results stay where they are.
-        let finished = "SELECT f.coordinator, f.attempt, f.tx, CASE WHEN length(result) <= $1 THEN result END FROM undoubt.finished f \
+        let finished = "SELECT f.coordinator, f.attempt, f.tx, CASE WHEN length(result) <= $1 THEN result END FROM (SELECT coordinator, \
+             attempt, tx, result FROM undoubt.finished UNION ALL SELECT coordinator, attempt, tx, '' FROM undoubt.adopted JOIN \
+             undoubt.enlisted USING (coordinator, tx) WHERE attempt IS NOT NULL) f \
              LEFT JOIN undoubt.coordinator c ON c.id = f.coordinator WHERE f.attempt >= coalesce(c.low_water_mark, 0) AND NOT EXISTS \
              (SELECT FROM undoubt.heuristic h WHERE (h.coordinator, h.attempt, h.tx) = (f.coordinator, f.attempt, f.tx)) ORDER BY 1, 2, 3";
         let steps = "SELECT s.coordinator, s.attempt, s.step, s.tx, s.state, CASE WHEN length(result) <= $1 THEN result END, EXISTS \

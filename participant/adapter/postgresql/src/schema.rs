@@ -4,12 +4,16 @@ use crate::class::{code_of, told};
 use crate::config::{InvalidSettings, Settings};
 use crate::connect::{Absent, Connector};
 use crate::owner::{self, Keys};
+use crate::recovery::VERSION;
 use crate::session::Session;
 use tokio_postgres::Error;
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::{Identity, PreparedName};
+use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
 const SCHEMA: &str = include_str!("schema.sql");
+
+/// The statements that bring a schema from a version to the next: the first ones from version 1.
+const UPGRADES: [&str; VERSION.unsigned_abs() as usize - 1] = [include_str!("schema_from_1.sql")];
 
 /// The reason why the schema is not made or not removed.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +59,11 @@ impl From<Error> for SchemaError {
 
 /// Returns the SQL that makes the schema. `role`: the participant's role, where another one makes the schema.
 pub fn init_sql(role: Option<&str>) -> String {
-    let mut sql = format!("BEGIN;\n\n{SCHEMA}\n");
+    in_one_transaction(SCHEMA, role)
+}
+
+fn in_one_transaction(statements: &str, role: Option<&str>) -> String {
+    let mut sql = format!("BEGIN;\n\n{statements}\n");
     if let Some(role) = role {
         let role = format!("\"{}\"", role.replace('"', "\"\""));
         sql.push_str(&format!(
@@ -67,10 +75,29 @@ pub fn init_sql(role: Option<&str>) -> String {
     sql
 }
 
-/// Makes the schema, all of it or nothing.
+/// Makes the schema, or brings an older one up to this version; all of it or nothing.
 pub async fn init(settings: &Settings, role: Option<&str>) -> Result<(), SchemaError> {
     let session = Connector::new(settings, "undoubt-init")?.connect().await?;
-    Ok(session.client.batch_execute(&init_sql(role)).await?)
+    let sql = match version(&session).await? {
+        None => init_sql(role),
+        Some(older @ 1..VERSION) => {
+            let since = usize::try_from(older - 1).expect("it is not negative");
+            in_one_transaction(&UPGRADES[since..].concat(), role)
+        }
+        Some(_) => return Err(SchemaError::Exists),
+    };
+    Ok(session.client.batch_execute(&sql).await?)
+}
+
+/// Returns the version of the schema, if there is one.
+async fn version(session: &Session) -> Result<Option<i32>, SchemaError> {
+    match session.query("SELECT version FROM undoubt.identity", &[]).await {
+        Ok(rows) => Ok(rows.first().map(|row| row.try_get(0)).transpose()?),
+        Err(error) => match SchemaError::from(error) {
+            SchemaError::Missing => Ok(None),
+            failed => Err(failed),
+        },
+    }
 }
 
 /// Removes the schema, with all that it keeps. Not while a process owns it, and not while something is in doubt or was resolved by
@@ -95,9 +122,9 @@ async fn refuse_in_use(session: &Session, identity: Identity) -> Result<(), Sche
     let mut ours = Vec::new();
     for row in &rows {
         let gid: &str = row.try_get(0)?;
-        ours.extend(
-            PreparedName::from_gid(gid).ok().filter(|name| name.identity == identity).map(|name| name.tx.to_string()),
-        );
+        let own = PreparedName::from_gid(gid).ok().filter(|name| name.identity == identity).map(|name| name.tx);
+        let enlisted = EnlistedName::from_gid(gid).ok().filter(|name| name.identity == identity).map(|name| name.tx);
+        ours.extend(own.or(enlisted).map(|tx| tx.to_string()));
     }
     if !ours.is_empty() {
         let what = format!("{} transactions are in doubt here: {}", ours.len(), ours.join(", "));

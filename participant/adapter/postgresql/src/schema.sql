@@ -9,7 +9,7 @@ CREATE TABLE undoubt.identity (
     timeline integer,
     database_oid oid
 );
-INSERT INTO undoubt.identity (version, id) VALUES (1, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
+INSERT INTO undoubt.identity (version, id) VALUES (2, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
 
 CREATE TABLE undoubt.run (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -32,8 +32,24 @@ CREATE TABLE undoubt.finished (
     attempt bigint NOT NULL,
     tx bytea NOT NULL,
     result bytea NOT NULL,
+    start bigint NOT NULL DEFAULT 0,
+    write bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (coordinator, attempt, tx)
 ) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+
+CREATE TABLE undoubt.enlisted (
+    coordinator bytea NOT NULL CHECK (length(coordinator) = 16),
+    tx bytea NOT NULL CHECK (length(tx) BETWEEN 1 AND 64),
+    PRIMARY KEY (coordinator, tx)
+);
+
+CREATE TABLE undoubt.adopted (
+    coordinator bytea NOT NULL,
+    tx bytea NOT NULL,
+    attempt bigint,
+    begun_at bigint NOT NULL,
+    PRIMARY KEY (coordinator, tx)
+);
 
 CREATE TABLE undoubt.step (
     coordinator bytea NOT NULL,
@@ -45,6 +61,8 @@ CREATE TABLE undoubt.step (
     released_at timestamptz,
     released_by text,
     released_why text,
+    start bigint NOT NULL DEFAULT 0,
+    write bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (coordinator, attempt, step, tx)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
@@ -77,10 +95,34 @@ CREATE TABLE undoubt.outcome (
     value bytea NOT NULL
 );
 
+CREATE TABLE undoubt.written (
+    start bigint PRIMARY KEY,
+    write bigint NOT NULL
+);
+
+CREATE TABLE undoubt.kept (
+    family text NOT NULL,
+    key bytea NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (family, key)
+);
+
 CREATE FUNCTION undoubt.expect(actual bigint, wanted bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     IF actual <> wanted THEN
         RAISE EXCEPTION 'there are % rows, not %', actual, wanted USING ERRCODE = 'UD001';
     END IF;
     RETURN true;
+END $$;
+
+CREATE FUNCTION undoubt.enlist(coordinator bytea, tx bytea) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    name text := 'undoubt1e_' || translate(encode((SELECT id FROM undoubt.identity) || $1 || $2, 'base64'), E'+/=\n', '-_');
+BEGIN
+    -- The row below would wait for what is prepared.
+    IF EXISTS (SELECT FROM pg_prepared_xacts WHERE gid = name) THEN
+        RAISE EXCEPTION 'this transaction is enlisted and prepared already' USING ERRCODE = '42710';
+    END IF;
+    INSERT INTO undoubt.enlisted VALUES ($1, $2);
+    RETURN name;
 END $$;

@@ -9,6 +9,7 @@
 
 use crate::class::told;
 use crate::connect::{Absent, Connector};
+use crate::kept;
 use crate::owner::{self, Keys};
 use crate::session::{Backend, Session};
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::Identity;
+use undoubt_sql::{Identity, WriteNumbers};
 
 /// Commits and aborts that one committer has under way.
 const MAX_PIPED: usize = 16;
@@ -56,6 +57,8 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct State {
     hold: Option<Hold>,
+    /// The numbers of its writes, from the recovery on.
+    numbers: Option<Arc<WriteNumbers>>,
     /// The reason why there is no new session, since the last one was there.
     away: Option<String>,
 }
@@ -120,7 +123,13 @@ impl Sessions {
         suspects(&self.suspects).clear();
         let mut state = self.state();
         state.hold = Some(hold);
+        state.numbers = None;
         state.away = None;
+    }
+
+    /// Notes the numbers of this start: a database that is met again has to hold them.
+    pub(crate) fn begin_numbers(&self, numbers: Arc<WriteNumbers>) {
+        self.state().numbers = Some(numbers);
     }
 
     /// Gives up all sessions: as before the first recovery.
@@ -167,6 +176,16 @@ impl Sessions {
             owner::terminate(&session, former).await.map_err(|error| Absent::away(&error))?;
         }
         owner::take(&session, hold.keys(), false).await?;
+        let numbers = self.state().numbers.clone();
+        if let Some(numbers) = numbers {
+            let highest = numbers.highest();
+            if !kept::holds(&session, highest).await.map_err(|error| Absent::away(&error))? {
+                let write = highest.write;
+                return Err(Absent::Foreign(format!(
+                    "the database has no trace of write {write}, which was answered for: it was put back to an earlier state"
+                )));
+            }
+        }
         // Who has taken over in between has counted its run before it gave the lock back.
         self.check_same(&session, hold).await?;
         Ok(session)

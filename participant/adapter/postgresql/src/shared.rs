@@ -1,17 +1,20 @@
 //! The parts of a participant that all its calls share.
 
+use crate::connect::Absent;
 use crate::sessions::{Sessions, Worker};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
-use undoubt_participant::locks::Locks;
-use undoubt_participant::resource::{BranchId, Health, Room};
-use undoubt_sql::Procedures;
-use undoubt_vocabulary::{Refusal, Timestamp, TxId};
+use undoubt_participant::locks::{Locks, over};
+use undoubt_participant::resource::{BranchId, Health, PreparedBranch, Room};
+use undoubt_sql::{Procedures, RowNumber, WriteNumbers};
+use undoubt_vocabulary::{Refusal, RefusalCode, Timestamp, TxId};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -22,7 +25,12 @@ pub(crate) struct Shared {
     /// The server's `max_prepared_transactions` at the last look.
     pub(crate) slots: AtomicU64,
     room: OnceLock<Room>,
+    /// `None` before the first recovery.
+    numbers: Mutex<Option<Arc<WriteNumbers>>>,
     branches: Mutex<BTreeMap<BranchId, Known>>,
+    /// Places for branches in doubt, and who has one.
+    places: Arc<Semaphore>,
+    placed: Mutex<BTreeMap<BranchId, OwnedSemaphorePermit>>,
     /// The branches that have lock keys, by their transaction. Attempts under one id come one after the other, and one that is over
     /// must not free the keys of the next.
     holders: Mutex<BTreeMap<TxId, BranchId>>,
@@ -32,13 +40,20 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) enum Known {
     /// It is prepared under this name, or was to be.
-    Prepared { gid: String },
+    Prepared {
+        gid: String,
+        /// The number of its evidence; `None` of one that was recovered.
+        row: Option<RowNumber>,
+    },
+    /// It was found prepared under this name, and nobody has told it to end yet.
+    Found { gid: String, begun_at: Timestamp },
     /// It has read, in a transaction that is still open.
     Reading(Box<Worker>),
 }
 
 impl Shared {
     pub(crate) fn new(sessions: Sessions, procedures: Procedures) -> Shared {
+        let max_in_doubt = sessions.connector().settings().max_in_doubt;
         Shared {
             sessions,
             procedures,
@@ -47,7 +62,10 @@ impl Shared {
             // Not known yet.
             slots: AtomicU64::new(u64::MAX),
             room: OnceLock::new(),
+            numbers: Mutex::default(),
             branches: Mutex::default(),
+            places: Arc::new(Semaphore::new(max_in_doubt)),
+            placed: Mutex::default(),
             holders: Mutex::default(),
         }
     }
@@ -59,6 +77,19 @@ impl Shared {
 
     pub(crate) fn room(&self) -> &Room {
         self.room.get_or_init(Room::default)
+    }
+
+    /// Takes the numbers of another start.
+    pub(crate) fn begin_numbers(&self, numbers: WriteNumbers) {
+        let numbers = Arc::new(numbers);
+        self.sessions.begin_numbers(numbers.clone());
+        *self.numbers.lock().expect("the numbers are whole") = Some(numbers);
+    }
+
+    /// Returns the numbers of this start's writes.
+    pub(crate) fn numbers(&self) -> Result<Arc<WriteNumbers>, Absent> {
+        let numbers = self.numbers.lock().expect("the numbers are whole").clone();
+        numbers.ok_or_else(|| Absent::Away("the recovery is not over yet".to_owned()))
     }
 
     /// Waits for the keys of a branch.
@@ -97,6 +128,47 @@ impl Shared {
         self.holders.lock().expect("the map of holders is whole")
     }
 
+    /// Waits for a place among the branches in doubt. Whoever ends what is prepared waits for none.
+    pub(crate) async fn place(
+        &self,
+        id: &BranchId,
+        deadline: Instant,
+        cancelled: &CancellationToken,
+    ) -> Result<(), Refusal> {
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(over(&id.tx)),
+            place = self.places.clone().acquire_owned() => {
+                let place = place.expect("the semaphore is never closed");
+                self.placed().insert(id.clone(), place);
+                Ok(())
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                let most = self.sessions.connector().settings().max_in_doubt;
+                let detail = format!(
+                    "{most} branches were in doubt until its time was over (resource.max_in_doubt); look whether their coordinators are \
+                     well, and try again"
+                );
+                Err(Refusal::new(RefusalCode::Unavailable, detail))
+            }
+        }
+    }
+
+    /// Gives up the place of a branch, if it has one.
+    pub(crate) fn leave_place(&self, id: &BranchId) {
+        self.placed().remove(id);
+    }
+
+    /// Returns the number of branches that there may yet be in doubt.
+    pub(crate) fn places_left(&self) -> usize {
+        self.places.available_permits()
+    }
+
+    fn placed(&self) -> MutexGuard<'_, BTreeMap<BranchId, OwnedSemaphorePermit>> {
+        // Nothing between taking and freeing it can panic.
+        self.placed.lock().expect("the map of places is whole")
+    }
+
     pub(crate) fn insert(&self, id: &BranchId, known: Known) {
         self.branches().insert(id.clone(), known);
     }
@@ -110,7 +182,7 @@ impl Shared {
         let mut branches = self.branches();
         match branches.remove(id)? {
             Known::Reading(worker) => Some(worker),
-            prepared @ Known::Prepared { .. } => {
+            prepared @ (Known::Prepared { .. } | Known::Found { .. }) => {
                 branches.insert(id.clone(), prepared);
                 None
             }
@@ -120,7 +192,16 @@ impl Shared {
     /// Returns the name under which this branch is prepared, or was to be.
     pub(crate) fn gid(&self, id: &BranchId) -> Option<String> {
         match self.branches().get(id)? {
-            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Prepared { gid, row: _ } | Known::Found { gid, .. } => Some(gid.clone()),
+            Known::Reading(_) => None,
+        }
+    }
+
+    /// Returns the number of this branch's evidence, if it was written in this start.
+    pub(crate) fn row(&self, id: &BranchId) -> Option<RowNumber> {
+        match self.branches().get(id)? {
+            Known::Prepared { gid: _, row } => *row,
+            Known::Found { .. } => None,
             Known::Reading(_) => None,
         }
     }
@@ -128,15 +209,41 @@ impl Shared {
     /// Returns the names of all that is prepared here, as far as is known.
     pub(crate) fn gids(&self) -> std::collections::BTreeSet<String> {
         let gid = |known: &Known| match known {
-            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Prepared { gid, row: _ } | Known::Found { gid, .. } => Some(gid.clone()),
             Known::Reading(_) => None,
         };
         self.branches().values().filter_map(gid).collect()
     }
 
+    /// Notes a branch that is prepared under this name, and that nothing was known of.
+    pub(crate) fn find(&self, id: BranchId, gid: String, begun_at: Timestamp) {
+        self.branches().entry(id).or_insert(Known::Found { gid, begun_at });
+    }
+
+    /// Returns the branches that were found, and that nobody has told to end.
+    pub(crate) fn found(&self) -> Vec<PreparedBranch> {
+        let found = |(id, known): (&BranchId, &Known)| match known {
+            Known::Found { begun_at, .. } => {
+                Some(PreparedBranch { branch: id.clone(), begun_at: *begun_at, result: None })
+            }
+            Known::Prepared { .. } | Known::Reading(_) => None,
+        };
+        self.branches().iter().filter_map(found).collect()
+    }
+
+    /// Notes that a branch is told to end: from here on it is as any other.
+    pub(crate) fn is_to_end(&self, id: &BranchId) {
+        if let Some(known) = self.branches().get_mut(id)
+            && let Known::Found { gid, .. } = known
+        {
+            *known = Known::Prepared { gid: std::mem::take(gid), row: None };
+        }
+    }
+
     /// Forgets all branches: as before the first recovery.
     pub(crate) fn forget_all(&self) {
         self.branches().clear();
+        self.placed().clear();
     }
 
     fn branches(&self) -> MutexGuard<'_, BTreeMap<BranchId, Known>> {

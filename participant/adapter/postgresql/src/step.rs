@@ -5,7 +5,7 @@
 
 use crate::attempt::{Declined, execute};
 use crate::local::{Failed, Local, deadline_in, is_certain, kept, put_back, worker};
-use crate::record::{clamped, failure, on_record};
+use crate::record::{clamped, failure, note_read, on_record};
 use crate::session::Owned;
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -16,14 +16,13 @@ use undoubt_participant::resource::{Kept, ResourceError, StepId, StepState};
 use undoubt_sql::{Place, Task};
 use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
 
-pub(crate) const PUT_STEP: &str =
-    "INSERT INTO undoubt.step (coordinator, attempt, step, tx, state, result) VALUES ($1, $2, $3, $4, 'acted', $5)";
+pub(crate) const PUT_STEP: &str = "INSERT INTO undoubt.step (coordinator, attempt, step, tx, state, result, start, write) VALUES ($1, $2, $3, $4, 'acted', $5, $6, $7)";
 
 pub(crate) const PUT_MARKS: &str = "INSERT INTO undoubt.pending (coordinator, attempt, step, tx, key, begun_at) SELECT $1, $2, $3, $4, \
      key, $6 FROM unnest($5::bytea[]) AS key";
 
-pub(crate) const UNDO_STEP: &str = "UPDATE undoubt.step SET state = 'compensated', result = '' WHERE coordinator = $1 AND attempt = $2 \
-     AND step = $3 AND tx = $4 AND state = 'acted'";
+pub(crate) const UNDO_STEP: &str = "UPDATE undoubt.step SET state = 'compensated', result = '', start = $5, write = $6 WHERE coordinator = $1 AND \
+     attempt = $2 AND step = $3 AND tx = $4 AND state = 'acted'";
 
 pub(crate) const DROP_MARKS: &str =
     "DELETE FROM undoubt.pending WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4";
@@ -58,7 +57,11 @@ async fn action(
             let of =
                 |more: Vec<Owned>| owned(step).map(|own| own.into_iter().chain(more).collect()).map_err(Failed::free);
             let mut rows: Vec<_> = local.outcome().into_iter().collect();
-            rows.push(execute(local.session, PUT_STEP, of(vec![Box::new(result.to_vec())])?));
+            let numbers = shared.numbers().map_err(Failed::free)?;
+            let row = numbers.next();
+            let barrier: Vec<Owned> =
+                vec![Box::new(result.to_vec()), Box::new(i64::from(row.start)), Box::new(clamped(row.write))];
+            rows.push(execute(local.session, PUT_STEP, of(barrier)?));
             let pending = !task.pend.is_empty();
             if pending {
                 let keys: Vec<Vec<u8>> = task.pend.iter().map(|key| key.to_vec()).collect();
@@ -66,6 +69,7 @@ async fn action(
                 rows.push(execute(local.session, PUT_MARKS, of(marks)?));
             }
             local.commit(Vec::new(), rows).await?;
+            numbers.note_stable(row);
             Ok(StepOutcome::Done { result, pending })
         };
         let tried = tried.await;
@@ -106,8 +110,12 @@ async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<S
             local.run().await?;
             let of = || owned(step).map_err(Failed::free);
             let mut rows: Vec<_> = local.outcome().into_iter().collect();
-            rows.push(execute(local.session, UNDO_STEP, of()?));
+            let numbers = shared.numbers().map_err(Failed::free)?;
+            let row = numbers.next();
+            let number: [Owned; 2] = [Box::new(i64::from(row.start)), Box::new(clamped(row.write))];
+            rows.push(execute(local.session, UNDO_STEP, of()?.into_iter().chain(number).collect()));
             local.commit(vec![execute(local.session, DROP_MARKS, of()?)], rows).await?;
+            numbers.note_stable(row);
             Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
         };
         let tried = tried.await;
@@ -152,11 +160,15 @@ pub(crate) async fn settle(shared: &Shared, step: &StepId) -> Result<Option<Step
     shared.sessions.end_suspects().await?;
     let rows = on_record(shared, async move |session| {
         let statement = "SELECT state, result, EXISTS (SELECT FROM undoubt.pending p WHERE (p.coordinator, p.attempt, p.step, p.tx) = \
-             (s.coordinator, s.attempt, s.step, s.tx)) FROM undoubt.step s WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4";
+             (s.coordinator, s.attempt, s.step, s.tx)), start, write FROM undoubt.step s WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND \
+             tx = $4";
         let (coordinator, attempt, index, tx) = keys(step);
         session.query(statement, &[&coordinator, &attempt, &index, &tx]).await
     })
     .await?;
+    if let Some(row) = rows.first() {
+        note_read(shared, row, 3)?;
+    }
     let state = rows.first().map(|row| {
         let unreadable = |error: tokio_postgres::Error| failure(&error);
         let result: Vec<u8> = row.try_get(1).map_err(unreadable)?;

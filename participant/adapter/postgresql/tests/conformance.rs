@@ -33,8 +33,18 @@ async fn postgresql_conforms_where_answers_are_lost() {
 }
 
 #[tokio::test]
+async fn postgresql_conforms_as_a_resource_that_numbers_its_writes() {
+    conformance::numbered(&mut Databases::new().await).await;
+}
+
+#[tokio::test]
 async fn postgresql_conforms_where_others_end_its_branches() {
     conformance::other_hands(&mut Databases::new().await).await;
+}
+
+#[tokio::test]
+async fn postgresql_conforms_where_prepares_land_late() {
+    conformance::late_prepares(&mut Databases::new().await).await;
 }
 
 #[tokio::test]

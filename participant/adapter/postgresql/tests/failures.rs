@@ -422,3 +422,25 @@ async fn a_database_that_was_copied_is_refused() {
     let away = fixture.another().recover(&participant()).await;
     assert!(matches!(&away, Err(ResourceError::Unavailable { .. })), "{away:?}");
 }
+
+#[tokio::test]
+async fn a_branch_beyond_those_that_may_be_in_doubt_waits_until_one_is_ended() {
+    let fixture = Fixture::new().await;
+    let bounded = undoubt_postgresql::Settings { max_in_doubt: 1, take_over: true, ..fixture.settings() };
+    let bounded = support::open(&bounded, &fixture.procedures);
+    bounded.recover(&participant()).await.unwrap();
+    let vote = prepare(&bounded, 1, Execution::TwoPhase, work::put("a", "1")).await;
+    assert!(matches!(vote, Ok(Vote::Prepared { .. })), "{vote:?}");
+    let (second, mut asked) = call(2, Execution::TwoPhase, work::put("b", "2"));
+    asked.timeout = Duration::from_millis(300);
+    let refused = bounded.prepare(second, asked, CancellationToken::new()).await;
+    let Ok(Vote::Refused(refusal)) = refused else { panic!("{refused:?}") };
+    assert_code(&refusal, RefusalCode::Unavailable, &["resource.max_in_doubt"]);
+    // One phase is never in doubt.
+    let vote = prepare(&bounded, 3, Execution::OnePhase, work::put("c", "3")).await;
+    assert!(matches!(vote, Ok(Vote::Committed { .. })), "{vote:?}");
+    let waits = prepare(&bounded, 4, Execution::TwoPhase, work::put("d", "4"));
+    let (vote, ended) = tokio::join!(waits, bounded.commit(branch(1)));
+    assert!(matches!(vote, Ok(Vote::Prepared { .. })), "{vote:?}");
+    assert_eq!(ended.unwrap(), Ended::AsTold);
+}

@@ -1,14 +1,18 @@
-//! The part that resources over SQL databases share. It knows no driver and does no I/O.
+//! The part that resources over SQL databases share. It knows no driver.
 //!
 //! * [`Procedures`]: what a participant's owner declares in TOML, read with every fault at its line. No SQL comes from the
 //!   wire: a call names a procedure and gives arguments.
 //! * [`Task`]: the calls of one branch or step, with their arguments bound to the declared types and their lock keys filled in.
 //! * [`Class`]: what an error of a database means, and what is done on it.
-//! * [`PreparedName`]: the names under which databases list what is prepared.
+//! * [`PreparedName`], [`EnlistedName`]: the names under which databases list what is prepared, by the participant or by an application.
+//! * [`KeptStore`]: a store in a table of the database, for the audit record and what is remembered of others.
+//! * [`WriteNumbers`]: the numbers by which it is noticed that the database was put back to an earlier state.
 
 mod class;
 mod declaration;
+mod enlisted_name;
 mod fault;
+mod kept_store;
 mod lack;
 mod parameter;
 mod prepared_name;
@@ -16,6 +20,7 @@ mod procedure;
 mod statement;
 mod task;
 mod template;
+mod write_numbers;
 
 use declaration::MAX_STATEMENTS;
 use task::MAX_LOCK_KEY_BYTES;
@@ -23,13 +28,16 @@ use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;
 
 pub use class::Class;
+pub use enlisted_name::EnlistedName;
 pub use fault::{Fault, Faults};
+pub use kept_store::{Changes, Keeper, KeptStore, Pair};
 pub use lack::Lack;
 pub use parameter::{Mismatch, ParameterType, text_of};
 pub use prepared_name::{Identity, NotOurs, PreparedName, Xid};
 pub use procedure::{Declared, Isolation, Parameter, Procedure, Procedures};
 pub use statement::{Dialect, Piece, Statement, Verb};
 pub use task::{Bound, Place, Task};
+pub use write_numbers::{KEPT_FAMILIES, RowNumber, WriteNumbers};
 
 /// The bounds that users can meet.
 pub const LIMITS: &[Limit] = &[

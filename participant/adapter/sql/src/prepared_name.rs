@@ -21,6 +21,15 @@ const HEAD_BYTES: usize = IDENTITY_BYTES + COORDINATOR_BYTES + 8 + 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(pub [u8; IDENTITY_BYTES]);
 
+impl Identity {
+    /// Returns the id of the log of its participant's writes.
+    pub fn as_log(self) -> [u8; 16] {
+        let mut log = [0; 16];
+        log[..IDENTITY_BYTES].copy_from_slice(&self.0);
+        log
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

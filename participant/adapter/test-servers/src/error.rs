@@ -24,6 +24,9 @@ pub enum ServerError {
     #[error("the server did not answer within {limit_ms} ms; the end of its log:\n{log}")]
     Silent { limit_ms: u64, log: String },
 
+    #[error("pgbench tells no rate: {told}")]
+    NoRate { told: String },
+
     #[error("the server is running; stop or kill it before its folder {0} is copied or replaced")]
     Running(PathBuf),
 

@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -123,6 +124,29 @@ impl Postgres {
         statements: &str,
     ) -> Result<String, ServerError> {
         self.server.kind.sql(&self.server.place, address, database, statements).await
+    }
+
+    /// Runs a script of PostgreSQL's own benchmark over and over, and returns how often a second.
+    ///
+    /// # Errors
+    ///
+    /// The benchmark's words where a statement fails.
+    pub async fn pgbench(
+        &self,
+        database: &str,
+        script: &str,
+        clients: usize,
+        measured: Duration,
+    ) -> Result<f64, ServerError> {
+        let file = tempfile::NamedTempFile::new().map_err(ServerError::io("making a file for a script"))?;
+        std::fs::write(file.path(), script).map_err(ServerError::io("writing a script"))?;
+        let mut command = tokio::process::Command::new(self.server.kind.0.join("pgbench"));
+        command.args(["--no-vacuum", "--file"]).arg(file.path());
+        command.args(["--client", &clients.to_string(), "--jobs", &clients.min(2).to_string()]);
+        command.args(["--time", &measured.as_secs().max(1).to_string(), &self.url(database)]);
+        let told = run(command, "").await?;
+        let rate = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        rate.ok_or(ServerError::NoRate { told })
     }
 
     /// Kills the postmaster as a crash does. Its children end by themselves, within seconds.

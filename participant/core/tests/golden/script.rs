@@ -135,6 +135,17 @@ impl Script {
         self.tell(&format!("{id}/{attempt_number} was ended the other way by somebody else"), input);
     }
 
+    pub fn found(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.found_of(COORDINATOR, id, attempt_number);
+    }
+
+    pub fn found_of(&mut self, coordinator: CoordinatorId, id: &str, attempt_number: AttemptNumber) {
+        let branch = BranchId { coordinator, ..branch(id, attempt_number) };
+        let of = if coordinator == COORDINATOR { "" } else { " of another coordinator" };
+        let input = Input::Found { branch, begun_at: Timestamp(1_000_000), result: Bytes::new() };
+        self.tell(&format!("{id}/{attempt_number}{of} is prepared, and nobody here has prepared it"), input);
+    }
+
     pub fn sweep(&mut self) {
         self.tell("a sweep is due", Input::SweepDue);
     }

@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::resource::{Committing, Ended, Kept, Pin, Resource, StepState, Steps};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, OnceLock};
 use tokio::sync::Notify;
 use undoubt_vocabulary::Refusal;
@@ -35,6 +35,9 @@ struct Stored {
     takes_no_writes: bool,
     /// Calls are unclear: they take effect and lose their answer, or take none.
     unclear: Option<bool>,
+    /// It cannot be asked the next time what became of a step.
+    settles_later: bool,
+    compensations: u32,
     values: BTreeMap<String, String>,
     prepared: BTreeMap<BranchId, (Timestamp, Evaluation)>,
     finished: BTreeMap<BranchId, Bytes>,
@@ -42,6 +45,8 @@ struct Stored {
     steps: BTreeMap<StepId, (StepState, Bytes)>,
     /// Branches that somebody else has ended, by a commit or not.
     gone: BTreeMap<BranchId, bool>,
+    /// Branches that were prepared at nobody's word.
+    late: BTreeSet<BranchId>,
 }
 
 impl Disk {
@@ -55,6 +60,14 @@ impl Disk {
         self.stored().unclear = Some(takes_effect);
     }
 
+    pub(super) fn settles_later(&self) {
+        self.stored().settles_later = true;
+    }
+
+    pub(super) fn compensations(&self) -> u32 {
+        self.stored().compensations
+    }
+
     /// Ends a prepared branch as somebody else would, in the resource itself.
     pub(super) fn ends_by_another_hand(&self, attempt_number: u64, commit: bool) {
         let mut stored = self.stored();
@@ -66,6 +79,22 @@ impl Disk {
             stored.values.extend(work.writes);
         }
         stored.gone.insert(branch, commit);
+    }
+
+    /// Prepares a branch that sets a value, as a session does whose client is gone.
+    pub(super) fn lands_late(&self, branch: BranchId, key: &str, value: &str) {
+        let writes = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let mut stored = self.stored();
+        stored.late.insert(branch.clone());
+        stored.prepared.insert(branch, (Timestamp(1), Evaluation { writes, ..Evaluation::default() }));
+    }
+
+    pub(super) fn value(&self, key: &str) -> Option<String> {
+        self.stored().values.get(key).cloned()
+    }
+
+    pub(super) fn prepared(&self) -> usize {
+        self.stored().prepared.len()
     }
 
     fn stored(&self) -> MutexGuard<'_, Stored> {
@@ -243,6 +272,7 @@ impl Steps for Memory {
         let work = self.evaluate(&run.work, &run.inputs)?;
         self.disk.write(|disk| {
             disk.values.extend(work.writes);
+            disk.compensations += 1;
             disk.steps.insert(step, (StepState::Compensated, Bytes::new()));
         })?;
         Ok(done())
@@ -253,7 +283,11 @@ impl Steps for Memory {
     }
 
     async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
-        Ok(self.disk.stored().steps.get(&step).map(|(state, _)| state.clone()))
+        let mut stored = self.disk.stored();
+        if std::mem::take(&mut stored.settles_later) {
+            return Err(ResourceError::Unavailable { cause: "nobody listens there".to_owned() });
+        }
+        Ok(stored.steps.get(&step).map(|(state, _)| state.clone()))
     }
 
     fn recalls_results(&self) -> bool {
@@ -266,6 +300,13 @@ impl Steps for Memory {
 }
 
 impl Branches for Memory {
+    fn found(&self) -> Vec<PreparedBranch> {
+        let stored = self.disk.stored();
+        let late = stored.late.iter().filter_map(|branch| stored.prepared.get_key_value(branch));
+        late.map(|(branch, (begun_at, _))| PreparedBranch { branch: branch.clone(), begun_at: *begun_at, result: None })
+            .collect()
+    }
+
     async fn prepare(
         &self,
         branch: BranchId,

@@ -59,6 +59,17 @@ async fn an_unclear_step_is_answered_as_what_it_came_to_and_an_unclear_compensat
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unclear_compensation_is_not_done_again_while_nobody_can_be_asked_about_it() {
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk.clone())).await;
+    running.run(Direction::Forward, put("k", "v")).await;
+    disk.loses_the_next_answer(true);
+    disk.settles_later();
+    assert_eq!(running.run(Direction::Compensating, put("k", "undone")).await, done());
+    assert_eq!(disk.compensations(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unclear_commit_is_repeated_and_answered_once() {
     for takes_effect in [false, true] {
         let disk = Arc::new(Disk::default());

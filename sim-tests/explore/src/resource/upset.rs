@@ -15,7 +15,18 @@ pub(crate) enum Upset {
     /// The end of a prepared branch by somebody else, in the resource itself: its locks are free.
     OtherHand { tx: TxId, commit: bool },
     /// An execution is done, or not, and its answer is lost.
-    Unclear { caller: Caller, took_effect: bool },
+    Unclear { caller: Caller, became: Became },
+    /// A prepare lands that nobody waits for any more.
+    Lands { branch: BranchId },
+}
+
+/// The fate of an execution whose answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Became {
+    Done,
+    NotDone,
+    /// It is not done, and may be yet, whatever was found out of it.
+    Late,
 }
 
 impl Upset {
@@ -33,10 +44,16 @@ impl Upset {
         }
         if budget.unclear > 0 {
             let executing = |call: &Call| matches!(call, Call::Execute { .. }) && call.may_carry_on();
-            for (caller, _) in memory.calls.iter().filter(|(_, call)| executing(call)) {
-                possible
-                    .extend([true, false].map(|took_effect| Upset::Unclear { caller: caller.clone(), took_effect }));
+            for (caller, call) in memory.calls.iter().filter(|(_, call)| executing(call)) {
+                let prepares =
+                    matches!(call, Call::Execute { prepare, .. } if prepare.execution == Execution::TwoPhase);
+                let late = (prepares && budget.late > 0).then_some(Became::Late);
+                let fates = [Became::Done, Became::NotDone].into_iter().chain(late);
+                possible.extend(fates.map(|became| Upset::Unclear { caller: caller.clone(), became }));
             }
+        }
+        if budget.late > 0 {
+            possible.extend(memory.late.may_land(memory, storage).map(|branch| Upset::Lands { branch }));
         }
         possible
     }
@@ -46,6 +63,7 @@ impl Upset {
             Upset::LosesLocks { .. } => budget.lost_locks -= 1,
             Upset::OtherHand { .. } => budget.other_hands -= 1,
             Upset::Unclear { .. } => budget.unclear -= 1,
+            Upset::Lands { .. } => budget.late -= 1,
         }
     }
 
@@ -61,8 +79,16 @@ impl Upset {
             Upset::OtherHand { tx, commit: false } => {
                 (format!("has {tx} ABORTED BY SOMEBODY ELSE"), "another hand aborts a branch")
             }
-            Upset::Unclear { caller, took_effect } => {
-                let done = if *took_effect { "done" } else { "not done" };
+            Upset::Lands { branch } => {
+                let BranchId { tx, attempt_number, .. } = branch;
+                (format!("HAS {tx}/{attempt_number} PREPARED, which nobody waits for"), "a prepare lands late")
+            }
+            Upset::Unclear { caller, became } => {
+                let done = match became {
+                    Became::Done => "done",
+                    Became::NotDone => "not done",
+                    Became::Late => "not done yet",
+                };
                 (format!("LOSES THE ANSWER to the prepare of {caller}, which is {done}"), "an execution is unclear")
             }
         }
@@ -78,15 +104,20 @@ impl Resource<'_> {
                 self.storage.end_by_other_hand(tx, *commit);
                 self.memory.release(tx);
             }
-            Upset::Unclear { caller, took_effect } => return self.unclear(caller, *took_effect),
+            Upset::Unclear { caller, became } => return self.unclear(caller, *became),
+            Upset::Lands { branch } => self.land(branch),
         }
         Ok(None)
     }
 
-    fn unclear(&mut self, caller: &Caller, took_effect: bool) -> Result<Option<Input>, String> {
+    fn unclear(&mut self, caller: &Caller, became: Became) -> Result<Option<Input>, String> {
         let Some(Call::Execute { branch, prepare, locks, .. }) = self.memory.calls.get(caller).cloned() else {
             return Ok(None);
         };
+        let took_effect = became == Became::Done;
+        if became == Became::Late {
+            self.memory.late.sent.push((branch.clone(), prepare.clone()));
+        }
         if took_effect && self.execute(&branch, &prepare, locks)?.is_none() {
             // It waits, and nobody has asked in vain yet.
             return Ok(None);

@@ -14,6 +14,8 @@ impl Scenario {
             Scenario::unclear(),
             Scenario::unclear_alone(),
             Scenario::owed(),
+            Scenario::late(),
+            Scenario::late_beside_another(),
         ]
     }
 
@@ -78,6 +80,24 @@ impl Scenario {
         Scenario::new("unclear-1", about, 1, requests)
             .deadlines(Deadlines::WhenStuck)
             .explored_with(budget, Budget { losses: 1, ..budget })
+    }
+
+    pub fn late() -> Scenario {
+        let requests = vec![insist(submit("T1", &[(0, "put x"), (1, "put x")]))];
+        let about = "a prepare lands though nobody waits for it any more, and the id is submitted again";
+        let budget = Budget { unclear: 1, late: 1, ..CRASH };
+        Scenario::new("late", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(budget, Budget { losses: 1, ..budget })
+    }
+
+    pub fn late_beside_another() -> Scenario {
+        let requests = vec![submit("T1", &[(0, "put x"), (1, "put x")]), submit("T2", &[(0, "get x put x")])];
+        let about = "the same, beside a transaction that wants its locks";
+        let budget = Budget { unclear: 1, late: 1, ..NONE };
+        Scenario::new("late-beside", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(budget, Budget { crashes: 1, ..budget })
     }
 
     pub fn owed() -> Scenario {

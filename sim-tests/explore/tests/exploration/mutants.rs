@@ -81,6 +81,9 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::OtherHandUnreported => (quick(Scenario::other_hand()), "termination"),
         Mutant::OtherHandUnstored => (quick(Scenario::other_hand()), "R1"),
         Mutant::UnclearCalledRefused => (quick(Scenario::unclear_alone()), "R10"),
+        Mutant::FoundUntold => (quick(Scenario::late()), "termination"),
+        Mutant::FoundToldOnce => (quick(Scenario::late()), "termination"),
+        Mutant::FoundAborted => (quick(Scenario::late()), "R2"),
         Mutant::OwedForgotten => (quick(Scenario::owed()), "termination"),
     };
     (scenario, budget, reason)

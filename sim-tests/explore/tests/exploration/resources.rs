@@ -42,3 +42,13 @@ fn a_single_branch_that_is_unclear_is_answered_as_what_it_came_to() {
 fn what_an_abort_owes_is_done_whatever_crashes() {
     nothing_breaks(Scenario::owed());
 }
+
+#[test]
+fn a_prepare_that_lands_late_is_found_and_ends_as_its_coordinator_says() {
+    nothing_breaks(Scenario::late());
+}
+
+#[test]
+fn a_prepare_that_lands_late_keeps_nobody_out_for_ever() {
+    nothing_breaks(Scenario::late_beside_another());
+}

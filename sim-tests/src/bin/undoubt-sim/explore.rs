@@ -58,6 +58,10 @@ pub(crate) struct Explore {
     /// How often it may be unclear what became of a prepare [default: the scenario's].
     #[arg(long, value_name = "N")]
     unclear: Option<u8>,
+
+    /// How many prepares may land late [default: the scenario's].
+    #[arg(long)]
+    late: Option<u8>,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
@@ -162,6 +166,7 @@ impl Explore {
             lost_locks: self.lost_locks.unwrap_or(given.lost_locks),
             other_hands: self.other_hands.unwrap_or(given.other_hands),
             unclear: self.unclear.unwrap_or(given.unclear),
+            late: self.late.unwrap_or(given.late),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
 use undoubt_sim_tests::picture::{self, Shown};
-use undoubt_sim_tests::plan::Plan;
+use undoubt_sim_tests::plan::{Plan, World};
 use undoubt_sim_tests::run::Run;
 use undoubt_sim_tests::shrink::{DEFAULT_MAX_RUNS, Shrunk, shrink};
 use undoubt_sim_tests::sweep::{Broken, breaks, examine};
@@ -68,8 +68,8 @@ impl Keeping {
     }
 
     /// Keeps what a seed came to.
-    pub(crate) fn keep_seed(&self, plan: &Plan, put_back: bool, rule: &str) -> anyhow::Result<Kept> {
-        let command = replay_of_seed(plan.seed, put_back, plan.mutant);
+    pub(crate) fn keep_seed(&self, plan: &Plan, world: World, rule: &str) -> anyhow::Result<Kept> {
+        let command = replay_of_seed(plan.seed, world, plan.mutant);
         self.keep(&format!("seed-{}", plan.seed), plan, rule, command)
     }
 }

@@ -5,8 +5,7 @@ use anyhow::Context;
 use clap::Args;
 use std::fs;
 use std::path::PathBuf;
-use undoubt_sim_tests::plan::Mutant;
-use undoubt_sim_tests::sweep::plan_of;
+use undoubt_sim_tests::plan::{Mutant, World, plan_of};
 use undoubt_sim_tests::world::{simulate, simulate_in_detail};
 
 #[derive(Args)]
@@ -17,9 +16,9 @@ pub(crate) struct Hash {
     /// How many, one after the other in this process.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
-    /// Put a disk back in every world, or two.
-    #[arg(long)]
-    put_back: bool,
+    /// The kind of world that all of them are.
+    #[arg(long, value_enum, default_value_t)]
+    world: World,
     /// From the last one to the first.
     #[arg(long)]
     descending: bool,
@@ -38,7 +37,7 @@ impl Hash {
             seeds.reverse();
         }
         for seed in seeds {
-            let plan = plan_of(seed, self.put_back, self.mutant);
+            let plan = plan_of(seed, self.world, self.mutant);
             let hash = match &self.detail {
                 None => simulate(&plan).hash,
                 Some(file) => {

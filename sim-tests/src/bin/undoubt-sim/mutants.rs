@@ -6,7 +6,7 @@ use crate::source::name;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::num::NonZeroUsize;
-use undoubt_sim_tests::plan::Mutant;
+use undoubt_sim_tests::plan::{Mutant, World};
 use undoubt_sim_tests::sweep::Sweep;
 
 #[derive(Args)]
@@ -43,9 +43,12 @@ impl Mutants {
         let bar = output::bar(mutants.len(), "mutants");
         let mut hunts = Vec::new();
         for mutant in mutants {
-            let put_back = mutant.is_about_disks_put_back();
-            let sweep =
-                Sweep { mutant: Some(mutant), put_back, jobs: self.jobs, ..Sweep::new(self.first, self.max_seeds) };
+            let sweep = Sweep {
+                mutant: Some(mutant),
+                world: World::of(mutant),
+                jobs: self.jobs,
+                ..Sweep::new(self.first, self.max_seeds)
+            };
             let mut seeds = 0_usize;
             let report = sweep.run(&mut |_| {
                 seeds += 1;

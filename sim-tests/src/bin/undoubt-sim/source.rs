@@ -5,17 +5,15 @@ use clap::{Args, ValueEnum};
 use std::fs;
 use std::path::{Path, PathBuf};
 use undoubt_sim_tests::compare;
-use undoubt_sim_tests::plan::Mutant;
-use undoubt_sim_tests::plan::Plan;
-use undoubt_sim_tests::sweep::plan_of;
+use undoubt_sim_tests::plan::{Mutant, Plan, World, plan_of};
 
 #[derive(Args)]
 pub(crate) struct Source {
     #[command(flatten)]
     which: Which,
-    /// With --seed: a disk is put back, whatever the seed says of it.
-    #[arg(long, requires = "seed")]
-    put_back: bool,
+    /// With --seed: the kind of world that it is.
+    #[arg(long, value_enum, default_value_t, requires = "seed")]
+    world: World,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
@@ -40,9 +38,7 @@ impl Source {
         let plan = match (&self.which.file, self.which.seed, &self.which.compared) {
             (Some(file), _, _) => read(file)?,
             (None, _, Some(cell)) => compared(cell)?,
-            (None, seed, None) => {
-                plan_of(seed.context("neither a file nor a seed is given")?, self.put_back, self.mutant)
-            }
+            (None, seed, None) => plan_of(seed.context("neither a file nor a seed is given")?, self.world, self.mutant),
         };
         Ok(Plan { mutant: self.mutant.or(plan.mutant), ..plan })
     }
@@ -52,7 +48,7 @@ impl Source {
         match (&self.which.file, self.which.seed, &self.which.compared) {
             (Some(file), _, _) => replay_of_file(file, self.mutant),
             (None, _, Some(cell)) => format!("undoubt-sim replay --compared '{cell}'"),
-            (None, seed, None) => replay_of_seed(seed.unwrap_or_default(), self.put_back, self.mutant),
+            (None, seed, None) => replay_of_seed(seed.unwrap_or_default(), self.world, self.mutant),
         }
     }
 }
@@ -73,8 +69,12 @@ fn read(file: &Path) -> anyhow::Result<Plan> {
     plan.sound().with_context(|| format!("{} cannot be carried out as it says", file.display()))
 }
 
-pub(crate) fn replay_of_seed(seed: u64, put_back: bool, mutant: Option<Mutant>) -> String {
-    format!("undoubt-sim replay --seed {seed}{}{}", if put_back { " --put-back" } else { "" }, planted(mutant))
+pub(crate) fn replay_of_seed(seed: u64, world: World, mutant: Option<Mutant>) -> String {
+    let which = match world {
+        World::Drawn => String::new(),
+        World::PutBack | World::Databases => format!(" --world {}", name(world)),
+    };
+    format!("undoubt-sim replay --seed {seed}{which}{}", planted(mutant))
 }
 
 pub(crate) fn replay_of_file(file: &Path, mutant: Option<Mutant>) -> String {
@@ -85,6 +85,6 @@ fn planted(mutant: Option<Mutant>) -> String {
     mutant.map(|mutant| format!(" --mutant {}", name(mutant))).unwrap_or_default()
 }
 
-pub(crate) fn name(mutant: Mutant) -> String {
-    mutant.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+pub(crate) fn name(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -8,8 +8,8 @@ use crate::source::replay_of_seed;
 use clap::Args;
 use serde::Serialize;
 use std::num::NonZeroUsize;
-use undoubt_sim_tests::plan::Mutant;
-use undoubt_sim_tests::sweep::{self, Failed, Report, plan_of};
+use undoubt_sim_tests::plan::{Mutant, World, plan_of};
+use undoubt_sim_tests::sweep::{self, Failed, Report};
 
 /// The number of failed seeds that are shrunk and drawn.
 const MAX_KEPT: usize = 3;
@@ -25,9 +25,9 @@ pub(crate) struct Sweep {
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
-    /// Put a disk back in every world, or two.
-    #[arg(long)]
-    put_back: bool,
+    /// The kind of world that all of them are.
+    #[arg(long, value_enum, default_value_t)]
+    world: World,
     /// Go on after the first seed that breaks a rule.
     #[arg(long)]
     keep_going: bool,
@@ -51,10 +51,10 @@ struct Document {
 
 impl Sweep {
     pub(crate) fn run(self) -> anyhow::Result<bool> {
-        let Sweep { seeds, first, mutant, put_back, keep_going, jobs, keeping, output } = self;
+        let Sweep { seeds, first, mutant, world, keep_going, jobs, keeping, output } = self;
         let bar = output::bar(usize::try_from(seeds)?, "seeds");
         let mut broken = 0;
-        let report = sweep::Sweep { first, seeds, mutant, put_back, keep_going, jobs }.run(&mut |summary| {
+        let report = sweep::Sweep { first, seeds, mutant, world, keep_going, jobs }.run(&mut |summary| {
             broken += usize::from(!summary.broken.is_empty());
             if broken > 0 {
                 bar.set_message(format!("{broken} broken"));
@@ -69,13 +69,13 @@ impl Sweep {
         for (index, failed) in report.failed.iter().enumerate() {
             let Some(first) = failed.broken.first() else { continue };
             if index < MAX_KEPT {
-                let this = keeping.keep_seed(&plan_of(failed.seed, put_back, mutant), put_back, &first.rule)?;
+                let this = keeping.keep_seed(&plan_of(failed.seed, world, mutant), world, &first.rule)?;
                 if output == Format::Table {
                     line(told(failed, &this))?;
                 }
                 kept.push(this);
             } else if output == Format::Table {
-                line(format!("\n{}\n  {first}", replay_of_seed(failed.seed, put_back, mutant)))?;
+                line(format!("\n{}\n  {first}", replay_of_seed(failed.seed, world, mutant)))?;
             }
         }
         let sound = report.failed.is_empty();

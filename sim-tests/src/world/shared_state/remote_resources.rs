@@ -20,9 +20,30 @@ pub(in crate::world) enum Fate {
     NotDone,
 }
 
+/// The number of requests of which one is cut off in each way, while connections are lost.
+const CUT_OF: u64 = 40;
+
+/// The longest time for which a session that its client has lost goes on.
+const MAX_LATE_MS: u64 = 1_500;
+
+/// The fate of a session's connection when it has a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::world) enum Cut {
+    None,
+    /// The request is lost, and the session ends.
+    Before,
+    /// The answer is lost, and the session ends.
+    After,
+    /// The client is gone, and the session goes on with what it was sent, this much later.
+    Late {
+        by_ms: u64,
+    },
+}
+
 #[derive(Debug)]
 pub(super) struct Elsewhere {
     unclear: SeededRandom,
+    cuts: SeededRandom,
     hands: Mutex<BTreeMap<Host, OtherHands>>,
 }
 
@@ -37,7 +58,11 @@ struct OtherHands {
 
 impl Elsewhere {
     pub(super) fn new(seed: u64) -> Elsewhere {
-        Elsewhere { unclear: random(seed, "unclear answers"), hands: Mutex::default() }
+        Elsewhere {
+            unclear: random(seed, "unclear answers"),
+            cuts: random(seed, "cut sessions"),
+            hands: Mutex::default(),
+        }
     }
 }
 
@@ -51,6 +76,19 @@ impl Shared {
             0 => Fate::NotDone,
             1 => Fate::Done,
             2.. => Fate::Clear,
+        }
+    }
+
+    /// Returns what becomes of a session of this participant's database that has a request.
+    pub(in crate::world) fn cut(&self, participant: Host) -> Cut {
+        if !self.temper(participant).cuts_sessions {
+            return Cut::None;
+        }
+        match self.elsewhere.cuts.below(CUT_OF) {
+            0 => Cut::Before,
+            1 => Cut::After,
+            2 => Cut::Late { by_ms: self.elsewhere.cuts.below(MAX_LATE_MS) },
+            3.. => Cut::None,
         }
     }
 

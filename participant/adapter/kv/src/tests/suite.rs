@@ -1,6 +1,6 @@
 //! The suite can fail: each resource manager here breaks one promise, and is found out by the rule that names it.
 
-use super::conformance;
+use super::{conformance, numbered};
 use crate::KeyValue;
 use crate::tests::world::MemoryWorld;
 use bytes::Bytes;
@@ -387,6 +387,12 @@ found_out! {
     closing_no_saga_is_found_out: ClosesNoSaga, "a saga's semantic locks end with it";
     releasing_no_marks_is_found_out: ReleasesNoMarks, "an operator's release drops one saga's semantic locks";
     listing_no_marks_is_found_out: ListsNoMarks, "what is marked is listed with its owner";
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "it numbers its writes")]
+async fn numbering_nothing_is_found_out() {
+    numbered(&mut MemoryWorld::new(|sound| sound)).await;
 }
 
 /// A crash takes everything, as if nothing had been forced.

@@ -1,7 +1,7 @@
 //! Where the suite finds the key-value store: in memory, and in a folder.
 
 use super::memory::MemoryStore;
-use crate::{FAMILIES, KeyValue, KeyValueOptions};
+use crate::{FAMILIES, KeyValue, KeyValueOptions, META};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::conformance::{BranchWorld, Locking, World};
 use undoubt_participant::resource::{BranchId, Branches};
+use undoubt_platform::NumberedStore;
 use undoubt_proto::work::operation::Kind;
 use undoubt_proto::work::{Add, Get, Operation, Put, Work};
 use undoubt_rocks::{RocksOptions, RocksStore};
@@ -148,9 +149,10 @@ impl RocksWorld {
         RocksWorld { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn open(&self) -> KeyValue {
-        let store = RocksStore::open(self.folder.path(), &FAMILIES, RocksOptions::default()).unwrap();
-        KeyValue::new(Arc::new(store), KeyValueOptions { min_free_bytes: 0 })
+    async fn open(&self) -> KeyValue {
+        let store = Arc::new(RocksStore::open(self.folder.path(), &FAMILIES, RocksOptions::default()).unwrap());
+        let (numbered, known) = NumberedStore::begin(store, META, [7; 16], 0, 0).await.unwrap();
+        KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: 0 })
     }
 }
 
@@ -159,11 +161,11 @@ impl World for RocksWorld {
 
     async fn fresh(&mut self) -> KeyValue {
         self.folder = tempfile::tempdir().unwrap();
-        self.open()
+        self.open().await
     }
 
     async fn reopen(&mut self) -> KeyValue {
-        self.open()
+        self.open().await
     }
 
     speaks_key_value!();

@@ -8,10 +8,11 @@ pub mod work;
 pub mod world;
 
 use std::time::Duration;
+use undoubt_participant::resource::BranchId;
 use undoubt_postgresql::{PostgreSql, Settings, init};
-use undoubt_sql::{Dialect, Procedures};
+use undoubt_sql::{Dialect, Identity, PreparedName, Procedures};
 use undoubt_test_servers::{Postgres, ServerError};
-use undoubt_vocabulary::ParticipantName;
+use undoubt_vocabulary::{ParticipantName, Timestamp};
 
 /// The time for which tests wait for what has to happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,4 +117,27 @@ pub async fn until(server: &Postgres, database: &str, statement: &str, expected:
         assert!(tokio::time::Instant::now() < deadline, "{statement}: {found:?}, not {expected}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Prepares a branch as a session of the participant does that has outlived its client.
+pub async fn land_late(
+    server: &Postgres,
+    database: &str,
+    branch: &BranchId,
+    begun_at: Timestamp,
+    key: &str,
+    value: &str,
+) {
+    let identity = server.sql(database, "SELECT encode(id, 'hex') FROM undoubt.identity").await.unwrap();
+    let identity = u64::from_str_radix(identity.trim(), 16).unwrap();
+    let BranchId { tx, attempt_number, coordinator } = branch.clone();
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let evidence = format!("'\\x{}', {}, '\\x{}', ''", hex(&coordinator.0), attempt_number.0, hex(tx.as_bytes()));
+    let identity = Identity(identity.to_be_bytes());
+    let gid = PreparedName { identity, coordinator, attempt_number, begun_at, tx }.to_gid();
+    let statements = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{key}', 0)); INSERT INTO kv VALUES ('{key}', '{value}'); INSERT INTO \
+         undoubt.finished VALUES ({evidence}); PREPARE TRANSACTION '{gid}'"
+    );
+    server.sql(database, &statements).await.unwrap();
 }

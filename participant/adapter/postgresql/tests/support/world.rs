@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::conformance::{BranchWorld, Locking, SharedWorld, UnclearWorld, World};
+use undoubt_participant::conformance::{BranchWorld, LateWorld, Locking, SharedWorld, UnclearWorld, World};
 use undoubt_participant::resource::{BranchId, Branches as _};
 use undoubt_postgresql::{PostgreSql, Settings, list};
 use undoubt_test_servers::{Postgres, Proxy};
@@ -122,5 +122,11 @@ impl SharedWorld for Databases {
         let found = prepared.iter().find(|prepared| prepared.name.as_ref().is_some_and(is_it)).unwrap();
         let verb = if commit { "COMMIT" } else { "ROLLBACK" };
         self.server.sql(DATABASE, &format!("{verb} PREPARED '{}'", found.gid)).await.unwrap();
+    }
+}
+
+impl LateWorld for Databases {
+    async fn land_late(&self, _: &PostgreSql, branch: &BranchId, begun_at: Timestamp, key: &str, value: &str) {
+        super::land_late(&self.server, DATABASE, branch, begun_at, key, value).await;
     }
 }
