@@ -87,7 +87,7 @@ fn arguments() -> Arguments {
             "--clients" => read.clients = value.split(',').map(|count| count.parse().unwrap()).collect(),
             "--seconds" => read.seconds = value.parse().unwrap(),
             "--rounds" => read.rounds = value.parse().unwrap(),
-            "--ways" => read.ways = value.split(',').map(|name| Way::named(name)).collect(),
+            "--ways" => read.ways = value.split(',').map(Way::named).collect(),
             "--server" => {
                 let (name, value) = value.split_once('=').expect("NAME=VALUE");
                 read.server.push((name.to_owned(), value.to_owned()));

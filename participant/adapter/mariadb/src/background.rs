@@ -6,6 +6,7 @@ use crate::record::branch_of;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::standing::{all_prepared, lost, xid_of};
+use crate::witness::store_remembered;
 use mysql_async::Error;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +33,15 @@ pub(crate) async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), 
             Err(Absent::Away(why)) => tracing::warn!(why, "the database is away"),
             Err(ends @ (Absent::Fenced(_) | Absent::Foreign(_))) => return Err(ends.into()),
         }
+        if let Err(error) = store_remembered(shared).await {
+            tracing::debug!(%error, "what was seen of others is not stored yet");
+        }
         if let Err(error) = shared.sessions.end_suspects().await {
             tracing::warn!(%error, "a broken session has not ended yet");
         }
+    }
+    if let Err(error) = store_remembered(shared).await {
+        tracing::warn!(%error, "what was seen of others is not stored");
     }
     for worker in shared.forget_all() {
         worker.session.close().await;

@@ -81,8 +81,8 @@ async fn prepare_in_slot(local: &Local<'_>, id: &BranchId, prepare: &Prepare) ->
             Err(failed) => return Err(undone(session, &xid, failed).await),
         };
         // From here on there may be something that an abort has to end.
-        shared.insert(id, Known::Prepared { name: name.clone(), slot: None });
-        let evidence = evidence(id, prepare.begun_at, &result);
+        shared.insert(id, Known::Prepared { name: name.clone(), slot: None, run: hold.run });
+        let evidence = evidence(id, prepare.begun_at, hold.run, &result);
         let last = format!("{}{evidence}; XA END {xid}; XA PREPARE {xid}", local.outcome());
         match local.last(session, &last).await {
             Ok(()) => Ok(result),
@@ -99,7 +99,7 @@ async fn prepare_in_slot(local: &Local<'_>, id: &BranchId, prepare: &Prepare) ->
     };
     match tried.await {
         Ok(result) => {
-            shared.insert(id, Known::Prepared { name, slot: Some(Box::new(slot)) });
+            shared.insert(id, Known::Prepared { name, slot: Some(Box::new(slot)), run: hold.run });
             Ok(Vote::Prepared { result })
         }
         Err(failed) => put_back(shared, slot, Err(failed)),
@@ -133,11 +133,13 @@ async fn undone(session: &mut Session, xid: &str, failed: Failed) -> Failed {
 async fn commit_at_once(local: &Local<'_>, id: &BranchId, prepare: &Prepare) -> Result<Vote, Declined> {
     let Local { shared, deadline, cancelled, .. } = *local;
     let mut worker = in_time(shared.sessions.worker(), "workers", &id.tx, deadline, cancelled).await?;
+    let run = shared.sessions.hold()?.run;
     let session = &mut worker.session;
     let tried: Tried<Vote> = async {
         let result = local.run(session, &local.begin()).await?;
-        let evidence = evidence(id, prepare.begun_at, &result);
+        let evidence = evidence(id, prepare.begun_at, run, &result);
         local.last(session, &format!("{}{evidence}; COMMIT", local.outcome())).await?;
+        shared.witness.count(run);
         Ok(Vote::Committed { result })
     }
     .await;

@@ -8,6 +8,7 @@ use crate::record::{evidence, failure, put_heuristic};
 use crate::sessions::Worker;
 use crate::shared::{Known, Shared};
 use crate::standing::{Standing, look, look_for_evidence, lost, prepared, warn, xid_of};
+use crate::witness::committed;
 use bytes::Bytes;
 use undoubt_participant::resource::{BranchId, Ended, Heuristic, ResourceError};
 use undoubt_sql::{Class, PreparedName};
@@ -24,6 +25,7 @@ pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
 pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
     shared.locks.leaving(&id.tx);
     let ended = end(shared, id, true).await?;
+    count(shared, id, ended).await?;
     forget(shared, id);
     Ok(ended)
 }
@@ -44,9 +46,9 @@ pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, Resou
 /// Stores the decision first: a recovery finishes what has one and is still prepared.
 pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristic) -> Result<Ended, ResourceError> {
     let begun_at = match shared.remove(id) {
-        Some(Known::Prepared { name, slot }) => {
+        Some(Known::Prepared { name, slot, run }) => {
             let begun_at = name.begun_at;
-            shared.insert(id, Known::Prepared { name, slot });
+            shared.insert(id, Known::Prepared { name, slot, run });
             Some(begun_at)
         }
         Some(reading @ Known::Reading(_)) => {
@@ -57,6 +59,9 @@ pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristi
     };
     put_heuristic(shared, id, begun_at, heuristic).await?;
     let ended = end(shared, id, heuristic.commit).await?;
+    if heuristic.commit {
+        count(shared, id, ended).await?;
+    }
     forget(shared, id);
     Ok(ended)
 }
@@ -67,6 +72,14 @@ pub(crate) async fn settle(shared: &Shared, id: &BranchId) -> Result<Option<Byte
     let result = evidence(shared, id).await?;
     forget(shared, id);
     Ok(result)
+}
+
+/// Counts a commit, unless it was counted before.
+async fn count(shared: &Shared, id: &BranchId, ended: Ended) -> Result<(), ResourceError> {
+    match (ended, shared.run_of(id)) {
+        (Ended::AsTold, Some(run)) => committed(shared, id, run).await,
+        (Ended::AsTold, None) | (Ended::Gone, _) => Ok(()),
+    }
 }
 
 fn forget(shared: &Shared, id: &BranchId) {
@@ -174,8 +187,7 @@ fn as_it_stands(shared: &Shared, id: &BranchId, standing: Standing, commit: bool
 
 /// Returns the name under which a branch is prepared: as it is known here, or as the server lists it.
 async fn name_of(shared: &Shared, id: &BranchId) -> Result<Option<PreparedName>, ResourceError> {
-    if let Some((name, slot)) = shared.take_slot(id) {
-        shared.insert(id, Known::Prepared { name: name.clone(), slot });
+    if let Some(name) = shared.name_of(id) {
         return Ok(Some(name));
     }
     let hold = shared.sessions.hold()?;

@@ -45,6 +45,7 @@ mod standing;
 mod step;
 mod unfit;
 mod value;
+mod witness;
 
 use bytes::Bytes;
 use connect::Connector;
@@ -53,12 +54,13 @@ use shared::Shared;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, Recovered, Release, Resource, ResourceError, Room, StepId,
-    StepState, Steps,
+    BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
+    StepId, StepState, Steps,
 };
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId, Vote,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
+    WriteNumber,
 };
 
 pub use check::check;
@@ -122,6 +124,22 @@ impl Resource for MariaDb {
 
     fn use_room(&self, room: Room) {
         self.shared.use_room(room);
+    }
+
+    fn number(&self) -> Option<WriteNumber> {
+        self.shared.witness.stable()
+    }
+
+    fn remember(&self, key: Bytes, value: Bytes) {
+        self.shared.witness.remember(key, value);
+    }
+
+    async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {
+        witness::store_put_back(&self.shared, &why).await
+    }
+
+    async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
+        witness::accept_loss(&self.shared, &loss, mark).await
     }
 }
 

@@ -284,9 +284,9 @@ impl Local<'_> {
 const RECORDS: &str = "the participant's own records";
 
 /// Returns the evidence of a branch: a row that is seen exactly when it has committed.
-pub(crate) fn evidence(id: &BranchId, begun_at: Timestamp, result: &[u8]) -> String {
+pub(crate) fn evidence(id: &BranchId, begun_at: Timestamp, run: u64, result: &[u8]) -> String {
     format!(
-        "INSERT INTO undoubt_finished (coordinator, attempt, tx, begun_at, result) VALUES ({}, {}, {}, {}, {})",
+        "INSERT INTO undoubt_finished (coordinator, attempt, tx, begun_at, run, result) VALUES ({}, {}, {}, {}, {run}, {})",
         bytes(&id.coordinator.0),
         id.attempt_number.0,
         bytes(id.tx.as_bytes()),

@@ -6,6 +6,7 @@ use crate::shared::Shared;
 use crate::value::{bytes, digits, text};
 use bytes::Bytes;
 use mysql_async::{Error, Row};
+use std::collections::BTreeMap;
 use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
 use undoubt_sql::{Class, PreparedName};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
@@ -58,7 +59,7 @@ async fn answer(shared: &Shared, sql: &str) -> Result<Answer, ResourceError> {
 }
 
 /// Returns the condition that is true of the rows of a branch.
-fn of_branch(id: &BranchId) -> String {
+pub(crate) fn of_branch(id: &BranchId) -> String {
     of_saga(id.coordinator, id.attempt_number, &id.tx)
 }
 
@@ -107,20 +108,28 @@ pub(crate) async fn collect(
     let _alone = shared.collecting.lock().await;
     let (attempt, step) = (Part::Number("attempt"), Part::Number("step"));
     let (tx, marked) = (Part::Bytes("tx"), Part::Bytes("marked"));
-    for (table, key) in [
-        ("undoubt_finished", &[attempt, tx][..]),
-        ("undoubt_step", &[attempt, step, tx]),
-        ("undoubt_pending", &[attempt, step, tx, marked]),
+    for (table, key, runs) in [
+        ("undoubt_finished", &[attempt, tx][..], &["run"][..]),
+        ("undoubt_step", &[attempt, step, tx], &["run", "undone_run"]),
+        ("undoubt_pending", &[attempt, step, tx, marked], &[]),
     ] {
-        delete_below(shared, table, key, &id, mark).await?;
+        delete_below(shared, table, key, runs, &id, mark).await?;
     }
     Ok(())
 }
 
 /// Deletes the rows below a mark that can be seen, each looked up by its whole key: what is in doubt is not seen, and so is not waited
 /// for. If it were left to the server to find them, it would look at all rows of a small table, and wait for those in doubt.
-async fn delete_below(shared: &Shared, table: &str, key: &[Part], id: &str, mark: u64) -> Result<(), ResourceError> {
-    let names: Vec<&str> = key.iter().map(|part| part.name()).collect();
+/// `runs`: the columns that name the runs whose writes they are, which go on counting them.
+async fn delete_below(
+    shared: &Shared,
+    table: &str,
+    key: &[Part],
+    runs: &[&str],
+    id: &str,
+    mark: u64,
+) -> Result<(), ResourceError> {
+    let names: Vec<&str> = key.iter().map(|part| part.name()).chain(runs.iter().copied()).collect();
     let over = format!(
         "SELECT {} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}",
         names.join(", ")
@@ -132,8 +141,13 @@ async fn delete_below(shared: &Shared, table: &str, key: &[Part], id: &str, mark
         if over.is_empty() {
             return Ok(());
         }
-        let mut keys = Vec::with_capacity(over.len());
+        let (mut keys, mut counted) = (Vec::with_capacity(over.len()), BTreeMap::new());
         for row in &over {
+            for place in key.len()..names.len() {
+                if let Some(run) = row.get::<Option<u64>, _>(place).flatten() {
+                    *counted.entry(run).or_default() += 1;
+                }
+            }
             let values: Result<Vec<String>, _> =
                 key.iter().enumerate().map(|(place, part)| part.value(row, place)).collect();
             keys.push(format!("[{}]", values?.join(",")));
@@ -145,11 +159,30 @@ async fn delete_below(shared: &Shared, table: &str, key: &[Part], id: &str, mark
             columns.join(", "),
             is_it.join(" AND ")
         );
-        run(shared, &delete).await?;
+        together(shared, &format!("{delete}{}", floors(&counted))).await?;
         if over.len() < MAX_COLLECTED_ROWS {
             return Ok(());
         }
     }
+}
+
+/// Returns the statements that keep, of each run, how many of its writes are deleted, each with a semicolon before it.
+fn floors(counted: &BTreeMap<u64, u64>) -> String {
+    let floor = |(run, rows): (&u64, &u64)| {
+        format!("; UPDATE undoubt_run SET collected = collected + {rows} WHERE number = {run}")
+    };
+    counted.iter().map(floor).collect()
+}
+
+/// Runs statements as one transaction, which may be repeated.
+async fn together(shared: &Shared, statements: &str) -> Result<(), ResourceError> {
+    let mut session = shared.sessions.recorder().await?;
+    let done = session.run(&format!("START TRANSACTION; {statements}; COMMIT")).await;
+    // Whoever has the session next is in no transaction.
+    if done.is_err() && !session.is_broken() {
+        session.run("ROLLBACK").await.map_err(|error| failure(&error))?;
+    }
+    done.map(drop).map_err(|error| failure(&error))
 }
 
 /// A column of a key.
@@ -220,7 +253,13 @@ pub(crate) async fn forget_heuristic(shared: &Shared, id: &BranchId) -> Result<(
     if known.is_empty() {
         return Ok(());
     }
-    run(shared, &format!("DELETE FROM undoubt_finished WHERE {of_branch}")).await?;
+    let _alone = shared.collecting.lock().await;
+    let found = rows(shared, &format!("SELECT run FROM undoubt_finished WHERE {of_branch}")).await?;
+    if let Some(row) = found.first() {
+        let counted = BTreeMap::from([(number(row, 0)?, 1)]);
+        let delete = format!("DELETE FROM undoubt_finished WHERE {of_branch}{}", floors(&counted));
+        together(shared, &delete).await?;
+    }
     run(shared, &format!("DELETE FROM undoubt_heuristic WHERE {of_branch}")).await.map(drop)
 }
 

@@ -10,6 +10,7 @@ use crate::shared::{Known, Shared};
 use crate::standing::{lost, prepared, uncommitted};
 use crate::step::state_of;
 use crate::value::text;
+use crate::witness::{self, DRAWN};
 use mysql_async::{Error, Row};
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant::resource::{
@@ -21,10 +22,13 @@ use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp};
 
 /// The version of the tables that this participant works with.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
-/// Runs that are kept for people.
-const MAX_RUNS: u64 = 100;
+/// Runs that are kept, with the numbers of their writes. What others show of older ones is not looked up any more.
+const MAX_RUNS: u64 = 10_000;
+
+/// The number of a run that is not the present one, whichever it was.
+const EARLIER: u64 = 0;
 
 pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
     shared.sessions.end().await;
@@ -101,7 +105,9 @@ async fn count_run(control: &mut Session, most_sessions: usize) -> Result<(u64, 
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let (host, pid) = (text(host.trim()), std::process::id());
     control
-        .run(&format!("INSERT INTO undoubt_run (host, pid, sessions) VALUES ({host}, {pid}, {most_sessions})"))
+        .run(&format!("INSERT INTO undoubt_run (host, pid, sessions, losses, mark) VALUES ({host}, {pid}, {most_sessions}, (SELECT \
+             COALESCE(MAX(losses), 0) FROM (SELECT losses FROM undoubt_run) AS r), {DRAWN})"
+        ))
         .await?;
     let found = control.rows("SELECT MAX(number), MAX(sessions) FROM undoubt_run").await?;
     let row = found.first();
@@ -120,7 +126,7 @@ async fn finish_intents(shared: &Shared, hold: &Hold) -> Result<(), ResourceErro
     for name in listed(shared, hold).await? {
         let id = branch_of(&name);
         if let Some(commit) = decided.get(&id) {
-            shared.insert(&id, Known::Prepared { name, slot: None });
+            shared.insert(&id, Known::Prepared { name, slot: None, run: EARLIER });
             match commit {
                 true => crate::ending::commit(shared, &id).await?,
                 false => crate::ending::abort(shared, &id).await?,
@@ -139,6 +145,7 @@ async fn read(shared: &Shared, hold: &Hold) -> Result<Recovered, ResourceError> 
     let recovered = Recovered {
         prepared: in_doubt(shared, hold).await?,
         coordinators: all(shared, COORDINATORS, coordinator).await?,
+        log: Some(witness::recovered(shared, hold).await?),
         heuristics: all(shared, HEURISTICS, heuristic).await?,
         finished: all(shared, &finished(), finished_branch).await?,
         steps: all(shared, &steps(), step).await?,
@@ -157,7 +164,7 @@ async fn in_doubt(shared: &Shared, hold: &Hold) -> Result<Vec<PreparedBranch>, R
     for name in listed {
         let (branch, begun_at) = (branch_of(&name), name.begun_at);
         let result = evidence.remove(&branch).map(|(_, result)| result.into());
-        shared.insert(&branch, Known::Prepared { name, slot: None });
+        shared.insert(&branch, Known::Prepared { name, slot: None, run: EARLIER });
         found.push(PreparedBranch { branch, begun_at, result });
     }
     // Earlier sessions have ended, so what is neither listed nor committed is lost until the server restarts. It is in doubt all the
@@ -167,7 +174,7 @@ async fn in_doubt(shared: &Shared, hold: &Hold) -> Result<Vec<PreparedBranch>, R
         shared.note_lost(&branch, true);
         let BranchId { tx, attempt_number, coordinator } = branch.clone();
         let name = PreparedName { identity: hold.identity, coordinator, attempt_number, begun_at, tx };
-        shared.insert(&branch, Known::Prepared { name, slot: None });
+        shared.insert(&branch, Known::Prepared { name, slot: None, run: EARLIER });
         found.push(PreparedBranch { branch, begun_at, result: Some(result.into()) });
     }
     let known: BTreeSet<BranchId> = found.iter().map(|prepared| prepared.branch.clone()).collect();

@@ -14,7 +14,7 @@ use undoubt_sql::{Class, Identity};
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The participant's own tables, in the order in which they are removed; the identity, without which nothing begins, first.
-pub(crate) const TABLES: [&str; 8] = [
+pub(crate) const TABLES: [&str; 10] = [
     "undoubt_identity",
     "undoubt_run",
     "undoubt_coordinator",
@@ -23,6 +23,8 @@ pub(crate) const TABLES: [&str; 8] = [
     "undoubt_pending",
     "undoubt_heuristic",
     "undoubt_outcome",
+    "undoubt_seen",
+    "undoubt_loss",
 ];
 
 /// The reason why the tables are not made or not removed.

@@ -3,7 +3,9 @@ CREATE TABLE IF NOT EXISTS undoubt_identity (
     version INT NOT NULL,
     id BINARY(8) NOT NULL,
     participant VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-    server VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+    server VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+    log BINARY(16) NOT NULL,
+    put_back TEXT CHARACTER SET utf8mb4
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS undoubt_run (
@@ -11,7 +13,10 @@ CREATE TABLE IF NOT EXISTS undoubt_run (
     started_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
     host VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL,
     pid BIGINT UNSIGNED NOT NULL,
-    sessions INT UNSIGNED NOT NULL
+    sessions INT UNSIGNED NOT NULL,
+    losses INT UNSIGNED NOT NULL,
+    mark BIGINT UNSIGNED NOT NULL,
+    collected BIGINT UNSIGNED NOT NULL DEFAULT 0
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS undoubt_coordinator (
@@ -28,6 +33,7 @@ CREATE TABLE IF NOT EXISTS undoubt_finished (
     attempt BIGINT UNSIGNED NOT NULL,
     tx VARBINARY(64) NOT NULL,
     begun_at BIGINT UNSIGNED NOT NULL,
+    run BIGINT UNSIGNED NOT NULL,
     result LONGBLOB NOT NULL,
     PRIMARY KEY (coordinator, attempt, tx)
 ) ENGINE = InnoDB;
@@ -38,6 +44,8 @@ CREATE TABLE IF NOT EXISTS undoubt_step (
     step SMALLINT UNSIGNED NOT NULL,
     tx VARBINARY(64) NOT NULL,
     state ENUM('acted', 'compensated', 'empty') NOT NULL,
+    run BIGINT UNSIGNED NOT NULL,
+    undone_run BIGINT UNSIGNED,
     result LONGBLOB NOT NULL,
     released_at BIGINT UNSIGNED,
     released_by TEXT CHARACTER SET utf8mb4,
@@ -74,5 +82,23 @@ CREATE TABLE IF NOT EXISTS undoubt_outcome (
     value LONGBLOB NOT NULL
 ) ENGINE = InnoDB;
 
-INSERT IGNORE INTO undoubt_identity (version, id)
-    VALUES (1, UNHEX(LEFT(SHA2(CONCAT(UUID(), RAND(), CONNECTION_ID(), NOW(6)), 256), 16)));
+CREATE TABLE IF NOT EXISTS undoubt_seen (
+    name VARBINARY(1024) NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_loss (
+    number INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    accepted_at BIGINT UNSIGNED NOT NULL,
+    who TEXT CHARACTER SET utf8mb4 NOT NULL,
+    reason TEXT CHARACTER SET utf8mb4 NOT NULL,
+    put_back TEXT CHARACTER SET utf8mb4 NOT NULL,
+    losses INT UNSIGNED NOT NULL,
+    run BIGINT UNSIGNED NOT NULL,
+    mark BIGINT UNSIGNED NOT NULL,
+    writes BIGINT UNSIGNED NOT NULL
+) ENGINE = InnoDB;
+
+INSERT IGNORE INTO undoubt_identity (version, id, log)
+    VALUES (2, UNHEX(LEFT(SHA2(CONCAT(UUID(), RAND(), CONNECTION_ID(), NOW(6)), 256), 16)),
+        UNHEX(LEFT(SHA2(CONCAT(UUID(), RAND(), CONNECTION_ID(), NOW(6)), 256), 32)));

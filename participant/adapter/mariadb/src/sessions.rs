@@ -52,6 +52,8 @@ pub(crate) struct Sessions {
     reading: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
     next_lease: AtomicUsize,
+    /// Held by whoever compares runs, and alone by whoever begins another.
+    numbering: tokio::sync::RwLock<()>,
     state: Mutex<State>,
 }
 
@@ -84,6 +86,7 @@ impl Sessions {
             reading: Arc::new(Semaphore::new(settings.max_readers)),
             idle: Mutex::default(),
             next_lease: AtomicUsize::new(0),
+            numbering: tokio::sync::RwLock::default(),
             state: Mutex::default(),
             connector,
         }
@@ -175,8 +178,9 @@ impl Sessions {
     /// Connects a session that works. It has its lease before it is handed out.
     async fn connect(&self) -> Result<Session, Absent> {
         let connected = async {
-            let hold = self.hold()?;
             let mut session = self.connector.connect().await?;
+            let _numbering = self.numbering.read().await;
+            let hold = self.hold()?;
             self.lease(&mut session, &hold).await?;
             check_same(&mut session, &hold).await?;
             Ok(session)
@@ -196,6 +200,18 @@ impl Sessions {
         Err(Absent::Away(format!(
             "all {leases} leases are taken by sessions that have not ended yet; it is tried again"
         )))
+    }
+
+    /// Keeps sessions from comparing runs, while another one is begun.
+    pub(crate) async fn renumber(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        self.numbering.write().await
+    }
+
+    /// Notes that the process goes on under the number of another run.
+    pub(crate) fn set_run(&self, run: u64) {
+        if let Some(hold) = &mut self.state().hold {
+            hold.run = run;
+        }
     }
 
     fn note(&self, connected: Result<Session, Absent>) -> Result<Session, Absent> {

@@ -2,6 +2,7 @@
 
 use crate::sessions::{Sessions, Worker};
 use crate::unfit::Unfit;
+use crate::witness::Witness;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use undoubt_participant::locks::Locks;
@@ -13,6 +14,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) procedures: Procedures,
     pub(crate) unfit: Unfit,
+    pub(crate) witness: Witness,
     pub(crate) locks: Locks,
     pub(crate) health: Mutex<Health>,
     /// Held while what is over is deleted.
@@ -26,8 +28,8 @@ pub(crate) struct Shared {
 /// A branch that is not over, as far as is known here.
 #[derive(Debug)]
 pub(crate) enum Known {
-    /// It is prepared under this name, or was to be. The session that prepared it alone may end it, while there is that session.
-    Prepared { name: PreparedName, slot: Option<Box<Worker>> },
+    /// It is prepared under this name, or was to be, with evidence of this run. The session that prepared it alone may end it, while there is that session.
+    Prepared { name: PreparedName, slot: Option<Box<Worker>>, run: u64 },
     /// It has read, in a transaction that is still open.
     Reading(Box<Worker>),
 }
@@ -38,6 +40,7 @@ impl Shared {
             sessions,
             procedures,
             unfit: Unfit::default(),
+            witness: Witness::default(),
             locks: Locks::default(),
             health: Mutex::default(),
             collecting: tokio::sync::Mutex::default(),
@@ -79,7 +82,23 @@ impl Shared {
     /// Returns the name under which this branch is prepared, or was to be, and takes away its session, if there is one.
     pub(crate) fn take_slot(&self, id: &BranchId) -> Option<(PreparedName, Option<Box<Worker>>)> {
         match self.branches().get_mut(id)? {
-            Known::Prepared { name, slot } => Some((name.clone(), slot.take())),
+            Known::Prepared { name, slot, .. } => Some((name.clone(), slot.take())),
+            Known::Reading(_) => None,
+        }
+    }
+
+    /// Returns the name under which this branch is prepared, or was to be.
+    pub(crate) fn name_of(&self, id: &BranchId) -> Option<PreparedName> {
+        match self.branches().get(id)? {
+            Known::Prepared { name, .. } => Some(name.clone()),
+            Known::Reading(_) => None,
+        }
+    }
+
+    /// Returns the run of this branch's evidence, if it is prepared, or was to be.
+    pub(crate) fn run_of(&self, id: &BranchId) -> Option<u64> {
+        match self.branches().get(id)? {
+            Known::Prepared { run, .. } => Some(*run),
             Known::Reading(_) => None,
         }
     }

@@ -39,6 +39,7 @@ async fn action(
     let deadline = deadline_in(run.timeout);
     let most_bytes = shared.room().largest();
     let local = Local { shared, task: &task, step: Some(step), deadline, cancelled, most_bytes };
+    let run_number = shared.sessions.hold()?.run;
     let done = in_worker(&local, step, async |session: &mut Session| {
         let result = local.run(session, &local.write()).await?;
         let pending = !task.pend.is_empty();
@@ -46,7 +47,9 @@ async fn action(
             true => format!("{}; ", put_marks(&task, step, run)),
             false => String::new(),
         };
-        local.last(session, &format!("{}{}; {marks}COMMIT", local.outcome(), put_step(step, "acted", &result))).await?;
+        let put = put_step(step, "acted", run_number, &result);
+        local.last(session, &format!("{}{put}; {marks}COMMIT", local.outcome())).await?;
+        shared.witness.count(run_number);
         Ok(StepOutcome::Done { result, pending })
     });
     under_locks(shared, step, run, task.locks(), cancelled, done).await
@@ -70,16 +73,19 @@ async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<S
     locks.extend(marked.into_iter().map(|key| (key, Mode::Exclusive)));
     let (deadline, nobody) = (deadline_in(run.timeout), CancellationToken::new());
     let local = Local { shared, task: &task, step: Some(step), deadline, cancelled: &nobody, most_bytes: usize::MAX };
+    let run_number = shared.sessions.hold()?.run;
     let done = in_worker(&local, step, async |session: &mut Session| {
         local.run(session, &local.write()).await?;
         let of_step = of_step(step);
-        let undo =
-            format!("UPDATE undoubt_step SET state = 'compensated', result = '' WHERE {of_step} AND state = 'acted'");
+        let undo = format!(
+            "UPDATE undoubt_step SET state = 'compensated', undone_run = {run_number}, result = '' WHERE {of_step} AND state = 'acted'"
+        );
         if local.record(session, &undo).await? != 1 {
             let detail = "the database does not have the barrier of the action that is to be undone";
             return Err(Failed::free(Refusal::new(RefusalCode::Unavailable, detail)));
         }
         local.last(session, &format!("{}DELETE FROM undoubt_pending WHERE {of_step}; COMMIT", local.outcome())).await?;
+        shared.witness.count(run_number);
         Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
     });
     under_locks(shared, step, run, &locks, &nobody, done).await
@@ -121,7 +127,10 @@ async fn under_locks(
 }
 
 pub(crate) async fn store_empty(shared: &Shared, step: &StepId) -> Result<(), ResourceError> {
-    let sql = format!("{} ON DUPLICATE KEY UPDATE state = 'empty', result = ''", put_step(step, "empty", &[]));
+    let sql = format!(
+        "{} ON DUPLICATE KEY UPDATE state = 'empty', result = ''",
+        put_step(step, "empty", shared.sessions.hold()?.run, &[])
+    );
     run(shared, &sql).await.map(drop)
 }
 
@@ -174,10 +183,10 @@ fn values_of(StepId { coordinator, attempt_number, step, tx }: &StepId) -> Strin
     format!("{}, {}, {}, {}", bytes(&coordinator.0), attempt_number.0, step.0, bytes(tx.as_bytes()))
 }
 
-fn put_step(step: &StepId, state: &str, result: &[u8]) -> String {
+fn put_step(step: &StepId, state: &str, run: u64, result: &[u8]) -> String {
     let (values, result) = (values_of(step), bytes(result));
     format!(
-        "INSERT INTO undoubt_step (coordinator, attempt, step, tx, state, result) VALUES ({values}, '{state}', {result})"
+        "INSERT INTO undoubt_step (coordinator, attempt, step, tx, state, run, result) VALUES ({values}, '{state}', {run}, {result})"
     )
 }
 

@@ -33,6 +33,11 @@ async fn mariadb_conforms_where_answers_are_lost() {
 }
 
 #[tokio::test]
+async fn mariadb_conforms_as_a_resource_that_numbers_its_commits() {
+    conformance::numbered(&mut Databases::new().await).await;
+}
+
+#[tokio::test]
 async fn mariadb_conforms_where_others_end_its_branches() {
     conformance::other_hands(&mut Databases::new().await).await;
 }

@@ -168,8 +168,11 @@ async fn what_the_server_has_lost_is_told_and_committed_once_it_is_found_again()
         tx: id.tx.clone(),
     };
     let xid = literal(&name.to_xid());
-    let evidence =
-        format!("INSERT INTO undoubt_finished VALUES ({}, 1, {}, 1, '')", hex(&COORDINATOR.0), hex(id.tx.as_bytes()));
+    let evidence = format!(
+        "INSERT INTO undoubt_finished VALUES ({}, 1, {}, 1, 1, '')",
+        hex(&COORDINATOR.0),
+        hex(id.tx.as_bytes())
+    );
     let mut lost = mysql_async::Conn::from_url(bank.server.url(DATABASE)).await.unwrap();
     lost.query_drop(format!(
         "XA START {xid}; {evidence}; INSERT INTO kv VALUES ('k', 'lost'); XA END {xid}; XA PREPARE {xid}"

@@ -1,0 +1,126 @@
+//! Databases that were put back to an earlier state.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod support;
+
+use bytes::Bytes;
+use support::branch::{COORDINATOR, branch, prepare};
+use support::{PROCEDURES, database, open, participant, server, settings, work};
+use tokio_util::sync::CancellationToken;
+use undoubt_mariadb::{MariaDb, Settings};
+use undoubt_participant::resource::{Branches as _, Ended, Loss, Recovered, RecoveredLog, Resource as _};
+use undoubt_vocabulary::{AttemptNumber, Lack, Start, Timestamp};
+
+const DATABASE: &str = "bank";
+
+async fn start(settings: &Settings) -> (MariaDb, Recovered) {
+    let resource = open(&Settings { take_over: true, ..settings.clone() }, PROCEDURES);
+    let recovered = resource.recover(&participant()).await.unwrap();
+    (resource, recovered)
+}
+
+async fn stop(resource: &MariaDb) {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    resource.background(stop).await.unwrap();
+}
+
+fn log(recovered: Recovered) -> RecoveredLog {
+    recovered.log.unwrap()
+}
+
+#[tokio::test]
+async fn a_copy_lacks_what_was_committed_after_it_and_an_operator_may_accept_that() {
+    let mut server = server().await;
+    database(&server, DATABASE).await;
+    let settings = settings(server.url(DATABASE));
+    let (resource, first) = start(&settings).await;
+    let first = log(first);
+    prepare(&resource, 1, work::put("a", "in doubt")).await;
+    prepare(&resource, 2, work::put("b", "2")).await;
+    assert_eq!(resource.commit(branch(2)).await, Ok(Ended::AsTold));
+    let told = resource.number().unwrap();
+    assert_eq!((told.start, told.writes), (first.starts.now, 1));
+    resource.remember(Bytes::from_static(b"coordinator/1"), Bytes::from_static(b"seen"));
+    stop(&resource).await;
+    server.stop().await.unwrap();
+    let copy = server.copy().await.unwrap();
+
+    // What is committed has a number below none of the others, and is counted.
+    server.restart().await.unwrap();
+    let (resource, again) = start(&settings).await;
+    assert_eq!(again.prepared.len(), 1);
+    let again = log(again);
+    assert_eq!(again.starts.lack(&told), None);
+    assert_eq!(again.remembered.get(&b"coordinator/1"[..]), Some(&Bytes::from_static(b"seen")));
+    assert_eq!(resource.commit(branch(1)).await, Ok(Ended::AsTold));
+    resource.collect(COORDINATOR, AttemptNumber(3)).await.unwrap();
+    let seen = resource.number().unwrap();
+    assert_eq!((seen.start, seen.writes), (again.starts.now, 1));
+    stop(&resource).await;
+    let (resource, third) = start(&settings).await;
+    let third = log(third);
+    assert_eq!((third.starts.lack(&told), third.starts.lack(&seen)), (None, None), "what is collected is counted");
+    let latest = resource.number().unwrap();
+    stop(&resource).await;
+
+    server.stop().await.unwrap();
+    server.put_back(&copy).await.unwrap();
+    server.restart().await.unwrap();
+    let (resource, put_back) = start(&settings).await;
+    let put_back = log(put_back);
+    assert_eq!(put_back.starts.lack(&seen), Some(Lack::OtherStart));
+    assert_eq!(put_back.starts.lack(&latest), Some(Lack::LaterStart));
+    resource.store_put_back("it lacks a start".to_owned()).await.unwrap();
+    stop(&resource).await;
+    let (resource, still) = start(&settings).await;
+    assert_eq!(log(still).put_back.as_deref(), Some("it lacks a start"));
+    let loss = Loss {
+        at: Timestamp(7),
+        who: "ada".to_owned(),
+        reason: "there is no newer one".to_owned(),
+        put_back: "it lacks a start".to_owned(),
+        above: Start { losses: 0, count: 40, mark: 0 },
+    };
+    let starts = resource.accept_loss(loss, 99).await.unwrap();
+    assert_eq!(starts.now, Start { losses: 1, count: 41, mark: 99 });
+    assert_eq!((starts.lack(&seen), starts.lack(&latest)), (None, None));
+    // New sessions go on under the new number.
+    prepare(&resource, 5, work::put("c", "5")).await;
+    assert_eq!(resource.commit(branch(5)).await, Ok(Ended::AsTold));
+    assert_eq!(resource.number().unwrap().writes, 1);
+    stop(&resource).await;
+    let (_resource, last) = start(&settings).await;
+    let last = log(last);
+    assert_eq!((last.put_back, last.starts.now.losses, last.losses.len()), (None, 1, 1));
+    assert_eq!(last.losses[0].0.who, "ada");
+}
+
+#[tokio::test]
+async fn a_copy_made_while_one_is_in_doubt_lacks_its_commit() {
+    let mut server = server().await;
+    database(&server, DATABASE).await;
+    let settings = settings(server.url(DATABASE));
+    let (resource, _) = start(&settings).await;
+    prepare(&resource, 1, work::put("a", "in doubt")).await;
+    prepare(&resource, 2, work::put("b", "2")).await;
+    assert_eq!(resource.commit(branch(2)).await, Ok(Ended::AsTold));
+    // As a crash leaves it: what the copy has is what the server had forced.
+    server.kill_9();
+    let copy = server.copy().await.unwrap();
+    server.restart().await.unwrap();
+    // The process goes on, in the same run.
+    while resource.commit(branch(1)).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let seen = resource.number().unwrap();
+    assert_eq!(seen.writes, 2);
+    stop(&resource).await;
+    server.stop().await.unwrap();
+    server.put_back(&copy).await.unwrap();
+    server.restart().await.unwrap();
+    let (_resource, put_back) = start(&settings).await;
+    assert_eq!(put_back.prepared.len(), 1, "it is in doubt again");
+    assert_eq!(log(put_back).starts.lack(&seen), Some(Lack::Writes));
+}
