@@ -72,7 +72,11 @@ async fn claim(control: &mut Session, owner: &ParticipantName) -> Result<Hold, R
     let foreign = |cause: String| Err(ResourceError::Foreign { cause });
     if version != VERSION {
         return foreign(format!(
-            "its tables have version {version}, and this participant works with {VERSION}; update the older"
+            "its tables have version {version}, and this participant works with {VERSION}; {}",
+            match version < VERSION {
+                true => "bring them up with `undoubt-participant init`",
+                false => "start the version that wrote them, or a newer one",
+            }
         ));
     }
     if let Some(participant) = participant.filter(|participant| participant != owner.as_str()) {

@@ -13,6 +13,9 @@ use undoubt_sql::{Class, Identity};
 
 const SCHEMA: &str = include_str!("schema.sql");
 
+/// The statements that bring tables of version 1 to version 2.
+const FROM_1: &str = include_str!("schema_from_1.sql");
+
 /// The participant's own tables, in the order in which they are removed; the identity, without which nothing begins, first.
 pub(crate) const TABLES: [&str; 10] = [
     "undoubt_identity",
@@ -76,7 +79,11 @@ impl From<Error> for SchemaError {
 
 /// Returns the SQL that makes the tables. `user`: the participant's user, as `name@host`, where another one makes them.
 pub fn init_sql(user: Option<&str>) -> String {
-    let mut sql = SCHEMA.to_owned();
+    with_grants(SCHEMA, user)
+}
+
+fn with_grants(statements: &str, user: Option<&str>) -> String {
+    let mut sql = statements.to_owned();
     if let Some(user) = user {
         let (name, host) = user.rsplit_once('@').unwrap_or((user, "%"));
         let quoted = |part: &str| format!("'{}'", part.replace('\\', "\\\\").replace('\'', "''"));
@@ -90,16 +97,21 @@ pub fn init_sql(user: Option<&str>) -> String {
     sql
 }
 
-/// Makes the tables. MariaDB makes each by itself: what is there after a failure is completed by the next try.
+/// Makes the tables, or brings older ones up to this version. MariaDB makes each change by itself: what is there after a failure is
+/// completed by the next try.
 pub async fn init(settings: &Settings, user: Option<&str>) -> Result<(), SchemaError> {
     let mut session = Connector::new(settings, "undoubt-init")?.connect().await?;
-    match session.rows("SELECT 1 FROM undoubt_identity").await {
-        Ok(rows) if rows.is_empty() => {}
-        Ok(_) => return Err(SchemaError::Exists),
-        Err(error) if code_of(&error) == Some(NO_TABLE) => {}
+    let version: Option<u64> = match session.rows("SELECT version FROM undoubt_identity").await {
+        Ok(rows) => rows.first().and_then(|row| row.get(0)),
+        Err(error) if code_of(&error) == Some(NO_TABLE) => None,
         Err(error) => return Err(error.into()),
-    }
-    session.run(&init_sql(user)).await?;
+    };
+    let sql = match version {
+        None => init_sql(user),
+        Some(1) => with_grants(FROM_1, user),
+        Some(_) => return Err(SchemaError::Exists),
+    };
+    session.run(&sql).await?;
     session.close().await;
     Ok(())
 }

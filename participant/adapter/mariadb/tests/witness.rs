@@ -8,8 +8,10 @@ use bytes::Bytes;
 use support::branch::{COORDINATOR, branch, prepare};
 use support::{PROCEDURES, database, open, participant, server, settings, work};
 use tokio_util::sync::CancellationToken;
-use undoubt_mariadb::{MariaDb, Settings};
-use undoubt_participant::resource::{Branches as _, Ended, Loss, Recovered, RecoveredLog, Resource as _};
+use undoubt_mariadb::{MariaDb, SchemaError, Settings, init};
+use undoubt_participant::resource::{
+    Branches as _, Ended, Loss, Recovered, RecoveredLog, Resource as _, ResourceError,
+};
 use undoubt_vocabulary::{AttemptNumber, Lack, Start, Timestamp};
 
 const DATABASE: &str = "bank";
@@ -123,4 +125,27 @@ async fn a_copy_made_while_one_is_in_doubt_lacks_its_commit() {
     let (_resource, put_back) = start(&settings).await;
     assert_eq!(put_back.prepared.len(), 1, "it is in doubt again");
     assert_eq!(log(put_back).starts.lack(&seen), Some(Lack::Writes));
+}
+
+#[tokio::test]
+async fn tables_of_the_version_before_are_brought_up_by_init() {
+    let server = server().await;
+    database(&server, DATABASE).await;
+    let settings = settings(server.url(DATABASE));
+    let down = "ALTER TABLE undoubt_identity DROP COLUMN log, DROP COLUMN put_back; ALTER TABLE undoubt_run DROP COLUMN losses, DROP COLUMN \
+        mark, DROP COLUMN collected; ALTER TABLE undoubt_finished DROP COLUMN run; ALTER TABLE undoubt_step DROP COLUMN run, DROP COLUMN \
+        undone_run; DROP TABLE undoubt_seen, undoubt_loss; UPDATE undoubt_identity SET version = 1;";
+    server.sql(DATABASE, down).await.unwrap();
+    let older = open(&settings, PROCEDURES).recover(&participant()).await;
+    assert!(
+        matches!(&older, Err(ResourceError::Foreign { cause }) if cause.contains("undoubt-participant init")),
+        "{older:?}"
+    );
+    init(&settings, None).await.unwrap();
+    let again = init(&settings, None).await;
+    assert!(matches!(again, Err(SchemaError::Exists)), "{again:?}");
+    let (resource, _) = start(&settings).await;
+    prepare(&resource, 1, work::put("a", "1")).await;
+    assert_eq!(resource.commit(branch(1)).await, Ok(Ended::AsTold));
+    assert_eq!(resource.number().unwrap().writes, 1);
 }
