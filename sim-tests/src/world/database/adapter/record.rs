@@ -126,7 +126,7 @@ pub(super) async fn collect(
     let (mut passed, mut batch) = (Batch::default(), Batch::default());
     rows().put_collected(&mut passed, coordinator, AttemptNumber::default()..mark);
     let open: Vec<BranchId> = inner.known().keys().cloned().collect();
-    let evidence: BTreeSet<Bytes> = open.iter().flat_map(|branch| evidence_keys(branch)).collect();
+    let evidence: BTreeSet<Bytes> = open.iter().flat_map(evidence_keys).collect();
     for change in passed.iter() {
         match change {
             Operation::Put { .. } | Operation::Delete { .. } => batch.add(change),
