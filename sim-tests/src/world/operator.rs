@@ -10,7 +10,7 @@ use undoubt_client::{
     BranchResolution, BranchView, Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError,
     ParticipantClient, StepResolution,
 };
-use undoubt_vocabulary::{PartState, TxId};
+use undoubt_vocabulary::{PartState, TransactionPhase, TxId};
 
 /// Operators do not wait long.
 pub(super) fn options() -> ClientOptions {
@@ -71,6 +71,9 @@ pub(super) fn end_saga(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: Ho
             HowEnded::Skip => HowResolved::Skip,
             HowEnded::Done => HowResolved::Done,
             HowEnded::Forget => {
+                if saga.phase == Some(TransactionPhase::Unusable) {
+                    shared.finals().held.insert(saga.tx.to_string());
+                }
                 // It may have ended meanwhile.
                 let _ = coordinator.forget(&saga.tx, "operator", "it took too long").await;
                 return Ok(());

@@ -4,11 +4,12 @@ use super::Inner;
 use crate::world::database::rows::{Gid, delete_mark, marks};
 use crate::world::database::wire::{Answer, Request};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use undoubt_participant::resource::{BranchId, Heuristic, Pin, Release, ResourceError, StepId};
-use undoubt_participant::table::TransactionTable;
+use undoubt_participant::table::{FINISHED, TransactionTable};
 use undoubt_platform::store::Contents;
-use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 use undoubt_proto::record::{MarksReleased, StepBarrier};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Timestamp, TxId};
 
@@ -114,18 +115,38 @@ pub(super) async fn record_epoch(
     write(inner, batch).await
 }
 
+/// Drops what the low-water mark has passed, but the evidence of branches that have not ended here: a call may be under way that has yet to
+/// look for it.
 pub(super) async fn collect(
     inner: &Inner,
     coordinator: CoordinatorId,
     mark: AttemptNumber,
 ) -> Result<(), ResourceError> {
     let tables = tables(inner).await?;
-    let mut batch = Batch::default();
-    rows().put_collected(&mut batch, coordinator, AttemptNumber::default()..mark);
-    let passed =
-        marks(&tables).filter(|passed| passed.by.coordinator == coordinator && passed.by.attempt_number < mark);
-    passed.for_each(|passed| delete_mark(&mut batch, &passed.key, &passed.by));
+    let (mut passed, mut batch) = (Batch::default(), Batch::default());
+    rows().put_collected(&mut passed, coordinator, AttemptNumber::default()..mark);
+    let open: Vec<BranchId> = inner.known().keys().cloned().collect();
+    let evidence: BTreeSet<Bytes> = open.iter().flat_map(evidence_keys).collect();
+    for change in passed.iter() {
+        match change {
+            Operation::Put { .. } | Operation::Delete { .. } => batch.add(change),
+            Operation::DeleteRange { family, .. } => {
+                let keys = tables.touched_by(&change).into_iter();
+                keys.filter(|key| !evidence.contains(key)).for_each(|key| batch.delete(family, key));
+            }
+        }
+    }
+    let left = marks(&tables).filter(|left| left.by.coordinator == coordinator && left.by.attempt_number < mark);
+    left.for_each(|left| delete_mark(&mut batch, &left.key, &left.by));
     write(inner, batch).await
+}
+
+fn evidence_keys(branch: &BranchId) -> Vec<Bytes> {
+    let key = |change: Operation<'_>| match change {
+        Operation::Put { key, .. } => Some(Bytes::copy_from_slice(key)),
+        Operation::Delete { .. } | Operation::DeleteRange { .. } => None,
+    };
+    evidence_of(branch, Bytes::new()).iter().filter_map(key).collect()
 }
 
 pub(super) async fn put_heuristic(
@@ -143,12 +164,7 @@ pub(super) async fn put_heuristic(
 pub(super) async fn forget_heuristic(inner: &Inner, branch: &BranchId) -> Result<(), ResourceError> {
     let mut batch = Batch::default();
     if table(inner).await?.delete_heuristic(&mut batch, branch)? {
-        let evidence = evidence_of(branch, Bytes::new());
-        for change in evidence.iter() {
-            if let undoubt_platform::Operation::Put { family, key, .. } = change {
-                batch.delete(family, key);
-            }
-        }
+        evidence_keys(branch).into_iter().for_each(|key| batch.delete(FINISHED, key));
     }
     write(inner, batch).await
 }
