@@ -100,6 +100,16 @@ pub(crate) async fn collect(
     mark: AttemptNumber,
 ) -> Result<(), ResourceError> {
     let (id, mark) = (bytes(&coordinator.0), mark.0);
+    // Their ends were unclear, and are asked for again: what their evidence says is needed then.
+    let open: Vec<String> = shared
+        .open_below(coordinator, mark)
+        .iter()
+        .map(|(attempt, tx)| format!("({attempt}, {})", bytes(tx.as_bytes())))
+        .collect();
+    let spared = match open.is_empty() {
+        true => String::new(),
+        false => format!(" AND (attempt, tx) NOT IN ({})", open.join(", ")),
+    };
     let remember = format!(
         "INSERT INTO undoubt_coordinator (id, low_water_mark) VALUES ({id}, {mark}) ON DUPLICATE KEY UPDATE low_water_mark = \
          GREATEST(low_water_mark, {mark})"
@@ -113,27 +123,26 @@ pub(crate) async fn collect(
         ("undoubt_step", &[attempt, step, tx], &["run", "undone_run"]),
         ("undoubt_pending", &[attempt, step, tx, marked], &[]),
     ] {
-        delete_below(shared, table, key, runs, &id, mark).await?;
+        let spared = if table == "undoubt_finished" { spared.as_str() } else { "" };
+        delete_below(shared, table, key, runs, &format!("coordinator = {id} AND attempt < {mark}{spared}"), &id)
+            .await?;
     }
     Ok(())
 }
 
 /// Deletes the rows below a mark that can be seen, each looked up by its whole key: what is in doubt is not seen, and so is not waited
 /// for. If it were left to the server to find them, it would look at all rows of a small table, and wait for those in doubt.
-/// `runs`: the columns that name the runs whose writes they are, which go on counting them.
+/// `below`: which rows, and `id` the coordinator's. `runs`: the columns that name the runs whose writes they are, which go on counting them.
 async fn delete_below(
     shared: &Shared,
     table: &str,
     key: &[Part],
     runs: &[&str],
+    below: &str,
     id: &str,
-    mark: u64,
 ) -> Result<(), ResourceError> {
     let names: Vec<&str> = key.iter().map(|part| part.name()).chain(runs.iter().copied()).collect();
-    let over = format!(
-        "SELECT {} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}",
-        names.join(", ")
-    );
+    let over = format!("SELECT {} FROM {table} WHERE {below} LIMIT {MAX_COLLECTED_ROWS}", names.join(", "));
     let columns: Vec<String> = (0..).zip(key).map(|(place, part)| part.column(place)).collect();
     let is_it: Vec<String> = key.iter().map(|part| part.is_it()).collect();
     loop {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{BranchId, Health, Room};
 use undoubt_sql::{PreparedName, Procedures};
+use undoubt_vocabulary::{CoordinatorId, TxId};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -110,6 +111,13 @@ impl Shared {
             Known::Reading(_) => None,
         };
         self.branches().values().filter_map(name).collect()
+    }
+
+    /// Returns the branches of a coordinator below a low-water mark that have not ended here, as far as is known: their evidence is still
+    /// asked for.
+    pub(crate) fn open_below(&self, coordinator: CoordinatorId, mark: u64) -> Vec<(u64, TxId)> {
+        let of_it = |id: &&BranchId| id.coordinator == coordinator && id.attempt_number.0 < mark;
+        self.branches().keys().filter(of_it).map(|id| (id.attempt_number.0, id.tx.clone())).collect()
     }
 
     /// Forgets all branches, as before the first recovery, and returns their sessions.

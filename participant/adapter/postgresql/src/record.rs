@@ -92,6 +92,10 @@ pub(crate) async fn collect(
 ) -> Result<(), ResourceError> {
     let mark = clamped(mark.0);
     let highest = shared.numbers()?.highest();
+    // Their ends were unclear, and are asked for again: what their evidence says is needed then.
+    let open = shared.open_below(coordinator, mark.unsigned_abs());
+    let (attempts, txs): (Vec<i64>, Vec<Vec<u8>>) =
+        open.iter().map(|(attempt, tx)| (clamped(*attempt), tx.as_bytes().to_vec())).unzip();
     on_record(shared, async move |session| {
         // Rows that say how far the start has come are among those that go.
         kept::note_written(&session, highest).await?;
@@ -99,9 +103,12 @@ pub(crate) async fn collect(
         let remember = "INSERT INTO undoubt.coordinator AS c (id, low_water_mark) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET \
              low_water_mark = greatest(c.low_water_mark, excluded.low_water_mark)";
         session.execute(remember, &[&id, &mark]).await?;
+        let finished = "DELETE FROM undoubt.finished WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.finished WHERE coordinator = $1 AND \
+             attempt < $2 AND NOT EXISTS (SELECT FROM unnest($4::bigint[], $5::bytea[]) AS o (attempt, tx) WHERE (o.attempt, o.tx) = \
+             (finished.attempt, finished.tx)) LIMIT $3))";
+        let rows: &[crate::session::Parameter<'_>] = &[&id, &mark, &MAX_COLLECTED_ROWS, &attempts, &txs];
+        while session.execute(finished, rows).await? >= MAX_COLLECTED_ROWS.unsigned_abs() {}
         for delete in [
-            "DELETE FROM undoubt.finished WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.finished WHERE coordinator = $1 AND attempt < \
-             $2 LIMIT $3))",
             "DELETE FROM undoubt.step WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.step WHERE coordinator = $1 AND attempt < $2 \
              LIMIT $3))",
             "DELETE FROM undoubt.pending WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.pending WHERE coordinator = $1 AND attempt < $2 \

@@ -14,7 +14,7 @@ use undoubt_lock::{Age, Mode};
 use undoubt_participant::locks::{Locks, over};
 use undoubt_participant::resource::{BranchId, Health, PreparedBranch, Room};
 use undoubt_sql::{Procedures, RowNumber, WriteNumbers};
-use undoubt_vocabulary::{Refusal, RefusalCode, Timestamp, TxId};
+use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Timestamp, TxId};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -238,6 +238,13 @@ impl Shared {
         {
             *known = Known::Prepared { gid: std::mem::take(gid), row: None };
         }
+    }
+
+    /// Returns the branches of a coordinator below a low-water mark that have not ended here, as far as is known: their evidence is still
+    /// asked for.
+    pub(crate) fn open_below(&self, coordinator: CoordinatorId, mark: u64) -> Vec<(u64, TxId)> {
+        let of_it = |id: &&BranchId| id.coordinator == coordinator && id.attempt_number.0 < mark;
+        self.branches().keys().filter(of_it).map(|id| (id.attempt_number.0, id.tx.clone())).collect()
     }
 
     /// Forgets all branches: as before the first recovery.
