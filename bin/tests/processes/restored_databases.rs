@@ -2,7 +2,7 @@
 
 use crate::restored_folders::{accept_loss_of, says_that_it_was_put_back, start_again, until_connected};
 use crate::support::api::list;
-use crate::support::{programs, start};
+use crate::support::{programs, start, until};
 use undoubt::cluster::{Plan, Who};
 use undoubt::databases::front;
 use undoubt::workload::PROCEDURES;
@@ -38,8 +38,10 @@ async fn a_database_that_is_restored_serves_nobody_until_the_loss_is_accepted_an
     until_connected(&cluster, "postgresql").await;
     let client = Client::connect_lazy(&cluster.url(Who::Coordinator).unwrap(), cluster.options().unwrap()).unwrap();
     assert_eq!(add(&client, "before").await, Outcome::Committed);
+    until("it is acknowledged", async || list(&cluster, Filter::Unacknowledged).await.is_empty().then_some(())).await;
     let backup = server.base_backup().await.unwrap();
     assert_eq!(add(&client, "since").await, Outcome::Committed);
+    until("it is acknowledged", async || list(&cluster, Filter::Unacknowledged).await.is_empty().then_some(())).await;
     cluster.kill(DATABASE).await.unwrap();
     server.kill_9();
     server.put_back(&backup).await.unwrap();
@@ -53,8 +55,11 @@ async fn a_database_that_is_restored_serves_nobody_until_the_loss_is_accepted_an
     until_connected(&cluster, "postgresql").await;
     assert_eq!(list(&cluster, Filter::Damaged).await, ["since"]);
     assert_eq!(add(&client, "after").await, Outcome::Committed);
-    let balance = server.sql("run", "SELECT balance FROM run_accounts WHERE name = 'account';").await.unwrap();
-    assert_eq!(balance.trim(), "2", "before and after");
+    until("before and after are seen", async || {
+        let balance = server.sql("run", "SELECT balance FROM run_accounts WHERE name = 'account';").await.unwrap();
+        (balance.trim() == "2").then_some(())
+    })
+    .await;
     // The audit record is in the database itself.
     let kept = "SELECT count(*) > 0 FROM undoubt.kept WHERE family = 'audit';";
     assert_eq!(server.sql("run", kept).await.unwrap().trim(), "t");

@@ -95,7 +95,12 @@ async fn version(session: &Session) -> Result<Option<i32>, SchemaError> {
         Ok(rows) => Ok(rows.first().map(|row| row.try_get(0)).transpose()?),
         Err(error) => match SchemaError::from(error) {
             SchemaError::Missing => Ok(None),
-            failed => Err(failed),
+            failed @ (SchemaError::Settings(_)
+            | SchemaError::Away(_)
+            | SchemaError::Exists
+            | SchemaError::Rights { .. }
+            | SchemaError::InUse { .. }
+            | SchemaError::Refused(_)) => Err(failed),
         },
     }
 }

@@ -183,6 +183,7 @@ async fn coordinate(participants: Vec<coordinator::ParticipantAddress>) -> (Stri
     (address, tokio::spawn(serving))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a real process is waited for, and nothing here is simulated")]
 async fn said(service: Child) -> String {
     let output = tokio::task::spawn_blocking(move || service.wait_with_output().unwrap());
     let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends").unwrap();
