@@ -17,7 +17,7 @@ const TABLE: &str = "CREATE TABLE cells (id varchar(20) PRIMARY KEY, value bigin
 /// The longest wait for a lock: long enough for the circle to be there before it is over.
 const LOCK_TIMEOUT_MS: u64 = 10_000;
 
-/// Whoever touches the row after the gate waits there as long as somebody else keeps that shut.
+/// Returns the procedures of a bank. The one that touches the row after the gate waits as long as somebody else keeps that shut.
 fn procedures(declared: bool) -> String {
     let locks = if declared { "locks = [\"row\"]\n" } else { "" };
     let touch = |id: &str| format!("{{ sql = \"UPDATE cells SET value = value + 1 WHERE id = '{id}'\" }}");

@@ -59,7 +59,7 @@ impl Way {
     }
 }
 
-/// What one round came to.
+/// The result of one round.
 #[derive(Clone, Debug, Default)]
 struct Came {
     per_second: f64,
