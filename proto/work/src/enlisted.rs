@@ -1,4 +1,4 @@
-//! What the application has prepared itself, in the participant's own database, and the participant adopts. `work.proto` is the
+//! The work of a branch that the application has prepared itself, in the participant's own database, and the participant adopts. `work.proto` is the
 //! contract.
 //!
 //! The name under which it is prepared follows from the coordinator and the transaction's id, so the work says nothing but that

@@ -22,7 +22,7 @@ enum Kind {
     Operations(KvWork),
     /// Calls of procedures.
     Calls(CallWork),
-    /// What the application has prepared itself.
+    /// The branch is prepared by the application itself.
     Enlisted,
 }
 

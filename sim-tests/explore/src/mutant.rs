@@ -138,7 +138,7 @@ pub enum Mutant {
     OtherHandUnstored,
     /// A branch whose execution was unclear is refused before it is clear.
     UnclearCalledRefused,
-    /// What a resource finds prepared is told to nobody (breaks R11).
+    /// A branch that the resource finds prepared is told to nobody (breaks R11).
     FoundUntold,
     /// It is told once only, whatever the participant was at (breaks R11).
     FoundToldOnce,

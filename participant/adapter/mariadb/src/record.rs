@@ -187,7 +187,7 @@ fn floors(counted: &BTreeMap<u64, u64>) -> String {
 async fn together(shared: &Shared, statements: &str) -> Result<(), ResourceError> {
     let mut session = shared.sessions.recorder().await?;
     let done = session.run(&format!("START TRANSACTION; {statements}; COMMIT")).await;
-    // Whoever has the session next is in no transaction.
+    // The next user of the session must find it in no transaction.
     if done.is_err() && !session.is_broken() {
         session.run("ROLLBACK").await.map_err(|error| failure(&error))?;
     }

@@ -11,10 +11,22 @@ use mysql_async::Error;
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::{Class, Identity};
 
-const SCHEMA: &str = include_str!("schema.sql");
+/// The tables, and last the identity, without which nothing begins.
+const SCHEMA: &str = concat!(
+    include_str!("schema.sql"),
+    "\n",
+    include_str!("schema_since_2.sql"),
+    "\n",
+    include_str!("schema_identity.sql")
+);
 
-/// The statements that bring tables of version 1 to version 2.
-const FROM_1: &str = include_str!("schema_from_1.sql");
+/// The statements that bring tables of version 1 to version 2, which they say last.
+const FROM_1: &str = concat!(
+    include_str!("schema_from_1.sql"),
+    "\n",
+    include_str!("schema_since_2.sql"),
+    "\nUPDATE undoubt_identity SET version = 2;\n"
+);
 
 /// The participant's own tables, in the order in which they are removed; the identity, without which nothing begins, first.
 pub(crate) const TABLES: [&str; 10] = [

@@ -1,4 +1,4 @@
-//! What changes under a participant that runs, and what it deletes.
+//! Tables, rights and sessions that change under a running participant, and the records that it deletes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 

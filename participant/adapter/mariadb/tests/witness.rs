@@ -49,7 +49,7 @@ async fn a_copy_lacks_what_was_committed_after_it_and_an_operator_may_accept_tha
     server.stop().await.unwrap();
     let copy = server.copy().await.unwrap();
 
-    // What is committed has a number below none of the others, and is counted.
+    // The branch that was in doubt for long commits after a later one, and is counted all the same.
     server.restart().await.unwrap();
     let (resource, again) = start(&settings).await;
     assert_eq!(again.prepared.len(), 1);

@@ -1,7 +1,7 @@
 //! The participant's own work: signs of life, a look at what is prepared, and how the database is.
 //!
-//! What is prepared under a name of this participant and that nobody here knows landed late, and is handed to the server, which
-//! asks its coordinator. A look tells such a name from one that is prepared just now: this process knows each name from before it is
+//! A transaction that is prepared under a name of this participant and unknown to this process landed late. It is handed to the server,
+//! which asks its coordinator. A look tells such a name from one that is prepared just now: this process knows each name from before it is
 //! prepared until it has ended. So a name that one look has shown, that was not known before the next look, and that this shows again,
 //! was never this process's own.
 
@@ -118,7 +118,7 @@ struct Seen {
     slots: u64,
     /// All that is prepared in the server, by whomever: the slots are shared.
     taken: u64,
-    /// Of this database: name and age.
+    /// The prepared transactions of this database, by name, with their ages.
     here: Vec<(String, Duration)>,
     xid_age: u64,
 }

@@ -1,4 +1,4 @@
-//! What applications have prepared themselves: adopted when their transaction asks for it, undone when none does.
+//! The branches that applications have prepared themselves: adopted when their transaction asks for it, undone when none does.
 //!
 //! Two records tell of it. The row in `undoubt.enlisted` is written within what is prepared, and seen exactly when it has
 //! committed. The row in `undoubt.adopted` names the attempt that has it; who writes that row first has what is prepared, so that

@@ -4,16 +4,15 @@ use crate::class::{code_of, told};
 use crate::config::{InvalidSettings, Settings};
 use crate::connect::{Absent, Connector};
 use crate::owner::{self, Keys};
-use crate::recovery::VERSION;
 use crate::session::Session;
 use tokio_postgres::Error;
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
-const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA: &str = concat!(include_str!("schema.sql"), "\n", include_str!("schema_since_2.sql"));
 
-/// The statements that bring a schema from a version to the next: the first ones from version 1.
-const UPGRADES: [&str; VERSION.unsigned_abs() as usize - 1] = [include_str!("schema_from_1.sql")];
+/// The statements that bring a schema of version 1 to version 2.
+const FROM_1: &str = concat!(include_str!("schema_from_1.sql"), "\n", include_str!("schema_since_2.sql"));
 
 /// The reason why the schema is not made or not removed.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +79,7 @@ pub async fn init(settings: &Settings, role: Option<&str>) -> Result<(), SchemaE
     let session = Connector::new(settings, "undoubt-init")?.connect().await?;
     let sql = match version(&session).await? {
         None => init_sql(role),
-        Some(older @ 1..VERSION) => {
-            let since = usize::try_from(older - 1).expect("it is not negative");
-            in_one_transaction(&UPGRADES[since..].concat(), role)
-        }
+        Some(1) => in_one_transaction(FROM_1, role),
         Some(_) => return Err(SchemaError::Exists),
     };
     Ok(session.client.batch_execute(&sql).await?)

@@ -37,20 +37,6 @@ CREATE TABLE undoubt.finished (
     PRIMARY KEY (coordinator, attempt, tx)
 ) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
-CREATE TABLE undoubt.enlisted (
-    coordinator bytea NOT NULL CHECK (length(coordinator) = 16),
-    tx bytea NOT NULL CHECK (length(tx) BETWEEN 1 AND 64),
-    PRIMARY KEY (coordinator, tx)
-);
-
-CREATE TABLE undoubt.adopted (
-    coordinator bytea NOT NULL,
-    tx bytea NOT NULL,
-    attempt bigint,
-    begun_at bigint NOT NULL,
-    PRIMARY KEY (coordinator, tx)
-);
-
 CREATE TABLE undoubt.step (
     coordinator bytea NOT NULL,
     attempt bigint NOT NULL,
@@ -95,34 +81,10 @@ CREATE TABLE undoubt.outcome (
     value bytea NOT NULL
 );
 
-CREATE TABLE undoubt.written (
-    start bigint PRIMARY KEY,
-    write bigint NOT NULL
-);
-
-CREATE TABLE undoubt.kept (
-    family text NOT NULL,
-    key bytea NOT NULL,
-    value bytea NOT NULL,
-    PRIMARY KEY (family, key)
-);
-
 CREATE FUNCTION undoubt.expect(actual bigint, wanted bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     IF actual <> wanted THEN
         RAISE EXCEPTION 'there are % rows, not %', actual, wanted USING ERRCODE = 'UD001';
     END IF;
     RETURN true;
-END $$;
-
-CREATE FUNCTION undoubt.enlist(coordinator bytea, tx bytea) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    name text := 'undoubt1e_' || translate(encode((SELECT id FROM undoubt.identity) || $1 || $2, 'base64'), E'+/=\n', '-_');
-BEGIN
-    -- The row below would wait for what is prepared.
-    IF EXISTS (SELECT FROM pg_prepared_xacts WHERE gid = name) THEN
-        RAISE EXCEPTION 'this transaction is enlisted and prepared already' USING ERRCODE = '42710';
-    END IF;
-    INSERT INTO undoubt.enlisted VALUES ($1, $2);
-    RETURN name;
 END $$;

@@ -1,4 +1,4 @@
-//! What applications prepare in sessions of their own: adopted, ended and undone, whatever fails.
+//! Branches that applications prepare in sessions of their own: adopted, ended and undone, whatever fails.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -77,7 +77,7 @@ pub enum EnlistError {
     Unclear { enlisted: Enlisted, cause: Error },
     #[error("{todo}: {cause}")]
     Setup { todo: &'static str, cause: Error },
-    /// What its own SQL could have met as well: nothing is left behind.
+    /// The database refused a statement, as it could refuse the application's own SQL. Nothing is left behind.
     #[error("the database refused it, and nothing is prepared: {}", told(.0))]
     Refused(#[from] Error),
 }
@@ -146,7 +146,7 @@ impl Own<'_> {
     pub async fn prepare(self) -> Result<Enlisted, EnlistError> {
         let Own { transaction, gid, xid, enlisting, tx } = self;
         let ready = async {
-            // What is deferred runs as the application's own role.
+            // Deferred checks must run as the application's own role.
             transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
             enlisting.take_role(&transaction).await?;
             let row = transaction.query_one("SELECT pg_current_xact_id_if_assigned()::text", &[]).await?;
@@ -162,7 +162,7 @@ impl Own<'_> {
                 false => EnlistError::Unclear { enlisted, cause },
             });
         }
-        // Of a transaction that had failed before, PREPARE TRANSACTION says no more than that it is done, and rolls it back.
+        // PREPARE TRANSACTION rolls back a transaction that had failed before, and reports success all the same.
         let look = transaction.query_one("SELECT EXISTS (SELECT FROM pg_prepared_xacts WHERE gid = $1)", &[&gid]).await;
         match look.and_then(|row| row.try_get(0)) {
             Ok(true) => Ok(enlisted),

@@ -1,0 +1,3 @@
+INSERT IGNORE INTO undoubt_identity (version, id, log)
+    VALUES (2, UNHEX(LEFT(SHA2(CONCAT(UUID(), RAND(), CONNECTION_ID(), NOW(6)), 256), 16)),
+        UNHEX(LEFT(SHA2(CONCAT(UUID(), RAND(), CONNECTION_ID(), NOW(6)), 256), 32)));
