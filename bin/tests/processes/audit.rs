@@ -256,10 +256,11 @@ async fn a_stranger_who_asks_thousands_of_times_leaves_a_few_entries_that_count_
                     4 => CoordinatorClient::new(channel).get(v1::GetRequest { tx }).await.map(drop),
                     _ => CoordinatorClient::new(channel).list(v1::ListRequest::default()).await.map(drop),
                 };
-                let code = done.unwrap_err().code();
+                let status = done.unwrap_err();
+                let code = status.code();
                 // A server that has no room for so many at once does not ask who it is, and records nothing.
                 if code != Code::ResourceExhausted {
-                    assert_eq!(code, Code::Unauthenticated);
+                    assert_eq!(code, Code::Unauthenticated, "{status:?}");
                     break;
                 }
             }

@@ -83,6 +83,11 @@ impl Exchange {
         }
     }
 
+    /// Returns whether the request is a stream of messages, which may never end.
+    pub(super) fn brings_a_stream(&self) -> bool {
+        self.0.method.streams.request
+    }
+
     pub(super) fn requests(&self) -> &Part {
         &self.0.parts.requests
     }

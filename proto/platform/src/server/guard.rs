@@ -1,16 +1,23 @@
 //! The guard before all services: it admits a request, and tells them who its caller is.
 
 use super::connection::ConnectionInfo;
+use super::exchange::Exchange;
 use crate::access::{Access, Refused, action};
 use crate::audit::{Audit, Call, Origin};
 use crate::server::Peer;
-use futures::future::Either;
+use futures::future::{BoxFuture, Either};
 use http::{Request, Response};
-use std::future::{Ready, ready};
+use http_body_util::BodyExt as _;
 use std::sync::Weak;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::timeout;
 use tonic::body::Body;
 use tower::{Layer, Service};
+
+/// What a refused request brings is read for this long at most, and up to so many bytes.
+pub(super) const READ_OUT_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_READ_OUT_BYTES: usize = 64 << 10;
 
 #[derive(Clone)]
 pub(super) struct GuardLayer {
@@ -44,7 +51,7 @@ impl GuardLayer {
 impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>> for Guard<S> {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Body>, S::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -60,8 +67,31 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
             Err(refused) => {
                 self.layer.note(request.uri().path(), &peer, &refused);
                 tracing::debug!(path = request.uri().path(), address = ?peer.address, %refused, "a request is refused");
-                Either::Right(ready(Ok(refused.status().into_http())))
+                Either::Right(Box::pin(async move {
+                    read_out(request).await;
+                    Ok(refused.status().into_http())
+                }))
             }
         }
     }
+}
+
+/// Reads and drops what a request that is no stream brings. An answer before the request's end resets the stream, and
+/// after a thousand resets HTTP/2 gives the connection up, with all that others have under way on it.
+async fn read_out(request: Request<Body>) {
+    if request.extensions().get::<Exchange>().is_none_or(Exchange::brings_a_stream) {
+        return;
+    }
+    let mut body = request.into_body();
+    let until_its_end = async {
+        let mut read_bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read_bytes += frame.data_ref().map_or(0, |data| data.len());
+            if read_bytes > MAX_READ_OUT_BYTES {
+                break;
+            }
+        }
+    };
+    // Whoever sends too slowly gets the answer before its request has ended.
+    timeout(READ_OUT_TIMEOUT, until_its_end).await.unwrap_or_default();
 }

@@ -1,6 +1,7 @@
 //! The frame over connections in memory, with clients that do not behave.
 
 mod greeting;
+mod refused_requests;
 mod stalled_clients;
 mod unfinished_requests;
 mod unread_answers;
@@ -45,10 +46,14 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::start_with(Access::open())
+    }
+
+    fn start_with(access: Access) -> Server {
         let (connections, incoming) = mpsc::unbounded_channel();
         let incoming = boxed(UnboundedReceiverStream::new(incoming).map(Ok));
         let keeping = Keeping {
-            access: Access::open(),
+            access,
             audit: std::sync::Weak::new(),
             max_connections: 100,
             alive: ALIVE,
