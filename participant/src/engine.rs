@@ -54,10 +54,6 @@ pub(crate) const MAX_QUEUED_COMMANDS: usize = 4_096;
 /// Commands taken in one round.
 const MAX_COMMANDS_PER_ROUND: usize = 256;
 
-/// Low-water marks move with every batch of messages. What they leave behind is dropped this much later, all at once: a
-/// store would otherwise have a range to drop for every few branches.
-const COLLECT_AFTER: Duration = Duration::from_millis(100);
-
 /// The period in which the engine says that it goes on.
 const BEAT_EVERY: Duration = Duration::from_millis(250);
 
@@ -307,7 +303,8 @@ impl<R: Branches> Engine<R> {
             }
             Effect::Collect { coordinator, low_water_mark } => {
                 self.collectable.insert(coordinator, low_water_mark);
-                self.collect_at.get_or_insert_with(|| Instant::now() + COLLECT_AFTER);
+                let after = self.resource.collect_after();
+                self.collect_at.get_or_insert_with(|| Instant::now() + after);
             }
         }
     }

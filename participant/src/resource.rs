@@ -56,6 +56,7 @@ use bytes::Bytes;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, BackupError, Store};
 use undoubt_vocabulary::{
@@ -109,6 +110,12 @@ pub trait Resource: Send + Sync + 'static {
         coordinator: CoordinatorId,
         mark: AttemptNumber,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Returns how much later than the first low-water mark that moved [`Resource::collect`] is called, once for all that moved by then. Marks
+    /// move with every batch of messages.
+    fn collect_after(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 
     /// Runs what the adapter does by itself (keeping a connection, sweeping), from the end of the recovery on until `stop`,
     /// which comes after the last call was answered; then closes what is open and returns. The server waits for it, though

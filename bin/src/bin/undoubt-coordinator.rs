@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use undoubt::process::{
     Apply, Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, Key, OrFailed as _, Place, Process, Reload, Reloads,
-    ServerArgs, Spans, StoreKind, exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on,
+    ServerArgs, Spans, StoreKind, exit, of_operator, raise_open_files, read_or_draw, read_secret, run_server, serve_on,
     start_board,
 };
 use undoubt::settings;
@@ -49,14 +49,15 @@ enum Command {
     Key(Key),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let mut args = Args::parse();
-    exit(match args.command.take() {
-        None => serve(args).await,
-        Some(Command::Key(key)) => key.carry_out(),
-        Some(Command::Backup(backup)) => backup.carry_out(log::FAMILIES, ask_for_backup).await,
-    })
+    exit(run_server(async {
+        match args.command.take() {
+            None => serve(args).await,
+            Some(Command::Key(key)) => key.carry_out(),
+            Some(Command::Backup(backup)) => backup.carry_out(log::FAMILIES, ask_for_backup).await,
+        }
+    }))
 }
 
 async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(), Failed> {

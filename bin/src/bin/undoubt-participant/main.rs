@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
     Apply, Backup, Door, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Process, Reload, Reloads,
-    ServerArgs, Shutdown, Spans, exit, of_operator, raise_open_files, start_board,
+    ServerArgs, Shutdown, Spans, exit, of_operator, raise_open_files, run_server, start_board,
 };
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::FAMILIES;
@@ -44,14 +44,15 @@ enum Command {
     Database(database::Command),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let mut args = Args::parse();
-    exit(match args.command.take() {
-        None => serve(args.server).await,
-        Some(Command::Backup(backup)) => backup.carry_out(&FAMILIES, ask_for_backup).await,
-        Some(Command::Database(command)) => command.carry_out().await,
-    })
+    exit(run_server(async {
+        match args.command.take() {
+            None => serve(args.server).await,
+            Some(Command::Backup(backup)) => backup.carry_out(&FAMILIES, ask_for_backup).await,
+            Some(Command::Database(command)) => command.carry_out().await,
+        }
+    }))
 }
 
 async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(), Failed> {

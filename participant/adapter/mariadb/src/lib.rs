@@ -52,6 +52,7 @@ use connect::Connector;
 use sessions::Sessions;
 use shared::Shared;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
@@ -108,6 +109,10 @@ impl Resource for MariaDb {
         pin: Option<Pin>,
     ) -> Result<(), ResourceError> {
         record::record_epoch(&self.shared, coordinator, epoch, pin).await
+    }
+
+    fn collect_after(&self) -> Duration {
+        undoubt_sql::COLLECT_AFTER
     }
 
     async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {

@@ -1,19 +1,17 @@
-//! A local transaction: its statements are sent in one trip, and the answers say what became of it.
+//! The statements of a local transaction, and what their answers come to.
 
 use crate::class::{class_of, code_of, told};
 use crate::owner;
-use crate::ready::Ready;
-use crate::session::{Owned, Parameter, Session, Unready};
+use crate::ready::{Form, Ready};
+use crate::session::{Session, Unready};
 use crate::sessions::Sessions;
+use crate::trip::{Answer, Part};
 use crate::value::{Argument, cells};
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::{Class, Task, Verb};
@@ -61,51 +59,6 @@ impl From<crate::connect::Absent> for Declined {
     }
 }
 
-/// The answer to one message.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Done,
-    Count(u64),
-    Rows(Vec<Row>),
-    /// It returned more bytes than were asked for; they are dropped.
-    TooLarge,
-}
-
-pub(crate) type Request<'a> = BoxFuture<'a, Result<Answer, Error>>;
-
-/// Sends all, in order, before it waits for any answer.
-pub(crate) async fn in_one_trip(mut requests: Vec<Request<'_>>) -> Vec<Result<Answer, Error>> {
-    let mut answered = Vec::with_capacity(requests.len());
-    for request in &mut requests {
-        // The first poll sends it.
-        answered.push(match futures::poll!(request.as_mut()) {
-            Poll::Ready(answer) => Some(answer),
-            Poll::Pending => None,
-        });
-    }
-    let mut answers = Vec::with_capacity(requests.len());
-    for (request, answered) in requests.into_iter().zip(answered) {
-        answers.push(match answered {
-            Some(answer) => answer,
-            None => request.await,
-        });
-    }
-    answers
-}
-
-pub(crate) fn text<'a>(session: &'a Session, sql: &'a str) -> Request<'a> {
-    async move { session.client.batch_execute(sql).await.map(|()| Answer::Done) }.boxed()
-}
-
-/// Runs one of the participant's own statements, which the session has described before.
-pub(crate) fn execute<'a>(session: &'a Session, sql: &'static str, parameters: Vec<Owned>) -> Request<'a> {
-    async move {
-        let parameters: Vec<Parameter<'_>> = parameters.iter().map(|parameter| &**parameter as Parameter<'_>).collect();
-        session.execute(sql, &parameters).await.map(Answer::Count)
-    }
-    .boxed()
-}
-
 /// A statement of the task: whose call, which statement, and what the server said of it.
 #[derive(Debug)]
 pub(crate) struct Planned {
@@ -127,38 +80,25 @@ pub(crate) async fn plan(session: &Session, task: &Task) -> Result<Vec<Planned>,
     Ok(planned)
 }
 
-/// Returns the requests that run the task's statements. `most_bytes`: of all rows together.
-pub(crate) fn statements<'a>(
-    session: &'a Session,
-    task: &'a Task,
-    plan: &'a [Planned],
-    most_bytes: usize,
-) -> Vec<Request<'a>> {
-    let request = |planned: &'a Planned| {
-        let bound = &task.calls[planned.call];
-        let arguments: Vec<Argument<'a>> =
-            bound.arguments_of(&bound.procedure.statements[planned.at]).map(Argument).collect();
-        let ready = &planned.ready;
-        async move {
-            if ready.columns.is_empty() && ready.rows.is_none() {
-                return session.client.execute_raw(&ready.statement, arguments).await.map(Answer::Count);
-            }
-            let rows = session.client.query_raw(&ready.statement, arguments).await?;
-            let (mut rows, mut kept, mut bytes) = (Box::pin(rows), Vec::new(), 0_usize);
-            while let Some(row) = rows.next().await {
-                let row = row?;
-                bytes = bytes.saturating_add(row.raw_size_bytes());
-                if bytes <= most_bytes {
-                    kept.push(row);
-                } else {
-                    kept.clear();
-                }
-            }
-            Ok(if bytes > most_bytes { Answer::TooLarge } else { Answer::Rows(kept) })
-        }
-        .boxed()
+/// Returns what runs the task's statements. `most_bytes`: of the rows of each.
+pub(crate) fn statements<'a>(task: &'a Task, plan: &'a [Planned], most_bytes: usize) -> Result<Vec<Part<'a>>, Refusal> {
+    let part = |planned: &'a Planned| {
+        let (bound, ready) = (&task.calls[planned.call], &*planned.ready);
+        let arguments = bound.arguments_of(&bound.procedure.statements[planned.at]).map(Argument);
+        let named = match &ready.form {
+            Form::Rows(statement) => return Ok(Part::Rows { statement, arguments: arguments.collect(), most_bytes }),
+            Form::Named(named) => named,
+        };
+        let literals: Option<Vec<String>> = arguments.map(|argument| argument.literal()).collect();
+        let unfit = || {
+            let name = &bound.procedure.name;
+            let detail =
+                format!("procedure {name}: a text has a NUL character, which PostgreSQL does not keep; leave it out");
+            Refusal::new(RefusalCode::Condition, detail)
+        };
+        Ok(Part::Text(named.call(&literals.ok_or_else(unfit)?)))
     };
-    plan.iter().map(request).collect()
+    plan.iter().map(part).collect()
 }
 
 /// Returns what the calls came to. `answers`: of the statements, all of them good.
@@ -167,10 +107,10 @@ pub(crate) fn results(task: &Task, plan: &[Planned], answers: &[Answer], most_by
     for (planned, answer) in plan.iter().zip(answers) {
         let (result, ready) = (&mut results[planned.call], &planned.ready);
         let rows = match answer {
-            Answer::Done => continue,
             Answer::TooLarge => return Err(too_large(most_bytes)),
+            // What checks the number of rows returns one, whatever that is.
             Answer::Count(count) => {
-                result.affected += count;
+                result.affected += ready.rows.unwrap_or(*count);
                 continue;
             }
             Answer::Rows(rows) => rows,
@@ -178,13 +118,11 @@ pub(crate) fn results(task: &Task, plan: &[Planned], answers: &[Answer], most_by
         if ready.verb == Verb::Writes {
             result.affected += ready.rows.unwrap_or(rows.len() as u64);
         }
-        if !ready.columns.is_empty() {
-            result.columns = ready.columns.clone();
-            // What checks that there is no row returns one of nulls.
-            let shown = if ready.rows == Some(0) { &[][..] } else { &rows[..] };
-            let read = shown.iter().map(cells).collect::<Result<_, Error>>();
-            result.rows = read.map_err(|error| Declined::Failed(ResourceError::Stopped { cause: told(&error) }))?;
-        }
+        result.columns = ready.columns.clone();
+        // What checks that there is no row returns one of nulls.
+        let shown = if ready.rows == Some(0) { &[][..] } else { &rows[..] };
+        let read = shown.iter().map(cells).collect::<Result<_, Error>>();
+        result.rows = read.map_err(|error| Declined::Failed(ResourceError::Stopped { cause: told(&error) }))?;
     }
     let encoded = Results::encode_calls(&results);
     if encoded.len() > most_bytes { Err(too_large(most_bytes)) } else { Ok(encoded) }

@@ -1,10 +1,11 @@
 //! Branches: prepared in one trip, committed in one phase, or kept reading until they are asked.
 
-use crate::attempt::{Answer, Declined, NO_ANSWER, in_time, text};
+use crate::attempt::{Declined, NO_ANSWER, in_time};
 use crate::class::told;
 use crate::local::{Failed, Local, Tried, deadline_in, is_certain, kept, put_back, worker};
 use crate::sessions::Worker;
 use crate::shared::{Known, Shared};
+use crate::trip::{Answer, Part};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{BranchId, ResourceError};
@@ -72,8 +73,8 @@ async fn attempt(
     voted
 }
 
-/// Sends it all at once, the PREPARE TRANSACTION too. That says nothing of a transaction that an error has ended, and undoes it:
-/// prepared is only what was answered well all the way.
+/// Sends it all at once, the PREPARE TRANSACTION too. Of a transaction that an error has ended that says nothing, and undoes it: prepared is
+/// only what was answered well all the way.
 async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare) -> Tried<Vote> {
     let (shared, session) = (local.shared, local.session);
     let hold = shared.sessions.hold().map_err(Failed::free)?;
@@ -87,18 +88,17 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
         tx: id.tx.clone(),
     };
     let gid = name.to_gid();
-    let (begin, end) = (local.begin(), format!("PREPARE TRANSACTION '{gid}'"));
-    let mut requests = local.opening(&begin);
-    let first = requests.len();
-    requests.extend(local.statements(&plan));
-    let after = requests.len();
-    requests.extend(local.outcome());
-    let evidence = requests.len();
-    requests.push(local.evidence(id, &[], row).map_err(Failed::free)?);
-    requests.push(text(session, &end));
+    let mut parts = local.opening();
+    let first = parts.len();
+    parts.extend(local.statements(&plan)?);
+    let after = parts.len();
+    parts.extend(local.outcome());
+    let evidence = parts.len();
+    parts.push(local.evidence(id, &[], row).map_err(Failed::free)?);
+    parts.push(Part::Text(format!("PREPARE TRANSACTION '{gid}'")));
     // From here on there may be something that an abort has to end.
     shared.insert(id, Known::Prepared { gid: gid.clone(), row: Some(row) });
-    let answers = match local.trip(requests).await {
+    let answers = match local.trip(parts).await {
         None => return Err(Failed::unclear(NO_ANSWER.to_owned())),
         Some(Ok(answers)) => answers,
         // Also if the session broke after it: what an error has ended is not prepared.
@@ -106,7 +106,7 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
             None => return Err(Failed::unclear(told(&error.1))),
             Some(refusal) => {
                 shared.remove(id);
-                return Err(Failed::free(refusal));
+                return Err(local.undone(refusal).await);
             }
         },
     };

@@ -47,7 +47,7 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
     }
     for procedure in procedures.iter() {
         for (at, declared) in procedure.statements.iter().enumerate() {
-            if let Err(unready) = Ready::describe(&session.client, procedure, at).await {
+            if let Err(unready) = Ready::describe(&session.client, procedure, at, session.next_name()).await {
                 let fault = Fault {
                     procedure: procedure.name.clone(),
                     statement: Some(at + 1),

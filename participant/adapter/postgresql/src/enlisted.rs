@@ -17,10 +17,15 @@ use undoubt_sql::EnlistedName;
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Timestamp, Vote};
 use undoubt_work::Results;
 
-/// Deletes the records of what is over below a low-water mark. What is adopted and still in doubt keeps its own.
-pub(crate) const COLLECT: &str = "WITH over AS (DELETE FROM undoubt.adopted WHERE ctid = ANY(ARRAY(SELECT a.ctid FROM undoubt.adopted a JOIN \
-     undoubt.enlisted e USING (coordinator, tx) WHERE a.coordinator = $1 AND a.attempt < $2 LIMIT $3)) RETURNING coordinator, tx) \
-     DELETE FROM undoubt.enlisted e USING over WHERE (e.coordinator, e.tx) = (over.coordinator, over.tx)";
+/// Returns the statement that deletes the records of what is over below a low-water mark. What is adopted and still in doubt keeps its own.
+/// `coordinator`: a literal.
+pub(crate) fn collect(coordinator: &str, mark: i64, most: u64) -> String {
+    format!(
+        "WITH over AS (DELETE FROM undoubt.adopted WHERE ctid = ANY(ARRAY(SELECT a.ctid FROM undoubt.adopted a JOIN undoubt.enlisted e USING \
+         (coordinator, tx) WHERE a.coordinator = {coordinator} AND a.attempt < {mark} LIMIT {most})) RETURNING coordinator, tx) DELETE FROM \
+         undoubt.enlisted e USING over WHERE (e.coordinator, e.tx) = (over.coordinator, over.tx)"
+    )
+}
 
 /// A branch that is in doubt, and the name under which it is prepared.
 #[derive(Clone, Debug)]

@@ -110,9 +110,16 @@ const HIGHEST: &str = "SELECT start, max(write) FROM (SELECT start, write FROM u
 
 /// Notes how far the present start has come, so that rows may go whose numbers say so.
 pub(crate) async fn note_written(session: &crate::session::Session, highest: RowNumber) -> Result<(), Error> {
-    let statement = "INSERT INTO undoubt.written AS w (start, write) VALUES ($1, $2) ON CONFLICT (start) DO UPDATE SET \
-         write = greatest(w.write, excluded.write)";
-    session.execute(statement, &[&i64::from(highest.start), &crate::record::clamped(highest.write)]).await.map(drop)
+    session.client.batch_execute(&note_written_text(highest)).await
+}
+
+/// Returns the same as a statement.
+pub(crate) fn note_written_text(RowNumber { start, write }: RowNumber) -> String {
+    let write = crate::record::clamped(write);
+    format!(
+        "INSERT INTO undoubt.written AS w (start, write) VALUES ({start}, {write}) ON CONFLICT (start) DO UPDATE SET write = \
+         greatest(w.write, excluded.write)"
+    )
 }
 
 /// Returns whether the database holds all that was answered for in this start: after a reconnect, for it may be another one.

@@ -37,6 +37,7 @@ mod session;
 mod sessions;
 mod shared;
 mod step;
+mod trip;
 mod value;
 
 use bytes::Bytes;
@@ -44,6 +45,7 @@ use connect::Connector;
 use sessions::Sessions;
 use shared::Shared;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, PreparedBranch, Recovered, Release, Resource,
@@ -98,6 +100,10 @@ impl Resource for PostgreSql {
         pin: Option<Pin>,
     ) -> Result<(), ResourceError> {
         record::record_epoch(&self.shared, coordinator, epoch, pin).await
+    }
+
+    fn collect_after(&self) -> Duration {
+        undoubt_sql::COLLECT_AFTER
     }
 
     async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {

@@ -1,14 +1,13 @@
 //! A local transaction of a branch or a step on one session.
 
-use crate::attempt::{
-    Answer, CutShort, Declined, NO_ANSWER, Planned, Request, attended, execute, in_one_trip, in_time, plan, refusal,
-    results, statements, text,
-};
+use crate::attempt::{CutShort, Declined, NO_ANSWER, Planned, attended, in_time, plan, refusal, results, statements};
 use crate::class::{NOT_AS_EXPECTED, class_of, code_of, told};
 use crate::record::clamped;
-use crate::session::{Owned, Session, Unready};
+use crate::session::{Session, Unready};
 use crate::sessions::Worker;
 use crate::shared::Shared;
+use crate::trip::{Answer, Part, in_one_trip};
+use crate::value::literal;
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,7 +28,7 @@ const PUT_OUTCOME: &str =
 /// Raises an error if another saga than that of `$2`, `$3`, `$4` has marked one of the keys.
 const RESPECT: &str = "SELECT undoubt.expect(count(*), 0) FROM undoubt.pending WHERE key = ANY($1) AND (coordinator, attempt, tx) IS DISTINCT FROM ($2::bytea, $3::bigint, $4::bytea)";
 
-/// The statements that are sent together with others, and so have to be described before.
+/// The participant's own statements that are sent with others, and so are prepared before.
 pub(crate) const STATEMENTS: &[&str] = &[
     PUT_EVIDENCE,
     PUT_OUTCOME,
@@ -168,8 +167,8 @@ impl<'a> Local<'a> {
         })
     }
 
-    /// Returns the message that begins the transaction. Its waits for locks end no later than its own time.
-    pub(crate) fn begin(&self) -> String {
+    /// Returns what begins the transaction. Its waits for locks end no later than its own time.
+    fn begin(&self) -> Vec<Part<'a>> {
         // To the server, whoever locks rows writes; and a step keeps a barrier, whatever it does.
         let only_reads = self.step.is_none() && self.task.only_reads() && !self.task.locks_rows();
         let access = if only_reads { "READ ONLY" } else { "READ WRITE" };
@@ -182,64 +181,59 @@ impl<'a> Local<'a> {
                 format!("BEGIN ISOLATION LEVEL {} {access}", higher.as_sql())
             }
         };
-        match left_ms < u128::from(usual_ms) {
-            true => format!("{begin}; SET LOCAL lock_timeout = {left_ms}"),
-            false => begin,
+        let mut parts = vec![Part::Text(begin)];
+        if left_ms < u128::from(usual_ms) {
+            parts.push(Part::Text(format!("SET LOCAL lock_timeout = {left_ms}")));
         }
+        parts
     }
 
-    /// Returns what comes before the task's statements: the beginning, and the check for marks of others.
-    pub(crate) fn opening(&self, begin: &'a str) -> Vec<Request<'a>> {
-        let mut requests = vec![text(self.session, begin)];
+    /// Returns what comes before the task's statements: the beginning, and at last the check for marks of others, if it makes one.
+    pub(crate) fn opening(&self) -> Vec<Part<'a>> {
+        let mut parts = self.begin();
         if !self.task.respect.is_empty() {
-            let keys: Vec<Vec<u8>> = self.task.respect.iter().map(|key| key.to_vec()).collect();
-            let own =
-                self.step.map(|step| (step.coordinator.0.to_vec(), step.attempt_number.0, step.tx.as_bytes().to_vec()));
-            let (coordinator, attempt, tx) = match own {
-                Some((coordinator, attempt, tx)) => (Some(coordinator), i64::try_from(attempt).ok(), Some(tx)),
-                None => (None, None, None),
+            let null = || "NULL".to_owned();
+            let own = match self.step.map(|step| (step, i64::try_from(step.attempt_number.0))) {
+                Some((step, Ok(attempt))) => {
+                    [literal::bytes(&step.coordinator.0), literal::number(attempt), literal::bytes(step.tx.as_bytes())]
+                }
+                Some((_, Err(_))) | None => [null(), null(), null()],
             };
-            let parameters: Vec<Owned> = vec![Box::new(keys), Box::new(coordinator), Box::new(attempt), Box::new(tx)];
-            requests.push(execute(self.session, RESPECT, parameters));
+            let keys = literal::keys(self.task.respect.iter().map(|key| &key[..]));
+            let literals: Vec<String> = std::iter::once(keys).chain(own).collect();
+            parts.push(self.session.joined(RESPECT, &literals));
         }
-        requests
+        parts
     }
 
-    pub(crate) fn statements(&self, plan: &'a [Planned]) -> Vec<Request<'a>> {
-        statements(self.session, self.task, plan, self.most_bytes)
+    pub(crate) fn statements(&self, plan: &'a [Planned]) -> Tried<Vec<Part<'a>>> {
+        statements(self.task, plan, self.most_bytes).map_err(Failed::free)
     }
 
     /// Returns what keeps the outcome under a key of the application's, if it asks for that.
-    pub(crate) fn outcome(&self) -> Option<Request<'a>> {
+    pub(crate) fn outcome(&self) -> Option<Part<'a>> {
         let (key, value) = self.task.outcome.as_ref()?;
-        Some(execute(self.session, PUT_OUTCOME, vec![Box::new(key.to_vec()), Box::new(value.to_vec())]))
+        Some(self.session.joined(PUT_OUTCOME, &[literal::bytes(key), literal::bytes(value)]))
     }
 
-    pub(crate) fn evidence(&self, id: &BranchId, result: &[u8], row: RowNumber) -> Result<Request<'a>, Refusal> {
-        let parameters: Vec<Owned> = vec![
-            Box::new(id.coordinator.0.to_vec()),
-            Box::new(kept(id.attempt_number)?),
-            Box::new(id.tx.as_bytes().to_vec()),
-            Box::new(result.to_vec()),
-            Box::new(i64::from(row.start)),
-            Box::new(clamped(row.write)),
+    pub(crate) fn evidence(&self, id: &BranchId, result: &[u8], row: RowNumber) -> Result<Part<'a>, Refusal> {
+        let literals = [
+            literal::bytes(&id.coordinator.0),
+            literal::number(kept(id.attempt_number)?),
+            literal::bytes(id.tx.as_bytes()),
+            literal::bytes(result),
+            literal::number(row.start),
+            literal::number(clamped(row.write)),
         ];
-        Ok(execute(self.session, PUT_EVIDENCE, parameters))
+        Ok(self.session.joined(PUT_EVIDENCE, &literals))
     }
 
     /// Sends a trip and waits for its answers.
-    pub(crate) async fn trip(&self, requests: Vec<Request<'_>>) -> Option<Result<Vec<Answer>, FirstError>> {
-        let answered = in_one_trip(requests);
+    pub(crate) async fn trip(&self, parts: Vec<Part<'_>>) -> Option<Result<Vec<Answer>, FirstError>> {
+        let answered = in_one_trip(&self.session.client, parts);
         let (answers, cut_short) =
             attended(&self.shared.sessions, self.session, self.deadline, self.cancelled, answered).await?;
-        let mut good = Vec::with_capacity(answers.len());
-        for (at, answer) in answers.into_iter().enumerate() {
-            match answer {
-                Ok(answer) => good.push(answer),
-                Err(error) => return Some(Err((at, error, cut_short))),
-            }
-        }
-        Some(Ok(good))
+        Some(answers.map_err(|(at, error)| (at, error, cut_short)))
     }
 
     /// Returns how it is refused, if it is certain that the error has ended it. `first`: the place of the first of the task's
@@ -253,8 +247,8 @@ impl<'a> Local<'a> {
         if class_of(error) == Class::Declaration {
             self.session.describe_anew();
         }
-        // The second message asks for marks of others, if any does.
-        if first == 2 && *at == 1 && code_of(error) == Some(NOT_AS_EXPECTED) {
+        // The last of the opening asks for marks of others.
+        if !self.task.respect.is_empty() && *at + 1 == first && code_of(error) == Some(NOT_AS_EXPECTED) {
             let detail = "a key that it needs is pending: another saga has touched it and is not over; try again later";
             return Some(Refusal::new(RefusalCode::Pending, detail));
         }
@@ -268,11 +262,10 @@ impl<'a> Local<'a> {
     /// Begins the transaction and runs the statements. Nothing is sent that could commit, so what fails is undone for certain.
     pub(crate) async fn run(&self) -> Tried<Bytes> {
         let plan = self.plan().await?;
-        let begin = self.begin();
-        let mut requests = self.opening(&begin);
-        let first = requests.len();
-        requests.extend(self.statements(&plan));
-        let declined = match self.trip(requests).await {
+        let mut parts = self.opening();
+        let first = parts.len();
+        parts.extend(self.statements(&plan)?);
+        let declined = match self.trip(parts).await {
             None => return Err(Failed::broken(NO_ANSWER)),
             Some(Ok(answers)) => match self.results(&plan, &answers[first..]) {
                 Ok(result) => return Ok(result),
@@ -287,20 +280,18 @@ impl<'a> Local<'a> {
     }
 
     /// Ends the transaction without effect.
-    pub(crate) async fn undone(&self, declined: Declined) -> Failed {
+    pub(crate) async fn undone(&self, declined: impl Into<Declined>) -> Failed {
         // If it cannot be told, the session ends, and the server undoes it.
         let rolled_back = in_time(self.session.client.batch_execute("ROLLBACK")).await;
-        Failed { declined, is_free: matches!(rolled_back, Some(Ok(()))) }
+        Failed { declined: declined.into(), is_free: matches!(rolled_back, Some(Ok(()))) }
     }
 
     /// Sends the last statements of the transaction and its COMMIT. Each of `rows` has to be written: of a failed transaction a COMMIT says
     /// nothing, and undoes it.
-    pub(crate) async fn commit(&self, beside: Vec<Request<'_>>, rows: Vec<Request<'_>>) -> Tried<()> {
+    pub(crate) async fn commit(&self, beside: Vec<Part<'_>>, rows: Vec<Part<'_>>) -> Tried<()> {
         let (first, count) = (beside.len(), beside.len() + rows.len());
-        let mut requests = beside;
-        requests.extend(rows);
-        requests.push(text(self.session, "COMMIT"));
-        match self.trip(requests).await {
+        let parts = beside.into_iter().chain(rows).chain([Part::Text("COMMIT".to_owned())]);
+        match self.trip(parts.collect()).await {
             None => Err(Failed::unclear(NO_ANSWER.to_owned())),
             Some(Ok(answers)) if answers[first..count].iter().all(|answer| matches!(answer, Answer::Count(1..))) => {
                 Ok(())
@@ -308,8 +299,8 @@ impl<'a> Local<'a> {
             // The COMMIT came all the same.
             Some(Ok(_)) => Err(Failed::unclear("a record of the participant was not kept".to_owned())),
             Some(Err(error)) => match self.refusal(&[], count, &error) {
-                // Also if the COMMIT was answered after it: that undid it.
-                Some(refusal) => Err(Failed::free(refusal)),
+                // The COMMIT was not reached, or undid it.
+                Some(refusal) => Err(self.undone(refusal).await),
                 None => Err(Failed::unclear(told(&error.1))),
             },
         }

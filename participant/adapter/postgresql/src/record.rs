@@ -1,9 +1,11 @@
 //! Records of the participant's own: single statements, each a transaction by itself, which may be repeated.
 
 use crate::class::{class_of, code_of, told};
-use crate::kept;
 use crate::session::Session;
 use crate::shared::Shared;
+use crate::trip::{Answer, Part, in_one_trip};
+use crate::value::literal;
+use crate::{enlisted, kept};
 use std::sync::Arc;
 use tokio_postgres::Error;
 use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
@@ -11,7 +13,7 @@ use undoubt_sql::{Class, RowNumber};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
 
 /// Rows that one statement deletes of what the low-water mark has passed.
-const MAX_COLLECTED_ROWS: i64 = 2_000;
+const MAX_COLLECTED_ROWS: u64 = 2_000;
 
 /// Returns what an error of a record means for the call that needs it.
 pub(crate) fn failure(error: &Error) -> ResourceError {
@@ -94,32 +96,42 @@ pub(crate) async fn collect(
     let highest = shared.numbers()?.highest();
     // Their ends were unclear, and are asked for again: what their evidence says is needed then.
     let open = shared.open_below(coordinator, mark.unsigned_abs());
-    let (attempts, txs): (Vec<i64>, Vec<Vec<u8>>) =
-        open.iter().map(|(attempt, tx)| (clamped(*attempt), tx.as_bytes().to_vec())).unzip();
-    on_record(shared, async move |session| {
+    let open: String = open
+        .iter()
+        .map(|(attempt, tx)| format!(",({}::bigint, {}::bytea)", clamped(*attempt), literal::bytes(tx.as_bytes())))
+        .collect();
+    let id = literal::bytes(&coordinator.0);
+    let below = |table: &str, and: &str| {
+        format!(
+            "DELETE FROM undoubt.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.{table} WHERE coordinator = {id} AND attempt < \
+             {mark}{and} LIMIT {MAX_COLLECTED_ROWS}))"
+        )
+    };
+    let spared = format!(" AND (attempt, tx) NOT IN (VALUES (-1::bigint, ''::bytea){open})");
+    // One message is one transaction. That a crash may undo it is no harm, and so it waits for no forced write.
+    let statements = [
+        "SELECT set_config('synchronous_commit', 'off', true)".to_owned(),
         // Rows that say how far the start has come are among those that go.
-        kept::note_written(&session, highest).await?;
-        let id = &coordinator.0[..];
-        let remember = "INSERT INTO undoubt.coordinator AS c (id, low_water_mark) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET \
-             low_water_mark = greatest(c.low_water_mark, excluded.low_water_mark)";
-        session.execute(remember, &[&id, &mark]).await?;
-        let finished = "DELETE FROM undoubt.finished WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.finished WHERE coordinator = $1 AND \
-             attempt < $2 AND NOT EXISTS (SELECT FROM unnest($4::bigint[], $5::bytea[]) AS o (attempt, tx) WHERE (o.attempt, o.tx) = \
-             (finished.attempt, finished.tx)) LIMIT $3))";
-        let rows: &[crate::session::Parameter<'_>] = &[&id, &mark, &MAX_COLLECTED_ROWS, &attempts, &txs];
-        while session.execute(finished, rows).await? >= MAX_COLLECTED_ROWS.unsigned_abs() {}
-        for delete in [
-            "DELETE FROM undoubt.step WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.step WHERE coordinator = $1 AND attempt < $2 \
-             LIMIT $3))",
-            "DELETE FROM undoubt.pending WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.pending WHERE coordinator = $1 AND attempt < $2 \
-             LIMIT $3))",
-            crate::enlisted::COLLECT,
-        ] {
-            while session.execute(delete, &[&id, &mark, &MAX_COLLECTED_ROWS]).await? >= MAX_COLLECTED_ROWS.unsigned_abs() {}
+        kept::note_written_text(highest),
+        format!(
+            "INSERT INTO undoubt.coordinator AS c (id, low_water_mark) VALUES ({id}, {mark}) ON CONFLICT (id) DO UPDATE SET \
+             low_water_mark = greatest(c.low_water_mark, excluded.low_water_mark)"
+        ),
+        below("finished", &spared),
+        below("step", ""),
+        below("pending", ""),
+        enlisted::collect(&id, mark, MAX_COLLECTED_ROWS),
+    ];
+    loop {
+        let parts: Vec<Part<'_>> = statements.iter().cloned().map(Part::Text).collect();
+        let collect =
+            async move |session: Arc<Session>| in_one_trip(&session.client, parts).await.map_err(|(_, error)| error);
+        let answers = on_record(shared, collect).await?;
+        let has_more = |answer: &Answer| matches!(answer, Answer::Count(count) if *count >= MAX_COLLECTED_ROWS);
+        if !answers.iter().any(has_more) {
+            return Ok(());
         }
-        Ok(())
-    })
-    .await
+    }
 }
 
 pub(crate) async fn put_heuristic(

@@ -1,9 +1,11 @@
 //! One session: a connection, the server's process behind it, and the statements that it has prepared.
 
 use crate::class::told;
-use crate::ready::Ready;
+use crate::local::STATEMENTS;
+use crate::ready::{Form, Named, Ready};
+use crate::trip::Part;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 use undoubt_sql::Bound;
@@ -20,8 +22,26 @@ pub(crate) struct Session {
     pub(crate) backend: Backend,
     /// The participant's own statements, by their text.
     own: Mutex<BTreeMap<&'static str, Statement>>,
-    /// Statements of procedures, by the procedure's name and the statement's place.
-    declared: Mutex<BTreeMap<(String, usize), Arc<Ready>>>,
+    /// Those of them that are sent with others, in the order of [`STATEMENTS`](crate::local::STATEMENTS).
+    joined: OnceLock<Vec<Named>>,
+    declared: Mutex<DeclaredHere>,
+}
+
+/// The statements of procedures that a session knows.
+#[derive(Default)]
+struct DeclaredHere {
+    /// By the procedure's name and the statement's place.
+    ready: BTreeMap<(String, usize), Arc<Ready>>,
+    /// The server still knows them, and nobody asks for them.
+    outdated: Vec<Named>,
+    names: u64,
+}
+
+impl DeclaredHere {
+    fn next_name(&mut self) -> String {
+        self.names += 1;
+        format!("undoubt_{}", self.names)
+    }
 }
 
 impl std::fmt::Debug for Session {
@@ -33,12 +53,9 @@ impl std::fmt::Debug for Session {
 /// A parameter of one of the participant's own statements.
 pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
-/// The same where it is sent later.
-pub(crate) type Owned = Box<dyn ToSql + Sync + Send>;
-
 impl Session {
     pub(crate) fn new(client: Client, backend: Backend) -> Session {
-        Session { client, backend, own: Mutex::default(), declared: Mutex::default() }
+        Session { client, backend, own: Mutex::default(), joined: OnceLock::new(), declared: Mutex::default() }
     }
 
     /// Returns one of the participant's own statements, described by the server at its first use in this session.
@@ -51,9 +68,22 @@ impl Session {
         Ok(statement)
     }
 
-    /// Has the server describe statements, so that each is sent at once when it is used.
-    pub(crate) async fn describe(&self, statements: &[&'static str]) -> Result<(), Error> {
-        futures::future::try_join_all(statements.iter().map(|sql| self.own(sql))).await.map(drop)
+    /// Has the server prepare the statements that are sent with others.
+    pub(crate) async fn prepare_joined(&self) -> Result<(), Error> {
+        let prepare = STATEMENTS
+            .iter()
+            .enumerate()
+            .map(|(place, sql)| Named::prepare(&self.client, format!("undoubt_own_{place}"), &[], sql));
+        let joined = futures::future::try_join_all(prepare).await?;
+        self.joined.get_or_init(|| joined);
+        Ok(())
+    }
+
+    /// Returns one of the [`STATEMENTS`], with literals for its parameters.
+    pub(crate) fn joined(&self, sql: &'static str, literals: &[String]) -> Part<'static> {
+        let place = STATEMENTS.iter().position(|known| *known == sql);
+        let named = place.and_then(|place| self.joined.get()?.get(place));
+        Part::Text(named.expect("a worker's session has prepared them all").call(literals))
     }
 
     pub(crate) async fn query(&self, sql: &'static str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
@@ -69,17 +99,35 @@ impl Session {
     /// Returns a procedure's statement, described by the server at its first use in this session.
     pub(crate) async fn declared(&self, call: &Bound, at: usize) -> Result<Arc<Ready>, Unready> {
         let key = (call.procedure.name.clone(), at);
-        if let Some(known) = whole(&self.declared).get(&key) {
-            return Ok(known.clone());
+        let (outdated, name) = {
+            let mut here = whole(&self.declared);
+            if let Some(known) = here.ready.get(&key) {
+                return Ok(known.clone());
+            }
+            (std::mem::take(&mut here.outdated), here.next_name())
+        };
+        if !outdated.is_empty() {
+            let forget: Vec<String> = outdated.iter().map(Named::forget).collect();
+            self.client.batch_execute(&forget.join(";")).await?;
         }
-        let ready = Arc::new(Ready::describe(&self.client, &call.procedure, at).await?);
-        whole(&self.declared).insert(key, ready.clone());
+        let ready = Arc::new(Ready::describe(&self.client, &call.procedure, at, name).await?);
+        whole(&self.declared).ready.insert(key, ready.clone());
         Ok(ready)
+    }
+
+    /// Returns a name for a statement that the session does not know yet.
+    pub(crate) fn next_name(&self) -> String {
+        whole(&self.declared).next_name()
     }
 
     /// Forgets what the server said of statements: what they stand for has changed.
     pub(crate) fn describe_anew(&self) {
-        whole(&self.declared).clear();
+        let mut here = whole(&self.declared);
+        for ready in std::mem::take(&mut here.ready).into_values() {
+            if let Form::Named(named) = &ready.form {
+                here.outdated.push(named.clone());
+            }
+        }
     }
 }
 

@@ -44,14 +44,28 @@ impl Hold {
 pub(crate) struct Sessions {
     connector: Connector,
     control: tokio::sync::Mutex<Option<Arc<Session>>>,
-    committers: Vec<tokio::sync::Mutex<Option<Arc<Session>>>>,
-    next_committer: AtomicUsize,
+    committers: Vec<Committer>,
     piped: Semaphore,
     working: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
     reading: Arc<Semaphore>,
     suspects: Suspects,
     state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct Committer {
+    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    under_way: AtomicUsize,
+}
+
+/// A call on a committer that is under way.
+struct UnderWay<'a>(&'a Committer);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -100,8 +114,7 @@ impl Sessions {
         let settings = connector.settings();
         Sessions {
             control: tokio::sync::Mutex::default(),
-            committers: (0..settings.committers).map(|_| tokio::sync::Mutex::default()).collect(),
-            next_committer: AtomicUsize::new(0),
+            committers: (0..settings.committers).map(|_| Committer::default()).collect(),
             piped: Semaphore::new(settings.committers * MAX_PIPED),
             working: Arc::new(Semaphore::new(settings.workers)),
             idle: Mutex::default(),
@@ -136,7 +149,7 @@ impl Sessions {
     pub(crate) async fn end(&self) {
         *self.control.lock().await = None;
         for committer in &self.committers {
-            *committer.lock().await = None;
+            *committer.session.lock().await = None;
         }
         self.idle().clear();
     }
@@ -261,7 +274,7 @@ impl Sessions {
     async fn connect_worker(&self) -> Result<Session, Absent> {
         let session = self.connect().await?;
         let ready = async {
-            session.describe(crate::local::STATEMENTS).await?;
+            session.prepare_joined().await?;
             session.client.batch_execute("SET default_transaction_read_only = on").await
         };
         ready.await.map_err(|error| Absent::away(&error))?;
@@ -343,12 +356,12 @@ impl Sessions {
         F: Future<Output = T>,
     {
         let _permit = self.piped.acquire().await.expect("the semaphore is never closed");
-        let place = self.next_committer.fetch_add(1, Ordering::Relaxed) % self.committers.len();
+        let UnderWay(committer) = &self.least_busy();
         let session = {
-            let mut committer = self.committers[place].lock().await;
-            match committer.as_ref().filter(|session| !session.client.is_closed()) {
+            let mut session = committer.session.lock().await;
+            match session.as_ref().filter(|session| !session.client.is_closed()) {
                 Some(session) => session.clone(),
-                None => committer.insert(Arc::new(self.connect().await?)).clone(),
+                None => session.insert(Arc::new(self.connect().await?)).clone(),
             }
         };
         let settings = self.connector.settings();
@@ -357,15 +370,24 @@ impl Sessions {
         match tokio::time::timeout(patience, call(session)).await {
             Ok(done) => Ok(done),
             Err(_) => {
-                let mut committer = self.committers[place].lock().await;
+                let mut session = committer.session.lock().await;
                 // Another call may have put a new one in its place.
-                if committer.as_ref().is_some_and(|silent| silent.backend == backend) {
-                    *committer = None;
+                if session.as_ref().is_some_and(|silent| silent.backend == backend) {
+                    *session = None;
                 }
                 suspects(&self.suspects).insert(backend);
                 Err(Absent::Silent)
             }
         }
+    }
+
+    /// Returns the committer with the fewest calls under way, of several the first: a server's process that has just worked has in its caches
+    /// what it needs.
+    fn least_busy(&self) -> UnderWay<'_> {
+        let busy = |committer: &&Committer| committer.under_way.load(Ordering::Relaxed);
+        let committer = self.committers.iter().min_by_key(busy).expect("the settings ask for at least one");
+        committer.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(committer)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Session>> {

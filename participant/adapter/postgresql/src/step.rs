@@ -3,11 +3,11 @@
 //! A step owns its lock keys under a name of its own, for a branch of the same transaction may have voted here and must keep
 //! its keys when the step frees these.
 
-use crate::attempt::{Declined, execute};
+use crate::attempt::Declined;
 use crate::local::{Failed, Local, deadline_in, is_certain, kept, put_back, worker};
 use crate::record::{clamped, failure, note_read, on_record};
-use crate::session::Owned;
 use crate::shared::Shared;
+use crate::value::literal;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -54,19 +54,17 @@ async fn action(
             Local { shared, task: &task, session: worker.session(), step: Some(step), deadline, cancelled, most_bytes };
         let tried = async {
             let result = local.run().await?;
-            let of =
-                |more: Vec<Owned>| owned(step).map(|own| own.into_iter().chain(more).collect()).map_err(Failed::free);
+            let own = own(step).map_err(Failed::free)?;
             let mut rows: Vec<_> = local.outcome().into_iter().collect();
             let numbers = shared.numbers().map_err(Failed::free)?;
             let row = numbers.next();
-            let barrier: Vec<Owned> =
-                vec![Box::new(result.to_vec()), Box::new(i64::from(row.start)), Box::new(clamped(row.write))];
-            rows.push(execute(local.session, PUT_STEP, of(barrier)?));
+            let barrier = [literal::bytes(&result), literal::number(row.start), literal::number(clamped(row.write))];
+            rows.push(local.session.joined(PUT_STEP, &[&own[..], &barrier].concat()));
             let pending = !task.pend.is_empty();
             if pending {
-                let keys: Vec<Vec<u8>> = task.pend.iter().map(|key| key.to_vec()).collect();
-                let marks: Vec<Owned> = vec![Box::new(keys), Box::new(clamped(run.begun_at.0))];
-                rows.push(execute(local.session, PUT_MARKS, of(marks)?));
+                let keys = literal::keys(task.pend.iter().map(|key| &key[..]));
+                let marks = [keys, literal::number(clamped(run.begun_at.0))];
+                rows.push(local.session.joined(PUT_MARKS, &[&own[..], &marks].concat()));
             }
             local.commit(Vec::new(), rows).await?;
             numbers.note_stable(row);
@@ -108,13 +106,13 @@ async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<S
         };
         let tried = async {
             local.run().await?;
-            let of = || owned(step).map_err(Failed::free);
+            let own = own(step).map_err(Failed::free)?;
             let mut rows: Vec<_> = local.outcome().into_iter().collect();
             let numbers = shared.numbers().map_err(Failed::free)?;
             let row = numbers.next();
-            let number: [Owned; 2] = [Box::new(i64::from(row.start)), Box::new(clamped(row.write))];
-            rows.push(execute(local.session, UNDO_STEP, of()?.into_iter().chain(number).collect()));
-            local.commit(vec![execute(local.session, DROP_MARKS, of()?)], rows).await?;
+            let number = [literal::number(row.start), literal::number(clamped(row.write))];
+            rows.push(local.session.joined(UNDO_STEP, &[&own[..], &number].concat()));
+            local.commit(vec![local.session.joined(DROP_MARKS, &own)], rows).await?;
             numbers.note_stable(row);
             Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
         };
@@ -215,12 +213,13 @@ fn keys(step: &StepId) -> (&[u8], i64, i32, &[u8]) {
     (&step.coordinator.0, clamped(step.attempt_number.0), step.step.0.into(), step.tx.as_bytes())
 }
 
-fn owned(step: &StepId) -> Result<Vec<Owned>, Refusal> {
-    Ok(vec![
-        Box::new(step.coordinator.0.to_vec()),
-        Box::new(kept(step.attempt_number)?),
-        Box::new(i32::from(step.step.0)),
-        Box::new(step.tx.as_bytes().to_vec()),
+/// Returns the literals of a step's id.
+fn own(step: &StepId) -> Result<[String; 4], Refusal> {
+    Ok([
+        literal::bytes(&step.coordinator.0),
+        literal::number(kept(step.attempt_number)?),
+        literal::number(step.step.0),
+        literal::bytes(step.tx.as_bytes()),
     ])
 }
 

@@ -1,6 +1,8 @@
 //! Values on their way to PostgreSQL and back.
 
 use bytes::BytesMut;
+use postgres_protocol::escape::escape_literal;
+use std::borrow::Cow;
 use std::error::Error;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
@@ -12,24 +14,63 @@ type Failure = Box<dyn Error + Sync + Send>;
 #[derive(Debug)]
 pub(crate) struct Argument<'a>(pub(crate) &'a Datum);
 
+impl Argument<'_> {
+    /// Returns the text that the server reads; `None`: there is no value.
+    fn text(&self) -> Option<Cow<'_, str>> {
+        Some(match self.0 {
+            Datum::Null => return None,
+            Datum::Text(text) | Datum::Decimal(text) | Datum::Json(text) => Cow::Borrowed(text),
+            Datum::Bytes(bytes) => Cow::Owned(hex(bytes)),
+            Datum::Bool(value) => Cow::Owned(value.to_string()),
+            Datum::Integer(value) => Cow::Owned(value.to_string()),
+            Datum::Double(value) => Cow::Owned(value.to_string()),
+            Datum::TimestampUs(_) | Datum::Uuid(_) => Cow::Owned(undoubt_sql::text_of(self.0).unwrap_or_default()),
+        })
+    }
+
+    /// Returns it as a literal; `None`: it has a NUL character, which no literal has.
+    pub(crate) fn literal(&self) -> Option<String> {
+        match self.text() {
+            None => Some("NULL".to_owned()),
+            Some(text) => (!text.contains('\0')).then(|| escape_literal(&text)),
+        }
+    }
+}
+
+/// Returns bytes as the server reads them.
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 + 2 * bytes.len());
+    text.push_str("\\x");
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
+        }
+    }
+    text
+}
+
+/// Literals of the participant's own values.
+pub(crate) mod literal {
+    use super::{escape_literal, hex};
+
+    pub(crate) fn bytes(bytes: &[u8]) -> String {
+        escape_literal(&hex(bytes))
+    }
+
+    pub(crate) fn number(number: impl Into<i64>) -> String {
+        format!("'{}'", number.into())
+    }
+
+    /// An array of `bytea`.
+    pub(crate) fn keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> String {
+        let keys: Vec<String> = keys.into_iter().map(|key| format!("\"\\{}\"", hex(key))).collect();
+        escape_literal(&format!("{{{}}}", keys.join(",")))
+    }
+}
+
 impl ToSql for Argument<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
-        let text = match self.0 {
-            Datum::Null => return Ok(IsNull::Yes),
-            Datum::Text(text) | Datum::Decimal(text) | Datum::Json(text) => {
-                out.extend_from_slice(text.as_bytes());
-                return Ok(IsNull::No);
-            }
-            Datum::Bytes(bytes) => {
-                out.extend_from_slice(b"\\x");
-                bytes.iter().for_each(|byte| out.extend_from_slice(format!("{byte:02x}").as_bytes()));
-                return Ok(IsNull::No);
-            }
-            Datum::Bool(value) => value.to_string(),
-            Datum::Integer(value) => value.to_string(),
-            Datum::Double(value) => value.to_string(),
-            Datum::TimestampUs(_) | Datum::Uuid(_) => undoubt_sql::text_of(self.0).unwrap_or_default(),
-        };
+        let Some(text) = self.text() else { return Ok(IsNull::Yes) };
         out.extend_from_slice(text.as_bytes());
         Ok(IsNull::No)
     }
@@ -162,6 +203,18 @@ mod tests {
 
     fn words(words: &[u16]) -> Vec<u8> {
         words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn what_a_literal_holds_cannot_end_it() {
+        let literal = |text: &str| Argument(&Datum::Text(text.to_owned())).literal();
+        assert_eq!(literal("it's").unwrap(), "'it''s'");
+        assert_eq!(literal("a\\'; DROP TABLE t; --").unwrap(), " E'a\\\\''; DROP TABLE t; --'");
+        assert_eq!(literal("\0"), None);
+        assert_eq!(Argument(&Datum::Null).literal().unwrap(), "NULL");
+        assert_eq!(Argument(&Datum::Bytes(vec![0, 0x27, 0xff].into())).literal().unwrap(), " E'\\\\x0027ff'");
+        assert_eq!(literal::number(-5), "'-5'");
+        assert_eq!(literal::keys([&b"\x01"[..], b""]), " E'{\"\\\\\\\\x01\",\"\\\\\\\\x\"}'");
     }
 
     #[test]

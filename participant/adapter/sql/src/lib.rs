@@ -23,6 +23,7 @@ mod template;
 mod write_numbers;
 
 use declaration::MAX_STATEMENTS;
+use std::time::Duration;
 use task::MAX_LOCK_KEY_BYTES;
 use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;
@@ -38,6 +39,9 @@ pub use procedure::{Declared, Isolation, Parameter, Procedure, Procedures};
 pub use statement::{Dialect, Piece, Statement, Verb};
 pub use task::{Bound, Place, Task};
 pub use write_numbers::{KEPT_FAMILIES, RowNumber, WriteNumbers};
+
+/// What is over is deleted this much later, all at once: each time costs the database a transaction.
+pub const COLLECT_AFTER: Duration = Duration::from_secs(2);
 
 /// The bounds that users can meet.
 pub const LIMITS: &[Limit] = &[
