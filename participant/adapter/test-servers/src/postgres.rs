@@ -219,6 +219,17 @@ impl Postgres {
         Ok(copy)
     }
 
+    /// Returns what `pg_dump` writes of a database, for [`sql`](Self::sql) in another one.
+    ///
+    /// # Errors
+    ///
+    /// The program's words.
+    pub async fn dump(&self, database: &str) -> Result<String, ServerError> {
+        let mut dump = self.server.place.command(self.server.kind.0.join("pg_dump"));
+        dump.arg("--inserts").arg("--dbname").arg(self.url(database));
+        run(dump, "").await
+    }
+
     /// Replaces the data folder by a copy or a backup, of this server or another.
     ///
     /// # Errors
