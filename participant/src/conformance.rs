@@ -240,6 +240,7 @@ pub async fn numbered<W: BranchWorld>(world: &mut W) {
 pub async fn other_hands<W: SharedWorld>(world: &mut W) {
     gone_branches::a_commit_of_what_another_hand_has_undone_says_so(world).await;
     gone_branches::an_abort_of_what_another_hand_has_committed_says_so(world).await;
+    gone_branches::an_abort_of_what_another_hand_has_committed_says_so_after_a_crash(world).await;
     gone_branches::what_another_hand_has_ended_as_decided_is_as_told(world).await;
 }
 

@@ -329,7 +329,8 @@ pub trait Branches: Steps {
     /// Undoes a branch, prepared or read-only or unclear, and frees its locks; once it returns, no earlier call for the branch
     /// takes effect any more. Need not be durable: an abort that a crash forgets is presumed again on inquiry. One that owes
     /// something elsewhere, such as a call that cancels, keeps it until it is done, also across a restart
-    /// ([`Recovered::aborting`]). May be repeated, and be for a branch that is not known.
+    /// ([`Recovered::aborting`]). May be repeated, and be for a branch that is not known. One that has committed, whoever did that, is
+    /// [gone](Ended::Gone), also after a restart, for as long as it is among the [finished](Recovered::finished).
     fn abort(&self, branch: BranchId) -> impl Future<Output = Result<Ended, ResourceError>> + Send;
 
     /// Ends a prepared branch as an operator decided (R3): commits or undoes it, stores the decision, and frees its locks;

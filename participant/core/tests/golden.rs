@@ -9,7 +9,7 @@ mod steps;
 
 use bytes::Bytes;
 use script::{Script, attempt_number, branch, committed_alone, coordinator, prepared, read_only, refused, tx};
-use undoubt_participant_core::{Heuristic, Input, Operator, Recovered, Session};
+use undoubt_participant_core::{Heuristic, Input, Kept, Operator, Recovered, Session};
 use undoubt_vocabulary::Execution::{OnePhase, TwoPhase};
 use undoubt_vocabulary::{CoordinatorId, Timestamp, ToParticipant, Vote};
 
@@ -143,6 +143,25 @@ fn what_another_hand_has_ended_is_a_heuristic_outcome_and_reported() {
     script.sweep();
     script.sweep();
     check("gone", &script.text);
+}
+
+#[test]
+fn what_looks_committed_after_a_restart_and_is_to_be_aborted_was_another_hands_work() {
+    let (mut script, t, later) = (Script::empty(), attempt_number(1, 0), attempt_number(2, 0));
+    script.recovered("coordinator", coordinator(1, attempt_number(1, 0)));
+    for id in ["aborted", "asked-again", "anew"] {
+        let committed = Recovered::Committed { branch: branch(id, t), result: Kept::Here(Bytes::new()) };
+        script.recovered(&format!("{id}/1.0, which has committed"), committed);
+    }
+    script.hello(1, 1);
+    script.epoch_recorded(1);
+    script.abort("aborted", t);
+    script.gone("aborted", t);
+    script.prepare("asked-again", t, TwoPhase);
+    script.gone("asked-again", t);
+    script.prepare("anew", later, TwoPhase);
+    script.gone("anew", t);
+    check("found-committed", &script.text);
 }
 
 #[test]

@@ -28,6 +28,15 @@ pub(super) async fn an_abort_of_what_another_hand_has_committed_says_so<W: Share
     assert_eq!(subject.value("k").await.as_deref(), Some("new"), "what somebody else has committed stays");
 }
 
+pub(super) async fn an_abort_of_what_another_hand_has_committed_says_so_after_a_crash<W: SharedWorld>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    subject.prepare(&attempt(1), subject.world.put("k", "new")).await;
+    subject.world.end_by_another_hand(&subject.resource, &attempt(1).branch, true).await;
+    let (subject, _) = subject.crash().await;
+    let ended = ended(async || subject.resource.abort(attempt(1).branch).await).await;
+    assert_eq!(ended, Ended::Gone, "an abort of what somebody else has committed is no success");
+}
+
 pub(super) async fn what_another_hand_has_ended_as_decided_is_as_told<W: SharedWorld>(world: &mut W) {
     for commit in [false, true] {
         let subject = Subject::fresh(world).await;

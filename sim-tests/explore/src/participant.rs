@@ -96,6 +96,7 @@ pub(crate) struct Manner {
     /// Commits are done at once, where no other transaction can see that they aren't: see [the crate](crate).
     pub(crate) commits_at_once: bool,
     pub(crate) aborts_owe: bool,
+    pub(crate) keeps_evidence_alone: bool,
 }
 
 impl ParticipantHost {
@@ -104,6 +105,9 @@ impl ParticipantHost {
         match act {
             Act::Crash { kept } => {
                 self.storage.crash(*kept, manner.mutant);
+                if manner.keeps_evidence_alone {
+                    self.storage.find_committed();
+                }
                 self.process = None;
                 return Ok(());
             }
@@ -293,7 +297,8 @@ impl Running<'_> {
     }
 
     fn resource(&mut self) -> Resource<'_> {
-        let Manner { mutant, sees_ages_upside_down, aborts_owe, commits_at_once: _ } = self.manner;
+        let Manner { mutant, sees_ages_upside_down, aborts_owe, commits_at_once: _, keeps_evidence_alone: _ } =
+            self.manner;
         let (memory, storage) = (&mut self.process.memory, &mut *self.storage);
         Resource { memory, storage, mutant, sees_ages_upside_down, aborts_owe }
     }

@@ -91,6 +91,8 @@ pub struct Scenario {
     pub unable: &'static [usize],
     /// The abort of a prepared branch owes something, which is done later than its locks are freed.
     pub aborts_owe: bool,
+    /// After a crash, a resource knows of a branch that another hand has committed only that it has committed.
+    pub keeps_evidence_alone: bool,
     /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
     pub breakers: bool,
     /// Writes are numbered, and the folder of this machine may be copied and put back.

@@ -30,6 +30,8 @@ pub(crate) struct Storage {
     pub(crate) finished: BTreeMap<(AttemptNumber, TxId), Bytes>,
     /// The branches whose abort has begun and owes something yet.
     pub(crate) owing: BTreeMap<TxId, PreparedRecord>,
+    /// The branches that another hand has committed, as they look after a crash: committed, nobody knows by whom.
+    pub(crate) found_committed: BTreeMap<TxId, PreparedRecord>,
     pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
     /// The writers of each key, in order. No resource has this; it is what the checks go by.
     pub(crate) history: BTreeMap<Bytes, Vec<(TxId, AttemptNumber)>>,
@@ -139,7 +141,7 @@ impl Storage {
             let before = std::mem::replace(&mut record.heuristic, heuristic);
             let before = HeuristicRecord { heuristic: before, ..record.clone() };
             self.write_lazily(Unforced::NotedDecision(before));
-        } else if let Some(record) = self.take_prepared(branch) {
+        } else if let Some(record) = self.take_found_committed(branch).or_else(|| self.take_prepared(branch)) {
             let begun_at = record.begun_at;
             self.heuristics.insert(branch.tx.clone(), HeuristicRecord { branch: branch.clone(), begun_at, heuristic });
             self.write_lazily(Unforced::NotedHand(record));
@@ -156,8 +158,12 @@ impl Storage {
         }
     }
 
-    /// Returns true if another hand has ended the branch otherwise than so.
+    /// Returns true if another hand has ended the branch otherwise than so, or it has committed and is to be aborted.
     pub(crate) fn is_gone(&self, branch: &BranchId, commit: bool) -> bool {
+        let found_committed = self.found_committed.get(&branch.tx).is_some_and(|record| record.branch == *branch);
+        if !commit && (found_committed || self.finished.contains_key(&(branch.attempt_number, branch.tx.clone()))) {
+            return true;
+        }
         let record = self.prepared.get(&branch.tx).filter(|record| record.branch == *branch);
         record.is_some_and(|record| record.ended == Some(!commit))
     }
@@ -220,6 +226,12 @@ impl Storage {
         }
     }
 
+    /// After a crash, what another hand has committed looks as if it had been committed here.
+    pub(crate) fn find_committed(&mut self) {
+        let is_committed = |_: &TxId, record: &mut PreparedRecord| record.ended == Some(true);
+        self.found_committed.extend(self.prepared.extract_if(.., is_committed));
+    }
+
     /// Returns what the participant is told at its start. What is open comes before what is finished.
     pub(crate) fn recovered(&self, mutant: Option<Mutant>) -> Vec<Recovered> {
         let coordinator = self.epoch.map(|epoch| Recovered::Coordinator {
@@ -244,6 +256,10 @@ impl Storage {
             branch: BranchId { tx: tx.clone(), attempt_number: *attempt_number, coordinator: COORDINATOR },
             result: Kept::Here(result.clone()),
         });
+        let found = self.found_committed.values().filter(|record| record.branch.attempt_number >= self.low_water_mark);
+        let found = found
+            .map(|record| Recovered::Committed { branch: record.branch.clone(), result: Kept::Here(Bytes::new()) });
+        let finished = finished.chain(found);
         let steps = self.steps.iter().filter(|_| mutant != Some(Mutant::BarriersForgotten));
         let steps = steps.map(|(step, state)| Recovered::Step { step: step.clone(), state: state.clone() });
         let numbers = self.numbers.iter();
@@ -267,11 +283,18 @@ impl Storage {
 
     /// Returns true if an operator or another hand has ended a branch of this transaction, as far as nobody knows better yet.
     pub(crate) fn is_ended_by_others(&self, tx: &TxId) -> bool {
-        self.heuristics.contains_key(tx) || self.prepared.get(tx).is_some_and(|record| record.ended.is_some())
+        self.heuristics.contains_key(tx)
+            || self.found_committed.contains_key(tx)
+            || self.prepared.get(tx).is_some_and(|record| record.ended.is_some())
     }
 
     pub(crate) fn is_prepared(&self, tx: &TxId, attempt_number: AttemptNumber) -> bool {
         self.prepared.get(tx).is_some_and(|record| record.branch.attempt_number == attempt_number)
+    }
+
+    fn take_found_committed(&mut self, branch: &BranchId) -> Option<PreparedRecord> {
+        let is_it = self.found_committed.get(&branch.tx).is_some_and(|record| record.branch == *branch);
+        if is_it { self.found_committed.remove(&branch.tx) } else { None }
     }
 
     fn take_prepared(&mut self, branch: &BranchId) -> Option<PreparedRecord> {

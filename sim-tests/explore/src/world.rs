@@ -165,6 +165,13 @@ impl World {
             // The semantic locks of a forgotten saga go with the next low-water mark.
             && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
             && self.heuristics_are_on_record(number, seat)
+            && self.what_was_committed_was_to_be(seat)
+    }
+
+    /// R3. What looks as if it had been committed here was decided so, or it is a heuristic outcome.
+    fn what_was_committed_was_to_be(&self, seat: &Seat) -> bool {
+        let mut found = seat.host.storage.found_committed.values();
+        found.all(|record| self.coordinator.log.has_commit(&record.branch.tx, record.branch.attempt_number))
     }
 
     /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided

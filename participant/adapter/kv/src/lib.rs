@@ -387,6 +387,8 @@ impl Branches for KeyValue {
 
     async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
         match self.branch(&branch).map(|known| known.stage.clone()) {
+            // What is kept of those that are over says that they have committed.
+            None if self.table.result_of(&branch)?.is_some() => return Ok(Ended::Gone),
             None => {}
             Some(Stage::ReadOnly) => self.leave(&branch),
             Some(Stage::Prepared { .. }) => {

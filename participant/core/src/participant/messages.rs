@@ -55,7 +55,7 @@ impl Participant {
         }
         match id.attempt_number.cmp(&branch.id.attempt_number) {
             std::cmp::Ordering::Less => {}
-            std::cmp::Ordering::Equal => self.prepare_again(&id, effects),
+            std::cmp::Ordering::Equal => self.prepare_again(&id, prepare.execution, effects),
             std::cmp::Ordering::Greater => self.prepare_anew(id, prepare, effects),
         }
     }
@@ -70,12 +70,20 @@ impl Participant {
     }
 
     /// Handles the same prepare once more: say again what was said.
-    fn prepare_again(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
+    fn prepare_again(&mut self, id: &BranchId, execution: Execution, effects: &mut Vec<Effect>) {
         let Some(state) = self.state_of(id) else { return };
         let vote = match state {
             State::Prepared { result } => Vote::Prepared { result },
             State::ReadOnly { result } => Vote::ReadOnly { result },
-            State::Finished(Finished::CommittedAlone { result }) => return self.vote_again(id, result, effects),
+            State::Finished(Finished::CommittedAlone { result }) => match execution {
+                Execution::OnePhase => return self.vote_again(id, result, effects),
+                // Its vote is lost, and somebody else has committed it since. The resource tells; who were told that it is refused
+                // would never ask again.
+                Execution::TwoPhase => {
+                    self.set(&id.tx, State::Aborting { next: None });
+                    return effects.push(Effect::Abort { branch: id.clone() });
+                }
+            },
             State::Finished(Finished::Refused(vote)) => vote,
             State::Executing { .. }
             | State::Confirming
@@ -105,6 +113,11 @@ impl Participant {
                 effects.push(Effect::Cancel { branch: earlier });
             }
             State::Prepared { .. } => {
+                self.set(&id.tx, State::Aborting { next: Some(prepare) });
+                effects.push(Effect::Abort { branch: earlier });
+            }
+            // It was prepared, and somebody else has committed it. The resource tells.
+            State::Finished(Finished::CommittedAlone { .. }) if prepare.execution == Execution::TwoPhase => {
                 self.set(&id.tx, State::Aborting { next: Some(prepare) });
                 effects.push(Effect::Abort { branch: earlier });
             }
@@ -199,6 +212,11 @@ impl Participant {
                 self.set(&id.tx, State::Finished(Finished::Aborted));
                 effects.push(Effect::Release { branch: id });
             }
+            // Its coordinator did not commit it, so somebody else has, in the resource itself, which tells.
+            Some(State::Finished(Finished::Committed | Finished::CommittedAlone { .. })) => {
+                self.set(&id.tx, State::Aborting { next: None });
+                effects.push(Effect::Abort { branch: id });
+            }
             Some(State::Heuristic { heuristic, .. }) => self.decided(&id, heuristic, false, effects),
             // The prepare may still be on its way: remember that it is late (R11).
             None if id.attempt_number >= low_water_mark && !self.branches.contains_key(&id.tx) => {
@@ -211,7 +229,7 @@ impl Participant {
                 | State::Committing
                 | State::Aborting { .. }
                 | State::Resolving { .. }
-                | State::Finished(_),
+                | State::Finished(Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted),
             ) => {}
         }
     }

@@ -102,17 +102,14 @@ impl Participant {
                 }
                 self.ended_by_others(id, Heuristic::by_unknown_hand(true, at, Some(false)), effects);
             }
-            // Its execution was unclear, so it was to be undone.
+            // Its execution was unclear, so it was to be undone. No vote is given: a coordinator that hears nothing tells it to abort,
+            // also after a crash that forgets what is stored below.
             Some(State::Executing { then, .. }) => {
-                let detail = "what the resource did was unclear, and somebody else has committed it";
-                self.refuse(id, RefusalCode::Unavailable, detail, effects);
                 if let Then::Undo { next: Some(next) } = then {
-                    self.refuse(
-                        &BranchId { attempt_number: next.attempt_number, ..id.clone() },
-                        RefusalCode::Unavailable,
-                        detail,
-                        effects,
-                    );
+                    let next = BranchId { attempt_number: next.attempt_number, ..id.clone() };
+                    let detail =
+                        "what the resource did for an earlier attempt was unclear, and somebody else has committed it";
+                    self.refuse(&next, RefusalCode::Unavailable, detail, effects);
                 }
                 self.ended_by_others(id, Heuristic::by_unknown_hand(true, at, Some(false)), effects);
             }

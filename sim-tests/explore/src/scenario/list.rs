@@ -65,6 +65,7 @@ impl Scenario {
             releases_marks: false,
             unable: &[],
             aborts_owe: false,
+            keeps_evidence_alone: false,
             breakers: false,
             restored: None,
             budget: CRASH_AND_LOSS,
@@ -99,6 +100,10 @@ impl Scenario {
 
     pub(super) fn whose_aborts_owe(self) -> Scenario {
         Scenario { aborts_owe: true, ..self }
+    }
+
+    pub(super) fn that_keep_evidence_alone(self) -> Scenario {
+        Scenario { keeps_evidence_alone: true, ..self }
     }
 
     pub(super) fn with_breakers(self) -> Scenario {

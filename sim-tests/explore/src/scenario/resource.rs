@@ -11,6 +11,7 @@ impl Scenario {
             Scenario::other_hand(),
             Scenario::other_hand_and_operator(),
             Scenario::other_hand_and_submitted_again(),
+            Scenario::other_hand_and_evidence(),
             Scenario::unclear(),
             Scenario::unclear_alone(),
             Scenario::owed(),
@@ -61,6 +62,16 @@ impl Scenario {
         let budget = Budget { other_hands: 1, ..CRASH };
         Scenario::new("hand-again", about, 2, requests)
             .deadlines(Deadlines::WhenStuck)
+            .explored_with(budget, Budget { losses: 1, ..budget })
+    }
+
+    pub fn other_hand_and_evidence() -> Scenario {
+        let requests = vec![insist(submit("T1", &[(0, "put x"), (1, "put x")]))];
+        let about = "the same, and after a crash a resource knows no more than that its branch has committed";
+        let budget = Budget { other_hands: 1, ..CRASH };
+        Scenario::new("hand-evidence", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .that_keep_evidence_alone()
             .explored_with(budget, Budget { losses: 1, ..budget })
     }
 

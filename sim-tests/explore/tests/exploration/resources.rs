@@ -24,6 +24,11 @@ fn what_another_hand_has_ended_an_operator_cannot_end_the_other_way() {
 }
 
 #[test]
+fn what_another_hand_has_committed_is_on_record_though_a_crash_left_only_evidence_of_it() {
+    nothing_breaks(Scenario::other_hand_and_evidence());
+}
+
+#[test]
 fn what_another_hand_has_ended_stays_on_record_when_its_id_is_submitted_again() {
     nothing_breaks(Scenario::other_hand_and_submitted_again());
 }
