@@ -5,8 +5,9 @@
 //! may be anything. Operators need no excuse, since marks show what took effect where.
 //!
 //! * `balance`: an account's history is replayed from the marks. Excused if a lying disk destroyed records of a
-//!   transaction that touches the account, or if the participant could not be looked at. That all accounts together
-//!   keep the opening sum, as far as the work is zero-sum, follows from this and from atomicity.
+//!   transaction that touches the account, or if the participant could not be looked at. What auto did once more as a saga
+//!   after another hand had committed its branch may be there twice, which the record calls damage. That all accounts
+//!   together keep the opening sum, as far as the work is zero-sum, follows from this and from atomicity.
 //! * `negative`: a floor is kept whatever is lost: each state of a disk is one that the floor was checked in.
 //! * `total`: who read all accounts of its participants read the opening total, give or take transactions that are not
 //!   zero-sum there: by their work, because an operator decided alone, or because a lying disk lost one side. Each of
@@ -34,6 +35,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
 fn balances(run: &Run, transactions: &BTreeMap<&str, Transaction<'_>>) -> Vec<Violation> {
     let mut expected: BTreeMap<Account, i64> = BTreeMap::new();
     let mut excused: BTreeSet<Account> = BTreeSet::new();
+    let mut perhaps_twice: BTreeMap<Account, BTreeSet<i64>> = BTreeMap::new();
     for (participant, found) in &run.finals.participants {
         expected.extend(found.accounts.keys().map(|account| ((*participant, *account), Op::OPENING_BALANCE)));
     }
@@ -46,6 +48,11 @@ fn balances(run: &Run, transactions: &BTreeMap<&str, Transaction<'_>>) -> Vec<Vi
             if transaction.took_effect(account.0) == Some(true) {
                 *balance += delta;
             }
+            if transaction.may_be_there_twice(account.0) {
+                let sums = perhaps_twice.entry(account).or_insert_with(|| BTreeSet::from([0]));
+                let with: Vec<i64> = sums.iter().map(|sum| sum + delta).collect();
+                sums.extend(with);
+            }
         }
     }
     let mut broken = Vec::new();
@@ -56,7 +63,9 @@ fn balances(run: &Run, transactions: &BTreeMap<&str, Transaction<'_>>) -> Vec<Vi
             let what = format!("account {account} of p{participant} has fallen to {balance}");
             broken.push(Violation::new("conservation.negative", what));
         }
-        if balance != expected && !excused.contains(&(participant, account)) {
+        let is_twice =
+            perhaps_twice.get(&(participant, account)).is_some_and(|sums| sums.contains(&(balance - expected)));
+        if balance != expected && !is_twice && !excused.contains(&(participant, account)) {
             let what = format!(
                 "account {account} of p{participant} holds {balance}; what took effect there makes it {expected}"
             );
@@ -246,6 +255,19 @@ mod tests {
             told(run, 1, 1, 0, "100");
         });
         assert_eq!(early, [""; 0]);
+    }
+
+    #[test]
+    fn what_another_hand_committed_may_be_there_twice_where_auto_went_on_as_a_saga() {
+        let twice = |tx: &str, times: i64| {
+            let mut run = Fixture::default().commit(tx, transfer(1, 2, 10)).run();
+            holds(&mut run, 1, Op::OPENING_BALANCE - 10 * times);
+            run.finals.participants.get_mut(&1).unwrap().ended_by_others.insert(tx.into());
+            rules(check, &run)
+        };
+        assert_eq!([twice("a1", 1), twice("a1", 2)], [[""; 0]; 2]);
+        assert_eq!(twice("a1", 3), ["conservation.balance"]);
+        assert_eq!(twice("t1", 2), ["conservation.balance"]);
     }
 
     #[test]

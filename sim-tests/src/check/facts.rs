@@ -105,6 +105,12 @@ impl<'a> Transaction<'a> {
         self.run.finals.participants.values().any(|found| found.ended_by_others.contains(self.tx))
     }
 
+    /// Returns true if its work may be there twice: somebody else committed its branch, and auto went on as a saga.
+    pub(super) fn may_be_there_twice(&self, participant: Participant) -> bool {
+        let found = self.run.finals.participants.get(&participant);
+        Mode::of(self.tx) == Mode::Auto && found.is_some_and(|found| found.ended_by_others.contains(self.tx))
+    }
+
     pub(super) fn has_heuristics(&self) -> bool {
         self.run.finals.participants.keys().any(|participant| self.heuristic(*participant).is_some())
     }
