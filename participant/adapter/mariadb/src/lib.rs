@@ -31,6 +31,7 @@ mod class;
 pub mod config;
 mod connect;
 mod ending;
+mod kept;
 mod listing;
 mod local;
 mod owner;
@@ -58,6 +59,7 @@ use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
     StepId, StepState, Steps,
 };
+use undoubt_platform::Store;
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
@@ -137,6 +139,11 @@ impl Resource for MariaDb {
 
     fn remember(&self, key: Bytes, value: Bytes) {
         self.shared.witness.remember(key, value);
+    }
+
+    fn audit_store(&self) -> Option<Arc<dyn Store>> {
+        let kept = self.shared.kept.lock().expect("what is kept is whole").clone()?;
+        Some(kept)
     }
 
     async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {

@@ -2,6 +2,7 @@
 
 use crate::class::{NO_TABLE, code_of};
 use crate::connect::Absent;
+use crate::kept;
 use crate::owner::{self, Keys};
 use crate::record::{binary, branch_of, damaged, failure, number, read_branch, rows, step_at};
 use crate::session::Session;
@@ -13,6 +14,7 @@ use crate::value::text;
 use crate::witness::{self, DRAWN};
 use mysql_async::{Error, Row};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use undoubt_participant::resource::{
     BranchId, CoordinatorMarks, FinishedBranch, Heuristic, HeuristicBranch, Kept, Pin, PreparedBranch, Recovered,
     RecoveredStep, ResourceError, SHORT_RESULT_BYTES,
@@ -30,7 +32,7 @@ const MAX_RUNS: u64 = 10_000;
 /// The number of a run that is not the present one, whichever it was.
 const EARLIER: u64 = 0;
 
-pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+pub(crate) async fn recover(shared: &Arc<Shared>, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
     shared.sessions.end().await;
     for worker in shared.forget_all() {
         worker.session.close().await;
@@ -45,6 +47,8 @@ pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<
     owner::fence(&mut control, keys, leases).await?;
     let hold = Hold { run, ..hold };
     shared.sessions.begin(control, hold.clone()).await;
+    let kept = Arc::new(kept::open(shared).await?);
+    *shared.kept.lock().expect("what is kept is whole") = Some(kept);
     finish_intents(shared, &hold).await?;
     let recovered = read(shared, &hold).await?;
     let mut control = shared.sessions.control().await?;

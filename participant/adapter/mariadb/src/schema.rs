@@ -29,7 +29,7 @@ const FROM_1: &str = concat!(
 );
 
 /// The participant's own tables, in the order in which they are removed; the identity, without which nothing begins, first.
-pub(crate) const TABLES: [&str; 10] = [
+pub(crate) const TABLES: [&str; 11] = [
     "undoubt_identity",
     "undoubt_run",
     "undoubt_coordinator",
@@ -40,6 +40,7 @@ pub(crate) const TABLES: [&str; 10] = [
     "undoubt_outcome",
     "undoubt_seen",
     "undoubt_loss",
+    "undoubt_kept",
 ];
 
 /// The reason why the tables are not made or not removed.

@@ -14,3 +14,10 @@ CREATE TABLE IF NOT EXISTS undoubt_loss (
     mark BIGINT UNSIGNED NOT NULL,
     writes BIGINT UNSIGNED NOT NULL
 ) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_kept (
+    family VARBINARY(64) NOT NULL,
+    name VARBINARY(1024) NOT NULL,
+    value LONGBLOB NOT NULL,
+    PRIMARY KEY (family, name)
+) ENGINE = InnoDB;

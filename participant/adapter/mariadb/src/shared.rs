@@ -4,10 +4,10 @@ use crate::sessions::{Sessions, Worker};
 use crate::unfit::Unfit;
 use crate::witness::Witness;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{BranchId, Health, Room};
-use undoubt_sql::{PreparedName, Procedures};
+use undoubt_sql::{KeptStore, PreparedName, Procedures};
 use undoubt_vocabulary::{CoordinatorId, TxId};
 
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) health: Mutex<Health>,
     /// Held while what is over is deleted.
     pub(crate) collecting: tokio::sync::Mutex<()>,
+    /// The audit record, since the first recovery.
+    pub(crate) kept: Mutex<Option<Arc<KeptStore>>>,
     room: OnceLock<Room>,
     branches: Mutex<BTreeMap<BranchId, Known>>,
     /// The branches that the server has lost until it restarts.
@@ -45,6 +47,7 @@ impl Shared {
             locks: Locks::default(),
             health: Mutex::default(),
             collecting: tokio::sync::Mutex::default(),
+            kept: Mutex::default(),
             room: OnceLock::new(),
             branches: Mutex::default(),
             lost: Mutex::default(),

@@ -6,12 +6,14 @@ mod support;
 
 use bytes::Bytes;
 use support::branch::{COORDINATOR, branch, prepare};
-use support::{PROCEDURES, database, open, participant, server, settings, work};
+use support::{PATIENCE, PROCEDURES, database, open, participant, server, settings, work};
 use tokio_util::sync::CancellationToken;
 use undoubt_mariadb::{MariaDb, SchemaError, Settings, init};
 use undoubt_participant::resource::{
     Branches as _, Ended, Loss, Recovered, RecoveredLog, Resource as _, ResourceError,
 };
+use undoubt_platform::audit::AUDIT;
+use undoubt_platform::{Batch, Durability};
 use undoubt_vocabulary::{AttemptNumber, Lack, Start, Timestamp};
 
 const DATABASE: &str = "bank";
@@ -125,6 +127,33 @@ async fn a_copy_made_while_one_is_in_doubt_lacks_its_commit() {
     let (_resource, put_back) = start(&settings).await;
     assert_eq!(put_back.prepared.len(), 1, "it is in doubt again");
     assert_eq!(log(put_back).starts.lack(&seen), Some(Lack::Writes));
+}
+
+#[tokio::test]
+async fn an_audit_record_is_found_again_and_whoever_was_taken_over_from_adds_nothing() {
+    let server = server().await;
+    database(&server, DATABASE).await;
+    let settings = settings(server.url(DATABASE));
+    let (resource, _) = start(&settings).await;
+    let store = resource.audit_store().unwrap();
+    let entries = |value: &str| {
+        let mut batch = Batch::default();
+        batch.put(AUDIT, "first", value.to_owned());
+        batch.put(AUDIT, "second", "it's '; DROP TABLE undoubt_kept; --");
+        batch
+    };
+    store.write(entries("somebody did something"), Durability::Forced).await.unwrap();
+    let mut batch = Batch::default();
+    batch.delete(AUDIT, "second");
+    store.write(batch, Durability::Forced).await.unwrap();
+    let (second, _) = start(&settings).await;
+    let found = second.audit_store().unwrap();
+    assert_eq!(found.get(AUDIT, b"first").unwrap().as_deref(), Some(&b"somebody did something"[..]));
+    assert_eq!(found.get(AUDIT, b"second").unwrap(), None);
+    let late = tokio::time::timeout(PATIENCE, store.write(entries("too late"), Durability::Forced)).await.unwrap();
+    assert!(late.is_err(), "{late:?}");
+    let kept = server.sql(DATABASE, "SELECT name, value FROM undoubt_kept").await.unwrap();
+    assert_eq!(kept.trim(), "first\tsomebody did something");
 }
 
 #[tokio::test]
