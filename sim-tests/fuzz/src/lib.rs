@@ -6,6 +6,7 @@
 //! `make fuzz` drives them by coverage (`coverage/`, a workspace of its own on a nightly compiler); `tests/targets.rs`, a part of
 //! `make test`, with the kept inputs in `corpus/` and changes of these. Both find the targets in [`targets`].
 
+mod databases;
 mod files;
 mod network;
 mod provider;
@@ -44,7 +45,7 @@ pub struct Target {
 
 /// Returns all targets.
 pub fn targets() -> Vec<Target> {
-    let of_files = [files::TARGETS, provider::TARGETS].concat();
+    let of_files = [files::TARGETS, provider::TARGETS, databases::TARGETS].concat();
     [wire::TARGETS, work::TARGETS, stored::TARGETS, &of_files, texts::TARGETS, network::TARGETS, served::TARGETS]
         .concat()
 }
