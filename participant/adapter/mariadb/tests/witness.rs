@@ -138,7 +138,7 @@ async fn an_audit_record_is_found_again_and_whoever_was_taken_over_from_adds_not
     let store = resource.audit_store().unwrap();
     let entries = |value: &str| {
         let mut batch = Batch::default();
-        batch.put(AUDIT, "first", value.to_owned());
+        batch.put(AUDIT, "first", value);
         batch.put(AUDIT, "second", "it's '; DROP TABLE undoubt_kept; --");
         batch
     };
