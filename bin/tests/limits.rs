@@ -154,6 +154,7 @@ const INNER: &[&str] = &[
     "MAX_KINDS",
     "MAX_KINDS_OF_ONE",
     "MAX_LAZY_FLUSH_MS",
+    "MAX_LIST_BYTES",
     "MAX_LOG_BYTES_SHOWN",
     "MAX_LOOKED_AT_PER_PAGE",
     "MAX_MARK_BYTES",

@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 pub fn run_server(main: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all();
-    // Who sets it knows better.
+    // Tokio reads the variable itself.
     if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
         builder.worker_threads(worker_threads(available_parallelism().map_or(1, usize::from)));
     }

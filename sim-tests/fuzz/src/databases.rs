@@ -1,4 +1,4 @@
-//! What participants over SQL databases are given: declarations by their owners, and work by anybody.
+//! The inputs of participants over SQL databases: declarations by their owners, work by anybody, names that a database lists.
 
 use crate::work::as_text;
 use crate::{Target, says_why};

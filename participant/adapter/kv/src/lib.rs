@@ -387,7 +387,7 @@ impl Branches for KeyValue {
 
     async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
         match self.branch(&branch).map(|known| known.stage.clone()) {
-            // What is kept of those that are over says that they have committed.
+            // The table keeps only those of the finished that have committed.
             None if self.table.result_of(&branch)?.is_some() => return Ok(Ended::Gone),
             None => {}
             Some(Stage::ReadOnly) => self.leave(&branch),

@@ -9,7 +9,10 @@ use mysql_async::Error;
 use std::sync::{Arc, Weak};
 use undoubt_platform::audit::AUDIT;
 use undoubt_platform::{Fenced, StoreError};
-use undoubt_sql::{Changes, Class, Keeper, KeptStore, Pair};
+use undoubt_sql::{Changes, Keeper, KeptStore, Pair, not_kept};
+
+/// The size of a statement's list; a single part may be larger, as large as a batch of the store.
+const MAX_LIST_BYTES: usize = 1 << 20;
 
 struct Table(Weak<Shared>);
 
@@ -41,38 +44,45 @@ impl Keeper for Table {
     }
 
     async fn keep(&self, changes: &Changes) -> Result<(), StoreError> {
+        let keys =
+            changes.deleted.iter().map(|(family, key)| format!("({}, {})", bytes(family.as_bytes()), bytes(key)));
+        let rows = changes.put.iter().map(|Pair { family, key, value }| {
+            format!("({}, {}, {})", bytes(family.as_bytes()), bytes(key), bytes(value))
+        });
+        let deletes = lists(keys).map(|keys| format!("DELETE FROM undoubt_kept WHERE (family, name) IN ({keys})"));
+        let inserts = lists(rows).map(|rows| {
+            format!("INSERT INTO undoubt_kept (family, name, value) VALUES {rows} ON DUPLICATE KEY UPDATE value = VALUES(value)")
+        });
         let mut statements = vec!["START TRANSACTION".to_owned()];
-        if !changes.deleted.is_empty() {
-            let keys =
-                changes.deleted.iter().map(|(family, key)| format!("({}, {})", bytes(family.as_bytes()), bytes(key)));
-            statements.push(format!("DELETE FROM undoubt_kept WHERE (family, name) IN ({})", list(keys)));
-        }
-        if !changes.put.is_empty() {
-            let rows = changes.put.iter().map(|Pair { family, key, value }| {
-                format!("({}, {}, {})", bytes(family.as_bytes()), bytes(key), bytes(value))
-            });
-            statements.push(format!(
-                "INSERT INTO undoubt_kept (family, name, value) VALUES {} ON DUPLICATE KEY UPDATE value = VALUES(value)",
-                list(rows)
-            ));
-        }
+        statements.extend(deletes.chain(inserts));
         statements.push("COMMIT".to_owned());
-        let sql = statements.join("; ");
-        self.with(async |session| match session.run(&sql).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                if !session.is_broken() {
-                    session.run("ROLLBACK").await?;
+        self.with(async |session| {
+            for statement in &statements {
+                if let Err(error) = session.run(statement).await {
+                    if !session.is_broken() {
+                        session.run("ROLLBACK").await?;
+                    }
+                    return Err(error);
                 }
-                Err(error)
             }
+            Ok(())
         })
         .await
     }
 }
 
-fn list(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(", ")
+/// Returns the parts as lists for one statement each. A server takes no message above its `max_allowed_packet`, and what could not be
+/// kept for a while is more than that.
+fn lists(parts: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut parts = parts.peekable();
+    std::iter::from_fn(move || {
+        let mut list = parts.next()?;
+        while let Some(part) = parts.next_if(|part| list.len() + part.len() < MAX_LIST_BYTES) {
+            list.push_str(", ");
+            list.push_str(&part);
+        }
+        Some(list)
+    })
 }
 
 fn absent(absent: Absent) -> StoreError {
@@ -84,17 +94,20 @@ fn absent(absent: Absent) -> StoreError {
 }
 
 fn refused(error: &Error) -> StoreError {
-    let cause = told(error);
-    match class_of(error) {
-        Class::Declaration | Class::Condition => {
-            StoreError::Stopped { cause: format!("the table undoubt_kept is damaged: {cause}") }
-        }
-        Class::Conflict
-        | Class::LockTimeout
-        | Class::Cancelled
-        | Class::Unavailable
-        | Class::Access
-        | Class::Unknown
-        | Class::Failed => StoreError::Unavailable { cause },
+    not_kept(class_of(error), "undoubt_kept", told(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_parts_go_in_several_statements_and_none_is_left_out() {
+        let part = "x".repeat(MAX_LIST_BYTES / 3);
+        let cut: Vec<usize> = lists(std::iter::repeat_n(part, 7)).map(|list| list.split(", ").count()).collect();
+        assert_eq!(cut.iter().sum::<usize>(), 7);
+        assert!(cut.len() > 2 && cut.iter().all(|parts| *parts <= 3), "{cut:?}");
+        assert_eq!(lists(std::iter::empty()).count(), 0);
+        assert_eq!(lists(std::iter::once("x".repeat(MAX_LIST_BYTES * 2))).count(), 1);
     }
 }

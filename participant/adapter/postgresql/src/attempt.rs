@@ -108,7 +108,7 @@ pub(crate) fn results(task: &Task, plan: &[Planned], answers: &[Answer], most_by
         let (result, ready) = (&mut results[planned.call], &planned.ready);
         let rows = match answer {
             Answer::TooLarge => return Err(too_large(most_bytes)),
-            // What checks the number of rows returns one, whatever that is.
+            // A statement that checks the number of rows returns one row, whatever that number is.
             Answer::Count(count) => {
                 result.affected += ready.rows.unwrap_or(*count);
                 continue;
@@ -119,7 +119,7 @@ pub(crate) fn results(task: &Task, plan: &[Planned], answers: &[Answer], most_by
             result.affected += ready.rows.unwrap_or(rows.len() as u64);
         }
         result.columns = ready.columns.clone();
-        // What checks that there is no row returns one of nulls.
+        // A statement that checks that there is no row returns one row of nulls.
         let shown = if ready.rows == Some(0) { &[][..] } else { &rows[..] };
         let read = shown.iter().map(cells).collect::<Result<_, Error>>();
         result.rows = read.map_err(|error| Declined::Failed(ResourceError::Stopped { cause: told(&error) }))?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use tokio_postgres::Error;
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::{Fenced, StoreError};
-use undoubt_sql::{Changes, Class, Keeper, KeptStore, Pair, RowNumber, WriteNumbers};
+use undoubt_sql::{Changes, Keeper, KeptStore, Pair, RowNumber, WriteNumbers, not_kept};
 
 /// One statement, and so all or none; on the session that owns the database, and so by nobody else.
 const KEEP: &str = "WITH gone AS (DELETE FROM undoubt.kept k USING unnest($1::text[], $2::bytea[]) AS d (family, key) \
@@ -66,19 +66,7 @@ fn absent(absent: Absent) -> StoreError {
 }
 
 fn refused(error: &Error) -> StoreError {
-    let cause = told(error);
-    match class_of(error) {
-        Class::Declaration | Class::Condition => {
-            StoreError::Stopped { cause: format!("the table undoubt.kept is damaged: {cause}") }
-        }
-        Class::Conflict
-        | Class::LockTimeout
-        | Class::Cancelled
-        | Class::Unavailable
-        | Class::Access
-        | Class::Unknown
-        | Class::Failed => StoreError::Unavailable { cause },
-    }
+    not_kept(class_of(error), "undoubt.kept", told(error))
 }
 
 /// Opens what is kept, and begins to number the writes of another start.

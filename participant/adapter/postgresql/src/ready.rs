@@ -95,7 +95,7 @@ fn checked(sql: &str, returns_nothing: bool, rows: u64) -> String {
         true => (" RETURNING 1", "undoubt_check.met FROM undoubt_check"),
         false => ("", "undoubt_rows.* FROM undoubt_check LEFT JOIN undoubt_rows ON undoubt_check.met"),
     };
-    // The same here.
+    // Here too a comment would take along what follows on its line.
     format!(
         "WITH undoubt_rows AS ({sql}\n{returning}), undoubt_check AS MATERIALIZED (SELECT undoubt.expect((SELECT count(*) FROM \
          undoubt_rows), {rows}) AS met) SELECT {columns}"

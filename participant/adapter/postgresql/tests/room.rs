@@ -106,7 +106,7 @@ async fn where_the_servers_log_has_no_room_the_server_ends_and_what_it_answered_
         assert!(prepared.contains(&branch(number)), "{number} of {last} was answered for and is gone");
         assert_eq!(fixture.resource.commit(branch(number)).await, Ok(Ended::AsTold));
     }
-    // Of the one that failed it is not known; it is aborted like any other.
+    // The one that failed may be prepared or not; its abort ends it either way.
     assert_eq!(fixture.abort(last + 1).await, Ok(Ended::AsTold));
     assert_eq!(fixture.prepared().await, "0");
     assert_eq!(fixture.sql("SELECT count(*) FROM kv").await, last.to_string());

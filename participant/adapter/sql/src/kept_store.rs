@@ -3,6 +3,7 @@
 //! It is for what a participant keeps beside its transactions and what comes seldom: its audit record, what it remembers of
 //! coordinators' logs, and losses that were accepted. So reads are local, and no second database has to be cared for.
 
+use crate::class::Class;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -41,6 +42,22 @@ pub struct Changes {
     pub put: Vec<Pair>,
     /// Deleted keys, each with its family.
     pub deleted: Vec<(String, Bytes)>,
+}
+
+/// Returns what it means for the table of a [`KeptStore`] that the database refused. `cause`: its words.
+pub fn not_kept(class: Class, table: &str, cause: String) -> StoreError {
+    match class {
+        Class::Declaration | Class::Condition => {
+            StoreError::Stopped { cause: format!("the table {table} is damaged: {cause}") }
+        }
+        Class::Conflict
+        | Class::LockTimeout
+        | Class::Cancelled
+        | Class::Unavailable
+        | Class::Access
+        | Class::Unknown
+        | Class::Failed => StoreError::Unavailable { cause },
+    }
 }
 
 /// A store over the table of a database. Dropped, it writes what is queued if the table takes it at once.

@@ -31,7 +31,7 @@ use undoubt_vocabulary::limit::Limit;
 pub use class::Class;
 pub use enlisted_name::EnlistedName;
 pub use fault::{Fault, Faults};
-pub use kept_store::{Changes, Keeper, KeptStore, Pair};
+pub use kept_store::{Changes, Keeper, KeptStore, Pair, not_kept};
 pub use lack::Lack;
 pub use parameter::{Mismatch, ParameterType, text_of};
 pub use prepared_name::{Identity, NotOurs, PreparedName, Xid};
@@ -40,7 +40,7 @@ pub use statement::{Dialect, Piece, Statement, Verb};
 pub use task::{Bound, Place, Task};
 pub use write_numbers::{KEPT_FAMILIES, RowNumber, WriteNumbers};
 
-/// What is over is deleted this much later, all at once: each time costs the database a transaction.
+/// The time after which records of what is over are deleted, all at once: each time costs the database a transaction.
 pub const COLLECT_AFTER: Duration = Duration::from_secs(2);
 
 /// The bounds that users can meet.

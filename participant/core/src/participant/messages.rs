@@ -77,8 +77,8 @@ impl Participant {
             State::ReadOnly { result } => Vote::ReadOnly { result },
             State::Finished(Finished::CommittedAlone { result }) => match execution {
                 Execution::OnePhase => return self.vote_again(id, result, effects),
-                // Its vote is lost, and somebody else has committed it since. The resource tells; who were told that it is refused
-                // would never ask again.
+                // The vote is lost, and somebody else has committed the branch since, as the resource will tell. No refusal is sent:
+                // a coordinator that hears one tells nobody here to abort.
                 Execution::TwoPhase => {
                     self.set(&id.tx, State::Aborting { next: None });
                     return effects.push(Effect::Abort { branch: id.clone() });

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-/// What a refused request brings is read for this long at most, and up to so many bytes.
+/// The longest time for which a refused request is read, and the most bytes that are read of it.
 pub(super) const READ_OUT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_READ_OUT_BYTES: usize = 64 << 10;
 
@@ -92,6 +92,6 @@ async fn read_out(request: Request<Body>) {
             }
         }
     };
-    // Whoever sends too slowly gets the answer before its request has ended.
+    // A client that sends too slowly gets the answer before its request has ended.
     timeout(READ_OUT_TIMEOUT, until_its_end).await.unwrap_or_default();
 }
