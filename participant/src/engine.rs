@@ -293,7 +293,7 @@ impl<R: Branches> Engine<R> {
                     token.cancel();
                 }
             }
-            Effect::Compensate { step, run, recall } => self.compensate(step, run, recall),
+            Effect::FinishStep { step, run, recall } => self.finish_step(step, run, recall),
             Effect::RecallVote { branch } => self.recalls.vote(branch),
             Effect::RecallOutcome { step, attempt } => self.recalls.outcome(step, attempt),
             Effect::StoreEmpty { step } => self.store_empty(step),

@@ -328,7 +328,7 @@ impl Transaction {
         };
         let result_bytes = self.gathered();
         let leaving_bytes = if self.is_being_recorded() { result_bytes } else { 0 };
-        Held { work_bytes, result_bytes, leaving_bytes }
+        Held { work_bytes, result_bytes, leaving_bytes, begun: 0 }
     }
 
     /// Returns true while its decision or its end is on its way to the log.
@@ -510,7 +510,10 @@ impl Transaction {
             Event::Logged { stage: Stage::Delegated } => Note::Logged { stage: "delegated" },
             Event::Logged { stage: Stage::Committed } => Note::Logged { stage: "committed" },
             Event::Logged { stage: Stage::Ended } => Note::Logged { stage: "ended" },
-            Event::Logged { stage: Stage::Begun | Stage::Stepped | Stage::Compensating } => return,
+            Event::Logged {
+                stage:
+                    Stage::Begun | Stage::Stepped | Stage::Compensating | Stage::Opened | Stage::Joined | Stage::Closed,
+            } => return,
             Event::Forgotten => Note::Forgotten,
             Event::RetryDue { .. } | Event::Connected { .. } | Event::Cancelled | Event::Resumed => return,
         };

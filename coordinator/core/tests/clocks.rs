@@ -11,7 +11,8 @@ use undoubt_coordinator_core::{
 use undoubt_vocabulary::{AttemptNumber, Epoch, RetryPolicy, SagaStep, Timestamp, ToCoordinator, ToParticipant, TxId};
 
 const LIMITS: Limits = Limits {
-    max_open_transactions: 1,
+    max_begun_transactions: 10,
+        max_open_transactions: 1,
     max_open_bytes: 1 << 30,
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 0,
@@ -25,8 +26,9 @@ fn saga() -> Unfinished {
     let step = SagaStep {
         name: "step".parse().unwrap(),
         participant: "bank".parse().unwrap(),
-        action: Bytes::new(),
+        action: Some(Bytes::new()),
         compensation: Some(Bytes::new()),
+        completion: None,
         after: Vec::new(),
         uses: Vec::new(),
         pivot: false,

@@ -15,7 +15,8 @@ use undoubt_vocabulary::{
 };
 
 const LIMITS: Limits = Limits {
-    max_open_transactions: 8,
+    max_begun_transactions: 10,
+        max_open_transactions: 8,
     max_open_bytes: 1 << 20,
     max_gathered_bytes: 1 << 20,
     breaker_threshold: 0,
@@ -130,8 +131,9 @@ fn saga() -> Content {
     let step = |number: u16| SagaStep {
         name: name(number).as_str().parse().unwrap(),
         participant: name(number),
-        action: Bytes::new(),
+        action: Some(Bytes::new()),
         compensation: Some(Bytes::new()),
+        completion: None,
         after: (0..number).map(StepIndex).collect(),
         uses: Vec::new(),
         pivot: false,

@@ -198,8 +198,8 @@ pub enum Input {
         attempt: u32,
         result: Bytes,
     },
-    /// The action is undone with its barrier, durably, or undoing it was refused.
-    CompensationRan {
+    /// The step is undone or completed with its barrier, durably, or that was refused.
+    StepFinished {
         step: StepId,
         outcome: StepOutcome,
     },

@@ -126,7 +126,7 @@ impl Participant {
             Input::OutcomeRecalled { step, attempt, result } => {
                 self.handle_outcome_recalled(&step, attempt, result, effects)
             }
-            Input::CompensationRan { step, outcome } => self.handle_compensation_ran(step, outcome, effects),
+            Input::StepFinished { step, outcome } => self.handle_step_finished(step, outcome, effects),
             Input::EmptyStored { step } => self.handle_empty_stored(step, effects),
             Input::SagaClosed { coordinator, attempt_number, tx } => {
                 self.handle_saga_closed((coordinator, attempt_number, tx), effects)
@@ -230,7 +230,7 @@ impl Participant {
             Recovered::Step { step, state } => {
                 let state = match state {
                     StepState::Acted { result, pending } => StepState::Acted { result: self.kept(result), pending },
-                    StepState::Compensated | StepState::Empty => state,
+                    StepState::Compensated | StepState::Completed | StepState::Empty => state,
                 };
                 self.sagas.set(&step, state.into());
             }

@@ -201,6 +201,7 @@ impl ToParticipant {
             ToParticipant::Noted { .. } => "noted",
             ToParticipant::Run(RunStep { direction: Direction::Forward, .. }) => "act",
             ToParticipant::Run(RunStep { direction: Direction::Compensating, .. }) => "compensate",
+            ToParticipant::Run(RunStep { direction: Direction::Completing, .. }) => "complete",
             ToParticipant::Close { .. } => "close",
         }
     }
@@ -257,6 +258,7 @@ impl ToCoordinator {
             ToCoordinator::Inquiry { .. } => "inquiry",
             ToCoordinator::Ran { direction: Direction::Forward, .. } => "acted",
             ToCoordinator::Ran { direction: Direction::Compensating, .. } => "compensated",
+            ToCoordinator::Ran { direction: Direction::Completing, .. } => "completed",
             ToCoordinator::Closed { .. } => "closed",
         }
     }

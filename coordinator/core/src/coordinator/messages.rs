@@ -3,7 +3,7 @@
 use super::{Coordinator, advance};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
-use crate::input::{Request, Submission};
+use crate::input::{Beginning, Request, Submission};
 use crate::open_transaction::{Open, OpenInput};
 use crate::record::EndedRecord;
 use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
@@ -27,10 +27,10 @@ impl Coordinator {
             return unusable.handle_message(from, &message, &mut cx);
         }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
-        if !open.involves(&from) || attempt_number < open.attempt_number() {
+        if !open.involves(&from) || attempt_number < open.attempt_number_at(&from) {
             return presume_abort(from, message, effects);
         }
-        if attempt_number == open.attempt_number() {
+        if attempt_number == open.attempt_number_at(&from) {
             let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
             if advance(open, OpenInput::Message { from, message }, &mut self.next_attempt_number, &mut cx) {
                 self.transactions.remove(&tx);
@@ -101,10 +101,13 @@ pub(super) fn refuse_while_recovering(request: Request, effects: &mut Vec<Effect
     let reject = |client, tx| Effect::Answer { client, tx, answer: Answer::Rejected(Rejection::Recovering) };
     match request {
         Request::Submit(Submission { client, tx, .. })
+        | Request::Begin(Beginning { client, tx, .. })
+        | Request::Close { tx, client, .. }
         | Request::Await { tx, client }
         | Request::Cancel { tx, client }
         | Request::Forget { tx, client }
         | Request::ResolveStep { tx, client, .. } => effects.push(reject(client, tx)),
+        Request::Join(joining) => effects.push(reject(joining.client, joining.tx)),
         Request::Message { from, message: ToCoordinator::Inquiry { tx, attempt_number } } => {
             effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, attempt_number } });
         }

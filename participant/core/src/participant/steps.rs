@@ -6,7 +6,7 @@ use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::kept_result::Kept;
 use crate::saga::Closing;
-use crate::step::{Refused, State, StepId};
+use crate::step::{Acted, Refused, State, StepId};
 use bytes::Bytes;
 use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator};
 
@@ -24,6 +24,7 @@ impl Participant {
         match run.direction {
             Direction::Forward => self.act(id, run, effects),
             Direction::Compensating => self.compensate(id, run, effects),
+            Direction::Completing => self.complete(id, run, effects),
         }
     }
 
@@ -39,22 +40,32 @@ impl Participant {
             Some(State::Acting { attempt, then: None }) => {
                 self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), then: None });
             }
-            Some(State::Acted { result: Kept::Here(result), pending, .. }) => {
+            Some(State::InEffect { acted: Acted::Here { result: Kept::Here(result), pending }, .. }) => {
                 self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Done { result, pending }, effects);
             }
-            Some(State::Acted { result: Kept::Stored, .. }) => {
+            Some(State::InEffect { acted: Acted::Here { result: Kept::Stored, .. }, .. }) => {
                 effects.push(Effect::RecallOutcome { step: id, attempt: run.attempt });
+            }
+            Some(State::InEffect { acted: Acted::Elsewhere, .. }) => {
+                self.late(&id, &run, "the step's caller has done this action himself", effects);
             }
             Some(State::Compensated | State::Empty) => {
                 self.late(&id, &run, "the step's compensation came before this action", effects);
             }
-            // Its compensation is under way, so nobody waits for the action any more.
-            Some(State::Acting { then: Some(_), .. } | State::Compensating { .. } | State::Emptying { .. }) => {}
+            Some(State::Completed) => self.late(&id, &run, "the step was completed when this action came", effects),
+            // The step is being ended, so nobody waits for the action any more.
+            Some(
+                State::Acting { then: Some(_), .. }
+                | State::Compensating { .. }
+                | State::Completing { .. }
+                | State::Emptying { .. },
+            ) => {}
         }
     }
 
     fn compensate(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
         match self.sagas.state_of(&id) {
+            None if run.acted_elsewhere => self.finish(id, run, Acted::Elsewhere, effects),
             None | Some(State::Refused(_)) => {
                 let (state, effect) =
                     (State::Emptying { attempt: run.attempt }, Effect::StoreEmpty { step: id.clone() });
@@ -67,31 +78,65 @@ impl Participant {
                 let latest = then.filter(|then| then.attempt >= run.attempt).unwrap_or(run);
                 self.sagas.set(&id, State::Acting { attempt, then: Some(latest) });
             }
-            Some(State::Acted { refused: Some(Refused { attempt, refusal }), .. }) if run.attempt <= attempt => {
-                self.send_ran(&id, Direction::Compensating, run.attempt, StepOutcome::Refused(refusal), effects);
+            Some(State::InEffect { refused: Some((Direction::Compensating, refused)), .. })
+                if run.attempt <= refused.attempt =>
+            {
+                self.send_ran(&id, run.direction, run.attempt, StepOutcome::Refused(refused.refusal), effects);
             }
-            Some(State::Acted { result, pending, .. }) => {
-                let state = State::Compensating { result: result.clone(), pending, attempt: run.attempt };
-                let step = id.clone();
-                let effect = |mut run: RunStep| match result {
-                    Kept::Here(result) => {
-                        run.inputs.push(result);
-                        Effect::Compensate { step, run, recall: false }
-                    }
-                    Kept::Stored => Effect::Compensate { step, run, recall: true },
-                };
-                self.begin(id, run, state, effect, effects);
-            }
-            Some(State::Compensating { result, pending, attempt }) => {
-                let attempt = attempt.max(run.attempt);
-                self.sagas.set(&id, State::Compensating { result, pending, attempt });
+            Some(State::InEffect { acted, .. }) => self.finish(id, run, acted, effects),
+            Some(State::Compensating { acted, attempt }) => {
+                self.sagas.set(&id, State::Compensating { acted, attempt: attempt.max(run.attempt) });
             }
             Some(State::Emptying { attempt }) => {
                 self.sagas.set(&id, State::Emptying { attempt: attempt.max(run.attempt) });
             }
-            Some(State::Compensated) => self.send_ran(&id, Direction::Compensating, run.attempt, undone(), effects),
+            Some(State::Compensated) => self.send_ran(&id, Direction::Compensating, run.attempt, finished(), effects),
             Some(State::Empty) => self.send_ran(&id, Direction::Compensating, run.attempt, StepOutcome::Empty, effects),
+            Some(State::Completing { .. } | State::Completed) => {
+                self.late(&id, &run, "the step was completed: its saga was closed before this came", effects);
+            }
         }
+    }
+
+    /// Completes a step whose saga was closed, which its coordinator does with a step alone that is in effect for all that it knows.
+    fn complete(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
+        match self.sagas.state_of(&id) {
+            None if run.acted_elsewhere => self.finish(id, run, Acted::Elsewhere, effects),
+            Some(State::InEffect { refused: Some((Direction::Completing, refused)), .. })
+                if run.attempt <= refused.attempt =>
+            {
+                self.send_ran(&id, run.direction, run.attempt, StepOutcome::Refused(refused.refusal), effects);
+            }
+            Some(State::InEffect { acted, .. }) => self.finish(id, run, acted, effects),
+            Some(State::Completing { acted, attempt }) => {
+                self.sagas.set(&id, State::Completing { acted, attempt: attempt.max(run.attempt) });
+            }
+            Some(State::Completed) => self.send_ran(&id, Direction::Completing, run.attempt, finished(), effects),
+            None | Some(State::Acting { .. } | State::Refused(_)) => {
+                self.late(&id, &run, "the step's action is not known to be in effect", effects);
+            }
+            Some(State::Compensating { .. } | State::Emptying { .. } | State::Compensated | State::Empty) => {
+                self.late(&id, &run, "the step was undone: its saga was not closed", effects);
+            }
+        }
+    }
+
+    /// Has the resource manager undo or complete a step.
+    fn finish(&mut self, id: StepId, run: RunStep, acted: Acted, effects: &mut Vec<Effect>) {
+        let (result, step, attempt) = (acted.result(), id.clone(), run.attempt);
+        let state = match run.direction {
+            Direction::Compensating => State::Compensating { acted, attempt },
+            Direction::Completing => State::Completing { acted, attempt },
+            Direction::Forward => unreachable!("an action is not what ends a step"),
+        };
+        let effect = |mut run: RunStep| match result {
+            Kept::Here(result) => {
+                run.inputs.push(result);
+                Effect::FinishStep { step, run, recall: false }
+            }
+            Kept::Stored => Effect::FinishStep { step, run, recall: true },
+        };
+        self.begin(id, run, state, effect, effects);
     }
 
     fn begin_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
@@ -166,7 +211,9 @@ impl Participant {
             unreachable!("the resource manager answers an action once, and the step waits for it")
         };
         let state = match outcome.clone() {
-            StepOutcome::Done { result, pending } => State::Acted { result: self.keep(result), pending, refused: None },
+            StepOutcome::Done { result, pending } => {
+                State::InEffect { acted: Acted::Here { result: self.keep(result), pending }, refused: None }
+            }
             StepOutcome::Refused(refusal) => State::Refused(Refused { attempt, refusal }),
             StepOutcome::Empty => unreachable!("only a compensation can be empty"),
         };
@@ -181,26 +228,41 @@ impl Participant {
     /// Says again what an action came to.
     pub(super) fn handle_outcome_recalled(&self, id: &StepId, attempt: u32, result: Bytes, effects: &mut Vec<Effect>) {
         // It may have been undone meanwhile, or the low-water mark may have passed it.
-        if let Some(State::Acted { pending, .. }) = self.sagas.state_of(id) {
+        if let Some(State::InEffect { acted: Acted::Here { pending, .. }, .. }) = self.sagas.state_of(id) {
             self.send_ran(id, Direction::Forward, attempt, StepOutcome::Done { result, pending }, effects);
         }
     }
 
-    pub(super) fn handle_compensation_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
-        let Some(State::Compensating { result, pending, attempt }) = self.sagas.state_of(&id) else {
-            unreachable!("the resource manager answers a compensation once, and the step waits for it")
+    pub(super) fn handle_step_finished(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+        let (direction, acted, attempt) = match self.sagas.state_of(&id) {
+            Some(State::Compensating { acted, attempt }) => (Direction::Compensating, acted, attempt),
+            Some(State::Completing { acted, attempt }) => (Direction::Completing, acted, attempt),
+            None
+            | Some(
+                State::Acting { .. }
+                | State::Refused(_)
+                | State::InEffect { .. }
+                | State::Emptying { .. }
+                | State::Compensated
+                | State::Completed
+                | State::Empty,
+            ) => unreachable!("the resource manager ends a step once, and the step waits for it"),
         };
-        let (state, outcome) = match outcome {
+        let (state, outcome) = match (direction, outcome) {
             // What it read is nobody's: a repetition could not tell it again.
-            StepOutcome::Done { .. } => (State::Compensated, undone()),
-            StepOutcome::Empty => (State::Empty, StepOutcome::Empty),
-            StepOutcome::Refused(refusal) => {
-                let refused = Some(Refused { attempt, refusal: refusal.clone() });
-                (State::Acted { result, pending, refused }, StepOutcome::Refused(refusal))
+            (Direction::Compensating, StepOutcome::Done { .. }) => (State::Compensated, finished()),
+            (Direction::Completing, StepOutcome::Done { .. }) => (State::Completed, finished()),
+            (Direction::Compensating, StepOutcome::Empty) => (State::Empty, StepOutcome::Empty),
+            (_, StepOutcome::Refused(refusal)) => {
+                let refused = Some((direction, Refused { attempt, refusal: refusal.clone() }));
+                (State::InEffect { acted, refused }, StepOutcome::Refused(refusal))
+            }
+            (Direction::Completing | Direction::Forward, _) => {
+                unreachable!("only a compensation can be empty, and an action is answered elsewhere")
             }
         };
         self.sagas.set(&id, state);
-        self.send_ran(&id, Direction::Compensating, attempt, outcome, effects);
+        self.send_ran(&id, direction, attempt, outcome, effects);
         self.at_rest(id.saga(), effects);
     }
 
@@ -231,6 +293,6 @@ impl Participant {
     }
 }
 
-fn undone() -> StepOutcome {
+fn finished() -> StepOutcome {
     StepOutcome::Done { result: Bytes::new(), pending: false }
 }

@@ -7,7 +7,7 @@ use undoubt_participant_core::{
     Session, StepId, Trust,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp,
+    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp,
     ToCoordinator, ToParticipant, TxId, Vote,
 };
 
@@ -272,9 +272,13 @@ fn words(effect: &Effect) -> String {
         }
         Effect::RunAction { step, run } => format!("run action {}, attempt {}", step_named(step), run.attempt),
         Effect::CancelAction { step } => format!("cancel action {}", step_named(step)),
-        Effect::Compensate { step, run, recall } => {
+        Effect::FinishStep { step, run, recall } => {
             let recalled = if *recall { ", and the result that is recalled" } else { "" };
-            format!("compensate {}, attempt {}, inputs {:?}{recalled}", step_named(step), run.attempt, run.inputs)
+            let verb = match run.direction {
+                Direction::Forward | Direction::Compensating => "compensate",
+                Direction::Completing => "complete",
+            };
+            format!("{verb} {}, attempt {}, inputs {:?}{recalled}", step_named(step), run.attempt, run.inputs)
         }
         Effect::RecallVote { branch } => format!("recall what {} voted", named(branch)),
         Effect::RecallOutcome { step, attempt } => {
