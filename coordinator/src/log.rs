@@ -11,6 +11,8 @@
 //! | `callback` | transaction id | the URLs that are to hear its outcome, one in a line |
 //! | `result` | attempt number (big-endian), name of a branch or a step | what it handed back, if that is large |
 //! | `definition` | attempt number (big-endian) | `SagaDefinition`: the steps of an open saga, if they are large |
+//! | `joined` | attempt number, step (both big-endian), 0 | `JoinedStep`: a step that joined an open saga |
+//! | `joined` | attempt number, step (both big-endian), 1 | `StepProgress`: how far that step is |
 //! | `audit` | see `undoubt_platform::audit` | `AuditRecord`: who did what |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
@@ -47,9 +49,10 @@ const DAMAGED: Family = Family("damaged");
 const CALLBACK: Family = Family("callback");
 const RESULT: Family = Family("result");
 const DEFINITION: Family = Family("definition");
+const JOINED: Family = Family("joined");
 
 /// The families that a store for this log has to be opened with.
-pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION, AUDIT];
+pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION, JOINED, AUDIT];
 
 const LOSS: &[u8] = b"loss/";
 const AFTER_LOSSES: &[u8] = b"loss0";
@@ -190,6 +193,9 @@ impl Log {
                 let (results, definition) = apart.of_saga(batch, saga);
                 batch.put_with(OPEN, key, |bytes| codec::encode_saga(saga, &results, definition, history, bytes));
             }
+            Record::Opened(opened) => batch.put_with(OPEN, key, |bytes| codec::encode_opened(opened, history, bytes)),
+            // What happened since the record of the saga itself is told again with its next.
+            Record::Joined(joined) => apart.put_joined(batch, joined),
             Record::Ended(ended) => {
                 let results = apart.of_ended(batch, ended);
                 batch.delete(OPEN, key);

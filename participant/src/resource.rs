@@ -60,9 +60,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, BackupError, Store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
-    StepOutcome, Timestamp, TxId, Vote,
-    WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
+    Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use crate::room::{Held, Room};

@@ -126,7 +126,7 @@ fn step() -> impl Strategy<Value = StepIndex> {
 }
 
 fn direction() -> impl Strategy<Value = Direction> {
-    prop_oneof![Just(Direction::Forward), Just(Direction::Compensating)]
+    prop_oneof![Just(Direction::Forward), Just(Direction::Compensating), Just(Direction::Completing)]
 }
 
 fn step_outcome() -> impl Strategy<Value = StepOutcome> {
@@ -147,6 +147,7 @@ fn run_step() -> impl Strategy<Value = RunStep> {
         vec(bytes(), 0..=64),
     )
         .prop_map(|((tx, attempt_number, step, direction), attempt, begun_at, timeout, work, inputs)| RunStep {
+            acted_elsewhere: direction != Direction::Forward && attempt % 2 == 1,
             tx,
             attempt_number,
             step,

@@ -103,12 +103,12 @@ impl SubmitError {
             Code::InvalidArgument => SubmitError::Refused { tx, message },
             Code::NotFound => SubmitError::UnknownParticipant { tx, message },
             Code::AlreadyExists => SubmitError::IdReused { tx, message },
+            Code::FailedPrecondition => SubmitError::NotPossible { tx, message },
             code @ (Code::Ok
             | Code::Cancelled
             | Code::Unknown
             | Code::DeadlineExceeded
             | Code::ResourceExhausted
-            | Code::FailedPrecondition
             | Code::Aborted
             | Code::OutOfRange
             | Code::Internal

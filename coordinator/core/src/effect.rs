@@ -379,11 +379,9 @@ impl Note {
             Note::Unusable { cause } => cause.clone().into(),
             Note::LeftOut { step: Some(step), refusal, .. } => format!("result of {step}: {refusal}").into(),
             Note::LeftOut { step: None, refusal, .. } => format!("result: {refusal}").into(),
-            Note::Inquired { .. }
-            | Note::DeadlinePassed
-            | Note::Forgotten
-            | Note::CloseAsked
-            | Note::Closed { .. } => "".into(),
+            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::CloseAsked | Note::Closed { .. } => {
+                "".into()
+            }
         }
     }
 

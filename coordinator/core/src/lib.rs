@@ -57,7 +57,7 @@ pub use input::{Beginning, Client, Content, Input, Joining, Request, StepResolut
 pub use loss::{Part, PartStep, StillKnown};
 pub use reconciliation::{Recollection, TakenBack, held_after_loss};
 pub use record::{
-    Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, OpenKind, OpenRecord, OpenedRecord, OpenedState, Progress,
-    Record, SagaRecord, Stage, Terms, Unfinished, UnusableRecord, decided,
+    Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, OpenKind, OpenRecord, OpenedRecord, OpenedState,
+    Progress, Record, SagaRecord, Stage, Terms, Unfinished, UnusableRecord, decided,
 };
 pub use transaction::{BranchView, TransactionView};

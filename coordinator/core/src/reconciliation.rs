@@ -1,7 +1,9 @@
 //! The reconciliation of a log that has lost something, once an operator has accepted that: attempts that it has lost
 //! get what participants still know, and what it holds open may have ended since.
 
-use crate::record::{DIGEST_UNKNOWN, EndedBranch, EndedRecord, OpenedState, Progress, SagaRecord, Unfinished, UnusableRecord};
+use crate::record::{
+    DIGEST_UNKNOWN, EndedBranch, EndedRecord, OpenedState, Progress, SagaRecord, Unfinished, UnusableRecord,
+};
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, KnownAttempt, KnownState, Outcome, ParticipantName, Timestamp, TxId,

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Outcome, PartName, ParticipantName, Refusal, SagaStep, StepIndex, StepName,
-    Timestamp, TxId, saga,
+    AbortReason, AttemptNumber, BranchOutcome, Outcome, PartName, ParticipantName, Refusal, SagaStep, StepIndex,
+    StepName, Timestamp, TxId, saga,
 };
 
 /// The stage of a transaction that a record stands for.
@@ -461,9 +461,8 @@ impl EndedRecord {
         let twice = |branch: &EndedBranch| {
             self.saga && branch.step.is_none() && branch.outcome == BranchOutcome::HeuristicallyCommitted
         };
-        let is_damage = |branch: &EndedBranch| {
-            twice(branch) || (!branch.was_refused() && damages(&self.outcome, branch.outcome))
-        };
+        let is_damage =
+            |branch: &EndedBranch| twice(branch) || (!branch.was_refused() && damages(&self.outcome, branch.outcome));
         self.branches.iter().any(is_damage)
     }
 

@@ -52,8 +52,9 @@ fn largest_saga(pivot: usize) -> Content {
     let step = |number: usize| SagaStep {
         name: format!("s{number}").parse().unwrap(),
         participant: name(number),
-        action: work(each),
+        action: Some(work(each)),
         compensation: (number < pivot).then(|| work(each)),
+        completion: None,
         after: (0..number).map(index).collect(),
         uses: (number.saturating_sub(given)..number).map(index).collect(),
         pivot: number == pivot,
@@ -405,8 +406,9 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
     let step = SagaStep {
         name: "s".parse().unwrap(),
         participant: participant.clone(),
-        action: work(1),
+        action: Some(work(1)),
         compensation: Some(work(1)),
+        completion: None,
         after: Vec::new(),
         uses: Vec::new(),
         pivot: false,

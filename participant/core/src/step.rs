@@ -156,7 +156,9 @@ impl State {
     /// Returns true if the resource manager is at work on it.
     pub(crate) fn is_under_way(&self) -> bool {
         match self {
-            State::Acting { .. } | State::Compensating { .. } | State::Completing { .. } | State::Emptying { .. } => true,
+            State::Acting { .. } | State::Compensating { .. } | State::Completing { .. } | State::Emptying { .. } => {
+                true
+            }
             State::Refused(_) | State::InEffect { .. } | State::Compensated | State::Completed | State::Empty => false,
         }
     }

@@ -203,7 +203,8 @@ impl World {
         let (work, inputs) = (Bytes::new(), Vec::new());
         let (tx, attempt_number, step) = (tx(), AttemptNumber(5), StepIndex(step));
         let acted_elsewhere = false;
-        let run = RunStep { tx, attempt_number, step, direction, acted_elsewhere, attempt, begun_at, timeout, work, inputs };
+        let run =
+            RunStep { tx, attempt_number, step, direction, acted_elsewhere, attempt, begun_at, timeout, work, inputs };
         self.tell(Input::Message { session: Session(1), message: ToParticipant::Run(run) });
     }
 

@@ -124,7 +124,19 @@ fn tx() -> TxId {
 fn run(direction: Direction, work: Bytes) -> ToParticipant {
     let (attempt_number, step, attempt) = (AttemptNumber(5), StepIndex(0), 1);
     let (begun_at, timeout, inputs) = (Timestamp(1), Duration::from_secs(5), Vec::new());
-    ToParticipant::Run(RunStep { tx: tx(), attempt_number, step, direction, attempt, begun_at, timeout, work, inputs })
+    let acted_elsewhere = false;
+    ToParticipant::Run(RunStep {
+        tx: tx(),
+        attempt_number,
+        step,
+        direction,
+        acted_elsewhere,
+        attempt,
+        begun_at,
+        timeout,
+        work,
+        inputs,
+    })
 }
 
 fn done() -> StepOutcome {

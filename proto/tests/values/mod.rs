@@ -37,8 +37,9 @@ fn saga_state() -> record::SagaState {
     let step = |name: &str, compensation| v1::SagaStep {
         name: name.into(),
         participant: "bank-a".into(),
-        action: Bytes::from_static(b"do"),
+        action: Some(Bytes::from_static(b"do")),
         compensation,
+        completion: None,
         after: vec![0],
         uses: vec![0],
         pivot: true,
@@ -99,6 +100,7 @@ pub fn records() -> Vec<Sample> {
                 results_apart: vec![],
                 held_because: String::new(),
                 traced: Some(traced()),
+                opened: None,
             },
         ),
         sample(
@@ -181,6 +183,8 @@ pub fn records() -> Vec<Sample> {
                     participant: "bank-a".into(),
                     outcome: committed,
                     step: String::new(),
+                    attempt_number: 0,
+                    nothing_kept: false,
                 }],
                 saga: false,
                 happened: happened(),

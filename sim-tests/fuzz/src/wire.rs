@@ -143,6 +143,7 @@ fn for_participants() -> Vec<ToParticipant> {
         attempt_number,
         step: StepIndex(1),
         direction: Direction::Compensating,
+        acted_elsewhere: false,
         attempt: 3,
         begun_at: NOW,
         timeout: std::time::Duration::from_secs(10),
@@ -279,7 +280,8 @@ fn submissions() -> Vec<Vec<u8>> {
     let step = |name: &str, after: Vec<u32>, pivot: bool| v1::SagaStep {
         name: name.to_owned(),
         participant: "bank-a".to_owned(),
-        action: Bytes::from_static(b"work"),
+        action: Some(Bytes::from_static(b"work")),
+        completion: None,
         compensation: (!pivot).then(|| Bytes::from_static(b"undo")),
         after: after.clone(),
         uses: after,
@@ -333,7 +335,8 @@ pub(crate) fn saga_step() -> SagaStep {
     SagaStep {
         name: "pay".parse().expect("it is a name"),
         participant: "bank-a".parse().expect("it is a name"),
-        action: Bytes::from_static(b"work"),
+        action: Some(Bytes::from_static(b"work")),
+        completion: None,
         compensation: Some(Bytes::from_static(b"undo")),
         after: Vec::new(),
         uses: Vec::new(),

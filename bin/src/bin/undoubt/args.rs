@@ -2,6 +2,7 @@
 
 mod audit;
 mod decisions;
+mod open_saga;
 mod secrets;
 mod trace;
 
@@ -22,6 +23,7 @@ pub use decisions::{
     AcceptLoss, AcceptParticipant, Decision, Forget, ParticipantsAction, PinCoordinator, ReleaseMarks, Resolution,
     Resolve, ResolveStep,
 };
+pub use open_saga::{Begin, Close, Join};
 pub use secrets::{CertsAction, InitCerts, TokensAction};
 pub use trace::TraceArgs;
 
@@ -67,6 +69,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Submit(Submit),
+    Begin(Begin),
+    Join(Join),
+    Close(Close),
     /// Shows how a transaction and its branches stand.
     Status {
         tx: TxId,

@@ -108,7 +108,10 @@ impl Coordinator {
                 for step in &steps {
                     self.peers.breakers.pass(&step.participant, self.next_attempt_number, now);
                 }
-                let branches = steps.iter().map(|step| (step.participant.clone(), step.action.clone().unwrap_or_default())).collect();
+                let branches = steps
+                    .iter()
+                    .map(|step| (step.participant.clone(), step.action.clone().unwrap_or_default()))
+                    .collect();
                 let fallback = may_fall_back.then_some(Fallback { steps, timeout });
                 (Way::TwoPhase { branches, fallback }, Some(Note::Chosen { saga: false, why }))
             }

@@ -51,7 +51,11 @@ impl Coordinator {
                 saga.begin_again(client, &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room });
             }
             Some(open) if same(open) => {
-                open.wait_for(client, false, &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room });
+                open.wait_for(
+                    client,
+                    false,
+                    &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room },
+                );
             }
             Some(_) | None => {
                 effects.push(Effect::Answer { client, tx, answer: Answer::Rejected(Rejection::OtherContent) })

@@ -184,12 +184,9 @@ impl Step {
             At::Skipped => true,
             At::Undone => self.locks_unknown,
             At::Completed => self.acted.pending,
-            At::Waiting
-            | At::Doubtful
-            | At::Running(_)
-            | At::Elsewhere
-            | At::Unanswered { .. }
-            | At::Refused(_) => false,
+            At::Waiting | At::Doubtful | At::Running(_) | At::Elsewhere | At::Unanswered { .. } | At::Refused(_) => {
+                false
+            }
         }
     }
 

@@ -143,8 +143,7 @@ impl Saga {
             At::Waiting | At::Doubtful | At::Running(_) | At::Refused(_) => (StepAnswer::Running, false),
             At::Completed | At::Undone => return,
         };
-        let told: Vec<Caller> =
-            joined.callers.iter().filter(|caller| is_last || !caller.for_action).copied().collect();
+        let told: Vec<Caller> = joined.callers.iter().filter(|caller| is_last || !caller.for_action).copied().collect();
         for caller in told {
             joined.callers.remove(&caller);
             let (client, tx) = (caller.client, self.tx.clone());

@@ -36,7 +36,9 @@ impl Saga {
     fn record(&self, written: Written) -> Record {
         if let Some(opening) = &self.opening {
             return match written {
-                Written::Joined(step) | Written::Step(step) | Written::Resolved { step, .. } => self.joined_record(step),
+                Written::Joined(step) | Written::Step(step) | Written::Resolved { step, .. } => {
+                    self.joined_record(step)
+                }
                 Written::Begun | Written::Closed | Written::Compensating | Written::Decided | Written::Ended => {
                     self.opened_record(opening)
                 }

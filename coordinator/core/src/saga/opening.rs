@@ -183,7 +183,9 @@ impl Step {
         let JoinedRecord { step, digest, at_participant, progress, .. } = record;
         let mut acted = Acted::default();
         let at = match progress {
-            Progress::Pending if step.action.is_none() && (state != State::Compensating || step.compensation.is_some()) => {
+            Progress::Pending
+                if step.action.is_none() && (state != State::Compensating || step.compensation.is_some()) =>
+            {
                 At::Elsewhere
             }
             Progress::Pending if step.action.is_none() => At::Undone,

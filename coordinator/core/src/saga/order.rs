@@ -143,12 +143,9 @@ impl At {
         match self {
             At::Waiting | At::Undone | At::Refused(_) => false,
             At::Running(Run { in_effect, .. }) => *in_effect,
-            At::Doubtful
-            | At::Elsewhere
-            | At::Unanswered { .. }
-            | At::Done { .. }
-            | At::Completed
-            | At::Skipped => true,
+            At::Doubtful | At::Elsewhere | At::Unanswered { .. } | At::Done { .. } | At::Completed | At::Skipped => {
+                true
+            }
         }
     }
 }

@@ -45,7 +45,9 @@ impl Saga {
         let stuck = |step: &Step| step.at.state() == PartState::Stuck;
         match self.state {
             State::Beginning => TransactionPhase::Beginning,
-            State::Forward | State::Open | State::Completing | State::Compensating if self.steps.iter().any(stuck) => TransactionPhase::Stuck,
+            State::Forward | State::Open | State::Completing | State::Compensating if self.steps.iter().any(stuck) => {
+                TransactionPhase::Stuck
+            }
             State::Forward => TransactionPhase::Running,
             State::Open => TransactionPhase::Open,
             State::LoggingClose => TransactionPhase::LoggingClose,
@@ -122,12 +124,9 @@ impl At {
             At::Completed => Some(BranchOutcome::Committed),
             At::Undone | At::Refused(_) => Some(BranchOutcome::Aborted),
             At::Skipped => Some(BranchOutcome::Unknown),
-            At::Waiting
-            | At::Doubtful
-            | At::Running(_)
-            | At::Elsewhere
-            | At::Unanswered { .. }
-            | At::Done { .. } => None,
+            At::Waiting | At::Doubtful | At::Running(_) | At::Elsewhere | At::Unanswered { .. } | At::Done { .. } => {
+                None
+            }
         }
     }
 }
