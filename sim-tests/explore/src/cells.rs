@@ -10,7 +10,7 @@ use std::fmt;
 use undoubt_coordinator_core::{Stage, StepResolution};
 
 /// The columns: what the coordinator may be doing about a transaction, in order; and what else there is.
-const PHASES: [&str; 21] = [
+const PHASES: [&str; 24] = [
     "down",
     "reading-log",
     "nothing-open",
@@ -25,6 +25,9 @@ const PHASES: [&str; 21] = [
     "ending-aborted",
     "beginning",
     "running",
+    "open",
+    "logging-close",
+    "completing",
     "logging-compensation",
     "compensating",
     "stuck",
@@ -130,6 +133,9 @@ fn stage(stage: Stage) -> &'static str {
         Stage::Begun => "of a saga's beginning",
         Stage::Stepped => "of a step",
         Stage::Compensating => "of a compensation",
+        Stage::Opened => "of an open saga's beginning",
+        Stage::Joined => "of a joining",
+        Stage::Closed => "of a closing",
     }
 }
 

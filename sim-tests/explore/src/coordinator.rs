@@ -177,6 +177,7 @@ impl CoordinatorHost {
                 if scenario.mutant == Some(Mutant::DrainForgets) {
                     self.log.open.clear();
                     self.log.sagas.clear();
+                    self.log.open_sagas.clear();
                 }
             }
             Act::Restart if self.log.numbers.is_some() => return self.start_numbered(scenario, sent),
@@ -299,6 +300,7 @@ impl CoordinatorHost {
             let forgotten = |unfinished: &Unfinished| match unfinished {
                 Unfinished::TwoPhase(_) => false,
                 Unfinished::Saga(_) => scenario.mutant == Some(Mutant::SagasForgotten),
+                Unfinished::Opened(..) => false,
                 Unfinished::Unusable(_) => scenario.mutant == Some(Mutant::UnusableOverlooked),
             };
             let unfinished: Vec<Unfinished> = self.log.unfinished().filter(|open| !forgotten(open)).collect();
@@ -412,6 +414,7 @@ impl Process {
         log.epoch += 1;
         let limits = Limits {
             max_open_transactions: 16,
+            max_begun_transactions: 16,
             max_open_bytes: usize::MAX,
             max_gathered_bytes: usize::MAX,
             breaker_threshold: u32::from(scenario.breakers),
@@ -458,6 +461,6 @@ fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {
         Stage::Begun => matches!(mutant, Some(Mutant::BegunBeforeStable | Mutant::BegunLostUnnoticed)),
         Stage::Compensating => mutant == Some(Mutant::CompensatingBeforeStable),
         Stage::Stepped => mutant == Some(Mutant::ProgressBeforeStable),
-        Stage::Delegated => false,
+        Stage::Delegated | Stage::Opened | Stage::Joined | Stage::Closed => false,
     }
 }

@@ -388,11 +388,11 @@ impl Running<'_> {
                 return stored
                     .map_or(Ok(()), |result| self.handle_input(Input::OutcomeRecalled { step, attempt, result }));
             }
-            Effect::Compensate { step, mut run, recall } => {
+            Effect::FinishStep { step, mut run, recall } => {
                 if recall {
                     run.inputs.extend(self.storage.result_of_step(&step).cloned());
                 }
-                self.call(Call::Compensate { step, run, locks: LocksOf::NotAsked })?;
+                self.call(Call::Finish { step, run, locks: LocksOf::NotAsked })?;
             }
             Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,
             Effect::CloseSaga { attempt_number, tx, .. } => self.call(Call::CloseSaga { attempt_number, tx })?,

@@ -215,6 +215,7 @@ impl Scenario {
         let work = match direction {
             Direction::Forward => step.action,
             Direction::Compensating => step.compensation?,
+            Direction::Completing => return None,
         };
         Some((step.participant, work))
     }

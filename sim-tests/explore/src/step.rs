@@ -212,7 +212,11 @@ impl World {
         }
         let after = match answer {
             Answer::Rejected(Rejection::Recovering) => RequestState::ToAsk,
-            Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => RequestState::Answered,
+            Answer::Outcome { .. }
+            | Answer::Pending
+            | Answer::Step(_)
+            | Answer::Stuck(_)
+            | Answer::Rejected(_) => RequestState::Answered,
         };
         self.clients.change(|clients| clients.requests[request] = after);
         self.told(tx, answer, scenario)
@@ -236,7 +240,7 @@ impl World {
                 Err(format!("operator: {tx} is said to be forgotten, and no end of it is on record"))
             }
             Answer::Outcome { .. } | Answer::Rejected(Rejection::Unusable { .. }) => self.told(tx, answer, scenario),
-            Answer::Rejected(_) | Answer::Pending | Answer::Stuck(_) => {
+            Answer::Rejected(_) | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) => {
                 Err(format!("contract: who forgets {tx}, which is held, is answered {answer:?}"))
             }
         }

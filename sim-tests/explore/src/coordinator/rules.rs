@@ -55,7 +55,7 @@ pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
             "R10: {tx}/{attempt_number} has ended, {}; and is recorded once more, {outcome}",
             ended.outcome
         )),
-        Record::Open(_) | Record::Saga(_) => {
+        Record::Open(_) | Record::Saga(_) | Record::Opened(_) | Record::Joined(_) => {
             Err(format!("R10: {tx}/{attempt_number} has ended, and is recorded as open"))
         }
     }
@@ -124,6 +124,7 @@ fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static st
             Err("before it is on record that what comes before the pivot is done")
         }
         (Direction::Compensating, None) => Err("before it is on record that the saga compensates"),
+        (Direction::Completing, _) => Err("though only steps of open sagas are completed"),
         (Direction::Forward, None) | (Direction::Compensating, Some(_)) => Ok(()),
     }
 }
@@ -140,6 +141,7 @@ pub(super) fn check_answer(tx: &TxId, answer: &Answer, log: &Log) -> Result<(), 
         }
         Answer::Outcome { outcome: Outcome::Committed, .. }
         | Answer::Pending
+        | Answer::Step(_)
         | Answer::Stuck(_)
         | Answer::Rejected(_) => Ok(()),
     }

@@ -44,6 +44,7 @@ impl Process {
             PartState::InDoubt,
             PartState::Acting,
             PartState::Compensating,
+            PartState::Completing,
             PartState::WaitingToRetry,
         ];
         let is_unsettled = |state: PartState| unsettled_states.contains(&state);
@@ -83,6 +84,7 @@ fn is_awaited(view: &TransactionView, timer: Timer) -> bool {
     match timer {
         Timer::Attempt { step, direction: Direction::Forward, .. } => state(step) == Some(PartState::Acting),
         Timer::Attempt { step, direction: Direction::Compensating, .. } => state(step) == Some(PartState::Compensating),
+        Timer::Attempt { step, direction: Direction::Completing, .. } => state(step) == Some(PartState::Completing),
         Timer::StepRetry { step, .. } => state(step) == Some(PartState::WaitingToRetry),
         Timer::Retry { .. } => view.unacknowledged || view.phase == TransactionPhase::Closing,
         Timer::Deadline { .. } => true,
