@@ -343,7 +343,7 @@ fn what_makes_no_sense_in_a_state_has_no_effect() {
     let other = attempt_number(1, 7);
     let hear = |message| Input::Message { session: Session(1), message };
     let commit = |attempt_number| hear(ToParticipant::Commit { tx: tx("T1"), attempt_number });
-    let abort = |attempt_number| hear(ToParticipant::Abort { tx: tx("T1"), attempt_number });
+    let abort = |attempt_number| hear(ToParticipant::Abort { tx: tx("T1"), attempt_number, certain: true });
     let settle = || hear(ToParticipant::Settle { tx: tx("T1"), attempt_number: t });
     let undecided = || hear(ToParticipant::Undecided { tx: tx("T1"), attempt_number: t });
     let noted = || hear(ToParticipant::Noted { tx: tx("T1"), attempt_number: t });

@@ -98,7 +98,7 @@ impl Script {
     }
 
     pub fn abort(&mut self, id: &str, attempt_number: AttemptNumber) {
-        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number });
+        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number, certain: true });
     }
 
     pub fn settle(&mut self, id: &str, attempt_number: AttemptNumber) {
