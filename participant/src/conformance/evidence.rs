@@ -117,12 +117,10 @@ impl<'w, W: SharedWorld> Asking<'w, W> {
                 done("record_epoch", resource.record_epoch(coordinator, epoch, pin)).await;
                 Some(Input::EpochRecorded { session })
             }
-            Effect::Abort { branch } => {
-                Some(match ended(async || resource.abort(branch.clone()).await).await {
-                    Ended::AsTold => Input::Aborted { branch },
-                    Ended::Gone => Input::Gone { branch, at: Timestamp(1) },
-                })
-            }
+            Effect::Abort { branch } => Some(match ended(async || resource.abort(branch.clone()).await).await {
+                Ended::AsTold => Input::Aborted { branch },
+                Ended::Gone => Input::Gone { branch, at: Timestamp(1) },
+            }),
             Effect::StoreHeuristic { branch, begun_at, heuristic } => {
                 done("store_heuristic", resource.store_heuristic(branch, begun_at, heuristic)).await;
                 None

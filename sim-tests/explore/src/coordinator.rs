@@ -408,7 +408,8 @@ impl CoordinatorHost {
             }
             Effect::Arm { tx, attempt_number, timer } => process.arm(tx, attempt_number, timer),
             Effect::LookUp(request) => {
-                let ended = self.log.ended.get(request.tx()).filter(|ended| !self.log.dropped.contains(&ended.tx)).cloned();
+                let ended =
+                    self.log.ended.get(request.tx()).filter(|ended| !self.log.dropped.contains(&ended.tx)).cloned();
                 return self.handle_input(Input::LookedUp { request, ended }, scenario, sent);
             }
             // A timer of a transaction that is no longer held does nothing when it fires.

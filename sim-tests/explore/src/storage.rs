@@ -140,7 +140,9 @@ impl Storage {
     pub(crate) fn store_heuristic(&mut self, branch: &BranchId, heuristic: Heuristic) -> Result<(), String> {
         if self.finished.contains_key(&(branch.attempt_number, branch.tx.clone())) {
             let (tx, attempt_number) = (&branch.tx, branch.attempt_number);
-            return Err(format!("R3: {tx}/{attempt_number} was committed as it was asked to, and another hand is blamed for it"));
+            return Err(format!(
+                "R3: {tx}/{attempt_number} was committed as it was asked to, and another hand is blamed for it"
+            ));
         }
         if let Some(record) = self.heuristics.get_mut(&branch.tx).filter(|record| record.branch == *branch) {
             let before = std::mem::replace(&mut record.heuristic, heuristic);

@@ -76,15 +76,17 @@ impl Participant {
         let vote = match state {
             State::Prepared { result } => Vote::Prepared { result },
             State::ReadOnly { result } => Vote::ReadOnly { result },
-            State::Finished(Finished::CommittedAlone { result } | Finished::Unexplained { result }) => match execution {
-                Execution::OnePhase => return self.vote_again(id, result, effects),
-                // The vote is lost, and somebody else has committed the branch since, as the resource will tell. No refusal is sent:
-                // a coordinator that hears one tells nobody here to abort.
-                Execution::TwoPhase => {
-                    self.set(&id.tx, State::Aborting { next: None });
-                    return effects.push(Effect::Abort { branch: id.clone() });
+            State::Finished(Finished::CommittedAlone { result } | Finished::Unexplained { result }) => {
+                match execution {
+                    Execution::OnePhase => return self.vote_again(id, result, effects),
+                    // The vote is lost, and somebody else has committed the branch since, as the resource will tell. No refusal is sent:
+                    // a coordinator that hears one tells nobody here to abort.
+                    Execution::TwoPhase => {
+                        self.set(&id.tx, State::Aborting { next: None });
+                        return effects.push(Effect::Abort { branch: id.clone() });
+                    }
                 }
-            },
+            }
             State::Finished(Finished::Refused(vote)) => vote,
             State::Executing { .. }
             | State::Confirming

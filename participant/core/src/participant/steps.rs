@@ -125,8 +125,7 @@ impl Participant {
     }
 
     fn attempt_before(&self, step: &StepId) -> Option<&Branch> {
-        let is_earlier =
-            |id: &BranchId| id.coordinator == step.coordinator && id.attempt_number < step.attempt_number;
+        let is_earlier = |id: &BranchId| id.coordinator == step.coordinator && id.attempt_number < step.attempt_number;
         self.branches.get(&step.tx).map(|branch| &**branch).filter(|branch| is_earlier(&branch.id))
     }
 
