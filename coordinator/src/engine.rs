@@ -273,7 +273,11 @@ impl Engine {
         let horizon = self.retention.horizon(now, self.clock.now());
         // Else they would pile up behind a write that takes long.
         if !self.writes.are_collecting() {
-            self.writes.add_collected(self.collection.round(&self.log, horizon, now)?);
+            let dropped = self.collection.round(&self.log, horizon, now)?;
+            if let Some(latest) = self.collection.latest() {
+                self.handle_input(Input::Forgotten { latest })?;
+            }
+            self.writes.add_collected(dropped);
         }
         self.watch(now)?;
         self.carried_on.remind(Instant::now());

@@ -280,6 +280,13 @@ pub trait Branches: Steps {
         true
     }
 
+    /// Returns whether somebody else can commit a prepared branch in the resource itself, as whoever may log in to a database can.
+    /// What is [recovered](Recovered::finished) as committed is then no more than evidence: its coordinator is asked at
+    /// whose word that was, before anything of it is collected.
+    fn others_can_commit(&self) -> bool {
+        false
+    }
+
     /// Returns whether it takes branches at all: false of [`StepsOnly`] alone, which is asked for none.
     #[doc(hidden)]
     fn takes_branches(&self) -> bool {

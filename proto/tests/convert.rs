@@ -165,7 +165,11 @@ fn to_participant() -> impl Strategy<Value = ToParticipant> {
         prepare().prop_map(ToParticipant::Prepare),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Confirm { tx, attempt_number }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Commit { tx, attempt_number }),
-        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Abort { tx, attempt_number }),
+        (tx(), attempt_number(), any::<bool>()).prop_map(|(tx, attempt_number, certain)| ToParticipant::Abort {
+            tx,
+            attempt_number,
+            certain
+        }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Settle { tx, attempt_number }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Undecided { tx, attempt_number }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Noted { tx, attempt_number }),

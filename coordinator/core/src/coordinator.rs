@@ -60,6 +60,8 @@ pub struct Coordinator {
     phase: Phase,
     recovery_paused: bool,
     next_attempt_number: AttemptNumber,
+    /// The latest attempt whose record has been dropped.
+    forgotten: Option<AttemptNumber>,
     transactions: DigestMap<TxId, Open>,
     room: Room,
     peers: Peers,
@@ -75,6 +77,7 @@ impl Coordinator {
             phase: Phase::Recovering,
             recovery_paused: false,
             next_attempt_number: AttemptNumber::first_of(epoch),
+            forgotten: None,
             transactions: DigestMap::new(),
             room: Room::new(limits.max_open_bytes, limits.max_gathered_bytes),
             peers: Peers {
@@ -95,6 +98,7 @@ impl Coordinator {
                 assert_eq!(self.phase, Phase::Recovering, "an epoch is taken before anything is sent");
                 self.next_attempt_number = self.next_attempt_number.max(AttemptNumber::first_of(epoch));
             }
+            Input::Forgotten { latest } => self.forgotten = self.forgotten.max(Some(latest)),
             Input::RecoveryDone { paused } => {
                 self.phase = Phase::Serving;
                 if paused || self.recovery_paused {

@@ -186,6 +186,11 @@ pub enum Input {
     /// The epoch of this start is another than was thought when the log was opened, and higher. Before
     /// [`Input::RecoveryDone`].
     EpochTaken(Epoch),
+    /// The records of some ended transactions are being dropped from the log, or were by an earlier start; this is the latest of
+    /// their attempts. Of none that is as late it is known any more that it did not commit. Before the drop can be seen.
+    Forgotten {
+        latest: AttemptNumber,
+    },
     /// The whole log was read, and nobody has seen more of it than it holds: from here on an unknown transaction is an aborted one (R4).
     RecoveryDone {
         paused: bool,

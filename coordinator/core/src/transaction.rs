@@ -470,7 +470,8 @@ impl Transaction {
     }
 
     fn send_abort(&self, branch: usize, cx: &mut Context<'_>) {
-        self.send(branch, ToParticipant::Abort { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
+        let (tx, attempt_number) = (self.tx.clone(), self.attempt_number);
+        self.send(branch, ToParticipant::Abort { tx, attempt_number, certain: true }, cx);
     }
 
     fn send_undecided(&self, branch: usize, cx: &mut Context<'_>) {

@@ -74,6 +74,6 @@ fn what_a_participant_tells_of_an_attempt_that_a_crash_forgot_is_noted_and_answe
     let request = Request::Message { from: "bank".parse().unwrap(), message };
     coordinator.handle_input(Timestamp(2), Input::LookedUp { request, ended: None }, &mut effects);
     let note = Note::Earlier { from: "bank".parse().unwrap(), attempt_number: lost, message: "inquiry" };
-    let abort = ToParticipant::Abort { tx: tx.clone(), attempt_number: lost };
+    let abort = ToParticipant::Abort { tx: tx.clone(), attempt_number: lost, certain: true };
     assert_eq!(effects, [Effect::Note { tx, note }, Effect::Send { to: "bank".parse().unwrap(), message: abort }]);
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Answer, Effect, Input, Note, Record, Request, Stage, Timer};
 use undoubt_platform::Batch;
-use undoubt_vocabulary::{AttemptNumber, Backoff, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, Backoff, Timestamp, ToCoordinator, TxId};
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
@@ -139,6 +139,8 @@ impl Engine {
             Request::Await { client, .. } => {
                 self.clients.get(client).is_some_and(|(_, reply)| reply.is_outcome_alone())
             }
+            // A participant's start brings many.
+            Request::Message { message: ToCoordinator::Inquiry { .. }, .. } => true,
             Request::Submit(_)
             | Request::Begin(_)
             | Request::Join(_)

@@ -77,7 +77,8 @@ impl<'w, W: World> Server<'w, W> {
         let largest_kept_bytes = if subject.resource.recalls_results() { 0 } else { usize::MAX };
         let core = Participant::new(Limits { max_open_branches: 100, largest_kept_bytes, trust: Trust::EVERYBODY });
         let mut server = Server { subject, core, answers: VecDeque::new(), told: None };
-        for survived in inputs_of(recovered) {
+        // Nobody answers an inquiry here.
+        for survived in inputs_of(recovered, false) {
             server.tell(Input::Recovered(survived)).await;
         }
         let hello = Hello {

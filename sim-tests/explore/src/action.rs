@@ -10,7 +10,7 @@ use crate::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use crate::work;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::{Phase, StepResolution, Timer, TransactionView};
+use undoubt_coordinator_core::{EndedRecord, Phase, StepResolution, Timer, TransactionView};
 use undoubt_vocabulary::{AttemptNumber, Direction, StepIndex, TxId};
 
 /// The number of times that the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has
@@ -121,6 +121,10 @@ pub(crate) enum Action {
     Spoil {
         tx: TxId,
     },
+    /// The log drops the record of an ended transaction.
+    Drop {
+        tx: TxId,
+    },
     Recover {
         paused: bool,
     },
@@ -145,6 +149,7 @@ impl Action {
             | Action::Disconnect { .. }
             | Action::Refuse { .. }
             | Action::Spoil { .. }
+            | Action::Drop { .. }
             | Action::Resolve { .. }
             | Action::Upset { .. }
             | Action::Pause
@@ -352,6 +357,18 @@ impl Now<'_> {
         if self.world.budget.spoils > 0 && core.phase() == Phase::Recovering {
             self.actions.extend(log.sound().map(|tx| Action::Spoil { tx: tx.clone() }));
         }
+        if self.world.budget.drops > 0 && core.phase() == Phase::Serving {
+            let requests = || self.world.clients.requests.iter().zip(&self.scenario.requests);
+            let is_asked_for = |tx: &TxId| {
+                let asks = |state| matches!(state, RequestState::ToAsk | RequestState::Waiting);
+                requests().any(|(state, request)| asks(*state) && request.tx() == *tx)
+            };
+            let is_over = |ended: &&EndedRecord| {
+                let is_kept = ended.is_damaged() || core.holds(&ended.tx) || core.is_noting(&ended.tx);
+                !is_kept && !log.dropped.contains(&ended.tx) && !is_asked_for(&ended.tx)
+            };
+            self.actions.extend(log.ended.values().filter(is_over).map(|ended| Action::Drop { tx: ended.tx.clone() }));
+        }
         let is_held = |view: &TransactionView| view.unusable_because.is_some() && core.waiters(&view.tx) == 0;
         let held = core.views().filter(|view| process.is_serving() && is_held(view));
         self.actions.extend(held.map(|view| Action::ForgetHeld { tx: view.tx }));
@@ -422,7 +439,8 @@ impl Now<'_> {
             }
         }
         let sweeps = self.scenario.mutant != Some(Mutant::NoSweep);
-        if sweeps && process.core.open_branches() > 0 && (self.quiet || budget.duplicates > 0) {
+        let asks = process.core.open_branches() + process.core.unexplained_branches() > 0;
+        if sweeps && asks && (self.quiet || budget.duplicates > 0) {
             self.actions.push(Action::Sweep { participant });
         }
         let is_there = match self.scenario.mutant {

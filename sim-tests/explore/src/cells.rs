@@ -101,6 +101,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         }
         Action::Spoil { tx } if world.coordinator.log.sagas.contains_key(tx) => Fault("spoil", "a saga's record"),
         Action::Spoil { .. } => Fault("spoil", "a record of two-phase commit"),
+        Action::Drop { .. } => Fault("drop", "the record of an end"),
         Action::Upset { upset, .. } => Fault("resource", upset.tell().1),
         Action::ReleaseMarks { .. } => Fault("operator", "releases semantic locks"),
         Action::Ask { .. }

@@ -138,6 +138,10 @@ pub(crate) enum Act {
     Spoil {
         tx: TxId,
     },
+    /// The record of a transaction that has ended is dropped.
+    Drop {
+        tx: TxId,
+    },
     /// The whole log is read.
     Recover {
         paused: bool,
@@ -258,6 +262,10 @@ impl CoordinatorHost {
                 return self.handle_input(Input::Request(request), scenario, sent);
             }
             Act::Spoil { tx } => self.log.spoil(tx),
+            Act::Drop { tx } => {
+                self.log.forget(tx);
+                return self.tell_what_is_forgotten(scenario, sent);
+            }
             Act::EndPause => self.process.iter_mut().for_each(|process| process.clock += 1),
             Act::Pause => return self.handle_input(Input::PauseRecovery, scenario, sent),
             Act::Resume if scenario.mutant == Some(Mutant::NeverResumes) => {}
@@ -290,7 +298,15 @@ impl CoordinatorHost {
         self.log.write(write.record);
     }
 
+    fn tell_what_is_forgotten(&mut self, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        match self.log.forgotten.filter(|_| scenario.mutant != Some(Mutant::ForgottenUntold)) {
+            Some(latest) => self.handle_input(Input::Forgotten { latest }, scenario, sent),
+            None => Ok(()),
+        }
+    }
+
     fn recover(&mut self, paused: bool, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        self.tell_what_is_forgotten(scenario, sent)?;
         let forgets = match scenario.mutant {
             Some(Mutant::OpenRecordsForgotten) => true,
             Some(Mutant::PausedStartForgets) => paused,
@@ -394,7 +410,8 @@ impl CoordinatorHost {
             }
             Effect::Arm { tx, attempt_number, timer } => process.arm(tx, attempt_number, timer),
             Effect::LookUp(request) => {
-                let ended = self.log.ended.get(request.tx()).cloned();
+                let ended =
+                    self.log.ended.get(request.tx()).filter(|ended| !self.log.dropped.contains(&ended.tx)).cloned();
                 return self.handle_input(Input::LookedUp { request, ended }, scenario, sent);
             }
             // A timer of a transaction that is no longer held does nothing when it fires.

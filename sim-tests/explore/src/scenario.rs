@@ -38,6 +38,8 @@ pub struct Budget {
     pub refusals: u8,
     /// A record of the log can be read after a restart, and not carried out.
     pub spoils: u8,
+    /// The log drops the record of a transaction that has ended, as after its retention.
+    pub drops: u8,
     /// A folder is put back.
     pub restores: u8,
     /// A resource loses the locks of a branch that has voted read-only.
@@ -61,6 +63,7 @@ impl Budget {
         operations: 0,
         refusals: 0,
         spoils: 0,
+        drops: 0,
         restores: 0,
         lost_locks: 0,
         other_hands: 0,
@@ -261,7 +264,7 @@ impl Scenario {
 
 impl fmt::Display for Budget {
     /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils,
-    /// folders put back, locks lost, ends by other hands, unclear executions, late prepares.
+    /// records dropped, folders put back, locks lost, ends by other hands, unclear executions, late prepares.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Budget {
             crashes,
@@ -272,6 +275,7 @@ impl fmt::Display for Budget {
             operations,
             refusals,
             spoils,
+            drops,
             restores,
             lost_locks,
             other_hands,
@@ -287,6 +291,7 @@ impl fmt::Display for Budget {
             ("o", operations),
             ("r", refusals),
             ("s", spoils),
+            ("f", drops),
             ("b", restores),
             ("k", lost_locks),
             ("e", other_hands),

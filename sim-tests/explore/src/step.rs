@@ -53,6 +53,10 @@ impl World {
                 self.budget.spoils -= 1;
                 self.coordinator(coordinator::Act::Spoil { tx: tx.clone() }, machines)
             }
+            Action::Drop { tx } => {
+                self.budget.drops -= 1;
+                self.coordinator(coordinator::Act::Drop { tx: tx.clone() }, machines)
+            }
             Action::Fire { tx, attempt_number, timer } => {
                 if matches!(timer, Timer::Attempt { .. }) && !self.is_quiet() {
                     self.budget.duplicates -= 1;

@@ -58,6 +58,7 @@ impl Action {
                     process.and_then(|process| process.unstable.get(*record)).map(|write| name(&write.record));
                 ("STORE".to_owned(), format!("REFUSES {}", refused.unwrap_or_default()))
             }
+            Action::Drop { tx } => ("log".to_owned(), format!("drops the record of {tx}, which has ended")),
             Action::Spoil { tx } => ("STORE".to_owned(), format!("holds a record of {tx} that CANNOT BE CARRIED OUT")),
             Action::Fire { tx, attempt_number, timer: Timer::Deadline { .. } } => {
                 ("time".to_owned(), format!("the deadline of {tx}/{attempt_number} passes"))

@@ -11,7 +11,7 @@ use crate::part::Part;
 use crate::participant::{self, ParticipantHost};
 use crate::restoration::{Restored, Restoring};
 use crate::scenario::{Budget, RequestKind, Scenario, participant_name};
-use crate::storage::{COORDINATOR, Storage};
+use crate::storage::{COORDINATOR, PreparedRecord, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::EndedBranch;
@@ -171,7 +171,10 @@ impl World {
     /// R3. What looks as if it had been committed here was decided so, or it is a heuristic outcome.
     fn what_was_committed_was_to_be(&self, seat: &Seat) -> bool {
         let mut found = seat.host.storage.found_committed.values();
-        found.all(|record| self.coordinator.log.has_commit(&record.branch.tx, record.branch.attempt_number))
+        let log = &self.coordinator.log;
+        // Nobody knows any more of what is as late as what the log has dropped.
+        let is_forgotten = |record: &PreparedRecord| Some(record.branch.attempt_number) <= log.forgotten;
+        found.all(|record| log.has_commit(&record.branch.tx, record.branch.attempt_number) || is_forgotten(record))
     }
 
     /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided

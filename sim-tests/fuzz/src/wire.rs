@@ -156,7 +156,7 @@ fn for_participants() -> Vec<ToParticipant> {
         ToParticipant::Prepare(prepare),
         ToParticipant::Confirm { tx: tx.clone(), attempt_number },
         ToParticipant::Commit { tx: tx.clone(), attempt_number },
-        ToParticipant::Abort { tx: tx.clone(), attempt_number },
+        ToParticipant::Abort { tx: tx.clone(), attempt_number, certain: true },
         ToParticipant::Settle { tx: tx.clone(), attempt_number },
         ToParticipant::Undecided { tx: tx.clone(), attempt_number },
         ToParticipant::Noted { tx: tx.clone(), attempt_number },

@@ -225,6 +225,10 @@ impl Script {
         self.hear(from, ToCoordinator::Closed { tx: tx(id), attempt_number });
     }
 
+    pub fn inquiry(&mut self, from: &str, id: &str, attempt_number: AttemptNumber) {
+        self.hear(from, ToCoordinator::Inquiry { tx: tx(id), attempt_number });
+    }
+
     pub fn finished(&mut self, from: &str, id: &str, attempt_number: AttemptNumber, outcome: BranchOutcome) {
         self.hear(from, ToCoordinator::Finished { tx: tx(id), attempt_number, outcome });
     }
@@ -377,9 +381,10 @@ fn sent(message: &ToParticipant) -> String {
         ToParticipant::Run(RunStep { step, attempt, work, inputs, .. }) => {
             format!("{name} step {} attempt {attempt}: {work:?} with {inputs:?}", step.0)
         }
+        ToParticipant::Abort { certain: false, .. } => format!("{name}, or its commit is forgotten"),
         ToParticipant::Confirm { .. }
         | ToParticipant::Commit { .. }
-        | ToParticipant::Abort { .. }
+        | ToParticipant::Abort { certain: true, .. }
         | ToParticipant::Settle { .. }
         | ToParticipant::Undecided { .. }
         | ToParticipant::Noted { .. }

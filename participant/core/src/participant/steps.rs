@@ -1,7 +1,7 @@
 //! The barrier: what becomes of a step's messages, by what is known of the step.
 
 use super::Participant;
-use crate::branch::State as Branch;
+use crate::branch::{Branch, State as BranchState};
 use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::kept_result::Kept;
@@ -140,6 +140,10 @@ impl Participant {
     }
 
     fn begin_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
+        if let Some(branch) = self.attempt_before(&id).filter(|branch| branch.is_unexplained()) {
+            // If somebody else has committed it, the work is done. Unanswered, the action comes again.
+            return self.inquire(&branch.id.clone(), effects);
+        }
         self.abort_attempt_before(&id, effects);
         let why_not = if self.is_committed_by_an_operator(&id) {
             let detail = "an operator has committed this transaction's branch here before it became a saga: it is done";
@@ -160,12 +164,14 @@ impl Participant {
     /// Aborts the attempt by two-phase commit that goes on as this saga: it was aborted, whether or not its abort was
     /// heard.
     fn abort_attempt_before(&mut self, step: &StepId, effects: &mut Vec<Effect>) {
-        let branch = self.branches.get(&step.tx).map(|branch| branch.id.clone());
-        let is_earlier =
-            |branch: &BranchId| branch.coordinator == step.coordinator && branch.attempt_number < step.attempt_number;
-        if let Some(branch) = branch.filter(is_earlier) {
+        if let Some(branch) = self.attempt_before(step).map(|branch| branch.id.clone()) {
             self.handle_abort(branch, AttemptNumber::default(), effects);
         }
+    }
+
+    fn attempt_before(&self, step: &StepId) -> Option<&Branch> {
+        let is_earlier = |id: &BranchId| id.coordinator == step.coordinator && id.attempt_number < step.attempt_number;
+        self.branches.get(&step.tx).map(|branch| &**branch).filter(|branch| is_earlier(&branch.id))
     }
 
     /// Returns true if an operator has committed the branch of two-phase commit that goes on as this saga. Its work
@@ -173,14 +179,14 @@ impl Participant {
     fn is_committed_by_an_operator(&self, id: &StepId) -> bool {
         let branch = self.branches.get(&id.tx).filter(|branch| branch.id.coordinator == id.coordinator);
         branch.is_some_and(|branch| match &branch.state {
-            Branch::Heuristic { heuristic, .. } | Branch::Resolving { heuristic, .. } => heuristic.commit,
-            Branch::Executing { .. }
-            | Branch::Prepared { .. }
-            | Branch::ReadOnly { .. }
-            | Branch::Confirming
-            | Branch::Committing
-            | Branch::Aborting { .. }
-            | Branch::Finished(_) => false,
+            BranchState::Heuristic { heuristic, .. } | BranchState::Resolving { heuristic, .. } => heuristic.commit,
+            BranchState::Executing { .. }
+            | BranchState::Prepared { .. }
+            | BranchState::ReadOnly { .. }
+            | BranchState::Confirming
+            | BranchState::Committing
+            | BranchState::Aborting { .. }
+            | BranchState::Finished(_) => false,
         })
     }
 

@@ -77,6 +77,9 @@ impl Script {
         if let ToParticipant::Run(run) = &message {
             line.push_str(&format!("/{}, attempt {}", run.step.0, run.attempt));
         }
+        if let ToParticipant::Abort { certain: false, .. } = &message {
+            line.push_str(", or its commit is forgotten");
+        }
         self.tell(&line, Input::Message { session: Session(session), message });
     }
 
@@ -98,7 +101,12 @@ impl Script {
     }
 
     pub fn abort(&mut self, id: &str, attempt_number: AttemptNumber) {
-        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number });
+        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number, certain: true });
+    }
+
+    /// Its coordinator has no trace of it.
+    pub fn presumed(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number, certain: false });
     }
 
     pub fn settle(&mut self, id: &str, attempt_number: AttemptNumber) {

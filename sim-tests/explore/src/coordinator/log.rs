@@ -18,6 +18,10 @@ pub(crate) struct Log {
     pub(crate) sagas: BTreeMap<TxId, SagaRecord>,
     pub(crate) open_sagas: BTreeMap<TxId, OpenSaga>,
     pub(crate) ended: BTreeMap<TxId, EndedRecord>,
+    /// The ended transactions whose record is dropped. It is kept for the checks only.
+    pub(crate) dropped: BTreeSet<TxId>,
+    /// The latest attempt whose record is dropped.
+    pub(crate) forgotten: Option<AttemptNumber>,
     /// The transactions whose open record cannot be carried out.
     pub(crate) unusable: BTreeSet<TxId>,
     /// The records taken back from participants.
@@ -67,6 +71,7 @@ impl Log {
             }
             Record::Ended(ended) => {
                 self.lost.remove(&ended.tx);
+                self.dropped.remove(&ended.tx);
                 self.ended.insert(ended.tx.clone(), ended);
             }
         }
@@ -99,6 +104,13 @@ impl Log {
 
     pub(super) fn spoil(&mut self, tx: &TxId) {
         self.unusable.insert(tx.clone());
+    }
+
+    pub(super) fn forget(&mut self, tx: &TxId) {
+        if let Some(ended) = self.ended.get(tx) {
+            self.forgotten = self.forgotten.max(Some(ended.attempt_number));
+            self.dropped.insert(tx.clone());
+        }
     }
 
     /// Returns what can still be read of it.

@@ -5,7 +5,7 @@ use super::{Log, Process};
 use crate::scenario::Scenario;
 use undoubt_coordinator_core::{Answer, EndedRecord, Phase, Record, SagaRecord};
 use undoubt_vocabulary::{
-    BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
+    AbortReason, BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
 };
 
 /// R1, R4, and an operator's pause.
@@ -22,7 +22,9 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         ToParticipant::Commit { .. } if !log.has_commit(tx, attempt_number) => {
             Err(format!("R1: commit of {tx}/{attempt_number} is sent before its record is stable"))
         }
-        ToParticipant::Abort { .. } if log.has_commit(tx, attempt_number) => {
+        ToParticipant::Abort { certain, .. }
+            if log.has_commit(tx, attempt_number) && (*certain || !log.dropped.contains(tx)) =>
+        {
             Err(format!("R4: abort of {tx}/{attempt_number} is sent though its commit is in the log"))
         }
         ToParticipant::Abort { .. } if process.core.phase() == Phase::Recovering => {
@@ -51,6 +53,12 @@ pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
     let Some(ended) = log.ended.get(tx).filter(|ended| ended.attempt_number == attempt_number) else { return Ok(()) };
     match record {
         Record::Ended(again) if again.outcome == ended.outcome => Ok(()),
+        // Of an abort whose record was dropped it is only known that it was none but an abort.
+        Record::Ended(EndedRecord { outcome: Outcome::Aborted(AbortReason::Presumed), .. })
+            if log.dropped.contains(tx) && matches!(ended.outcome, Outcome::Aborted(_)) =>
+        {
+            Ok(())
+        }
         Record::Ended(EndedRecord { outcome, .. }) => Err(format!(
             "R10: {tx}/{attempt_number} has ended, {}; and is recorded once more, {outcome}",
             ended.outcome
