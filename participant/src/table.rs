@@ -293,6 +293,11 @@ impl TransactionTable {
         record::put_barrier(batch, step, barrier);
     }
 
+    /// Drops a step's barrier: what was attempted has not happened.
+    pub fn delete_step(&self, batch: &mut Batch, step: &StepId) {
+        record::delete_step(batch, step);
+    }
+
     /// Returns the barrier that is stored of a step.
     pub fn barrier(&self, step: &StepId) -> Result<Option<(Barrier, StepBarrier)>, ResourceError> {
         recovery::barrier(self, step)

@@ -64,8 +64,8 @@ pub enum RefusalCode {
     Late,
     /// The work respects semantic locks, and an unfinished saga holds one.
     Pending,
-    /// It is not known whether the work took effect. Only of a saga's action: it counts as in effect until another attempt says
-    /// otherwise.
+    /// It is not known whether the work took effect. Only of a saga's step, whose action counts as in effect until another attempt
+    /// says otherwise.
     Unclear,
 }
 
