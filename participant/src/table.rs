@@ -262,7 +262,12 @@ impl TransactionTable {
 
     /// Returns the result that is stored of a branch that is over.
     pub fn result_of(&self, branch: &BranchId) -> Result<Option<Bytes>, ResourceError> {
-        recovery::result_of(self, branch)
+        Ok(self.finished(branch)?.map(|(_, result)| result))
+    }
+
+    /// Returns what is stored of a branch that is over, with its result.
+    pub fn finished(&self, branch: &BranchId) -> Result<Option<(BranchOutcome, Bytes)>, ResourceError> {
+        recovery::finished(self, branch)
     }
 
     /// Adds a heuristic outcome, in place of the record of the prepared branch.

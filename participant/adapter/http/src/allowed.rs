@@ -20,7 +20,9 @@ pub struct Allowed {
 /// A setting that is no prefix of URLs, or no name of a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSetting {
-    #[error("http.allow has {given:?}, which is no prefix of URLs ({bad}); write http://host:port/path or https://host/path")]
+    #[error(
+        "http.allow has {given:?}, which is no prefix of URLs ({bad}); write http://host:port/path or https://host/path"
+    )]
     Prefix { given: String, bad: BadAddress },
     #[error("http.allow has {given:?} with a query, which no prefix has; leave it out")]
     Query { given: String },
@@ -38,7 +40,8 @@ impl Allowed {
             }
         };
         let host = |given: &String| {
-            let read = Address::read(&format!("http://{given}/")).map_err(|_| BadSetting::Host { given: given.clone() });
+            let read =
+                Address::read(&format!("http://{given}/")).map_err(|_| BadSetting::Host { given: given.clone() });
             read.map(|read| read.origin.host)
         };
         Ok(Allowed {
@@ -104,8 +107,12 @@ mod tests {
 
     #[test]
     fn only_what_lies_under_a_prefix_is_allowed_and_look_alikes_are_not() {
-        let prefixes =
-            ["https://shop.example/api/", "http://127.0.0.1:9001", "http://[::1]:9001/x", "https://xn--caf-dma.example/"];
+        let prefixes = [
+            "https://shop.example/api/",
+            "http://127.0.0.1:9001",
+            "http://[::1]:9001/x",
+            "https://xn--caf-dma.example/",
+        ];
         let allowed = allowed(&prefixes, &[]);
         let allows = |url: &str| Address::read(url).is_ok_and(|address| allowed.allows(&address));
         for url in [
@@ -188,7 +195,8 @@ mod tests {
         ] {
             assert!(!is_public(ip(private)), "{private}");
         }
-        let allowed = allowed(&["https://a.example", "https://inside.example", "http://localhost:1"], &["inside.example"]);
+        let allowed =
+            allowed(&["https://a.example", "https://inside.example", "http://localhost:1"], &["inside.example"]);
         let host = |name: &str| Address::read(&format!("http://{name}/")).unwrap().origin.host;
         let both = || vec![ip("10.0.0.1"), ip("8.8.8.8")];
         assert_eq!(allowed.reachable(&host("a.example"), both()), [ip("8.8.8.8")]);

@@ -1,10 +1,10 @@
 //! One thing asked of a service, until there is an answer that means something, or no time left.
 
+use crate::HttpServices;
 use crate::client::{Answer, NoAnswer};
 use crate::convention::{Convention, Identity, Operation};
 use crate::message::Message;
 use crate::verdict::Verdict;
-use crate::HttpServices;
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -64,7 +64,9 @@ impl HttpServices {
             let told = told(&answer);
             match Convention::Own.verdict(operation, tried, answer.status) {
                 Verdict::Done => match answer.body {
-                    Err(why) if operation.has_result() => return Said::Unclear(format!("{to} answered {told}, and {why}")),
+                    Err(why) if operation.has_result() => {
+                        return Said::Unclear(format!("{to} answered {told}, and {why}"));
+                    }
                     body => {
                         let (status, is_json) = (answer.status, answer.is_json);
                         return Said::Done(HttpResult { status, body: body.unwrap_or_default(), is_json });
@@ -76,7 +78,8 @@ impl HttpServices {
                     let in_progress = (answer.status == 425).then_some(IN_PROGRESS_PAUSE);
                     let pause = answer.retry_after.or(in_progress);
                     let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
-                        let when = answer.retry_after.map(|after| format!(", to be asked again after {} s", after.as_secs()));
+                        let when =
+                            answer.retry_after.map(|after| format!(", to be asked again after {} s", after.as_secs()));
                         return Said::Unclear(format!("{to} answered {told}{}", when.unwrap_or_default()));
                     };
                     tokio::select! {

@@ -118,6 +118,13 @@ impl Client {
         timeout_at(deadline, places.acquire_owned()).await.ok()?.ok().map(Place)
     }
 
+    /// Returns the calls that are under way.
+    pub(crate) fn calls_under_way(&self) -> u64 {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = hosts.values().map(|places| self.max_calls_per_host.saturating_sub(places.available_permits()));
+        taken.sum::<usize>() as u64
+    }
+
     fn places_of(&self, origin: &Origin) -> Option<Arc<Semaphore>> {
         // Nothing between taking and freeing it can panic.
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -283,7 +290,9 @@ async fn connect(network: &Network, allowed: &Allowed, url: &Uri) -> io::Result<
         return Ok(Stream::new(plain, false));
     }
     let Some(encrypt) = &network.encrypt else {
-        return Err(other("https:// needs to know whom to trust; name a file of CAs in the setting http.ca".to_owned()));
+        return Err(other(
+            "https:// needs to know whom to trust; name a file of CAs in the setting http.ca".to_owned(),
+        ));
     };
     let Encrypted { connection, is_http2 } = encrypt.encrypt(host.to_string(), plain).await?;
     Ok(Stream::new(connection, is_http2))

@@ -140,14 +140,18 @@ mod tests {
             let identity = Identity::of_step(step);
             let of = |operation| {
                 let headers = Convention::Own.headers(&identity, operation, None);
-                assert!(headers.iter().all(|(_, value)| value.bytes().all(|byte| byte.is_ascii_graphic())), "{headers:?}");
+                assert!(
+                    headers.iter().all(|(_, value)| value.bytes().all(|byte| byte.is_ascii_graphic())),
+                    "{headers:?}"
+                );
                 headers.into_iter().map(|(_, value)| value).take(2).collect::<Vec<_>>()
             };
             let (action, compensation) = (of(Operation::Action), of(Operation::Compensation));
             assert_eq!(action[1], compensation[1]);
             assert!(keys.insert(action[0].clone()) && keys.insert(compensation[0].clone()));
         }
-        let branch = BranchId { tx: all[0].tx.clone(), attempt_number: all[0].attempt_number, coordinator: all[0].coordinator };
+        let branch =
+            BranchId { tx: all[0].tx.clone(), attempt_number: all[0].attempt_number, coordinator: all[0].coordinator };
         let headers = Convention::Own.headers(&Identity::of_branch(&branch), Operation::Try, None);
         assert!(keys.insert(headers[0].1.clone()));
         assert!(headers.iter().all(|(name, _)| *name != "undoubt-step"));

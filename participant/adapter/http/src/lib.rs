@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | before the first call of an action | the step is attempted | yes |
 //! | it was answered with success | the step is done, with the answer | yes |
-//! | it was refused for good | the step's record goes | no: what was refused is undone without harm |
+//! | it was refused for good | the step's record goes | yes |
 //! | a compensation was answered | the step is undone | yes |
 //! | before a try | the branch's record: a cancel is owed | yes |
 //! | it was answered with success | the branch's record: prepared, with the answer | yes |
@@ -37,6 +37,7 @@
 pub mod address;
 pub mod allowed;
 mod attempt;
+mod branch;
 mod calls;
 mod client;
 pub mod convention;
@@ -44,6 +45,7 @@ pub mod message;
 mod secrets;
 mod settings;
 mod step;
+mod stuck;
 pub mod verdict;
 
 use allowed::Allowed;
@@ -51,15 +53,18 @@ use bytes::Bytes;
 use client::Client;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use stuck::Stuck;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    Health, Loss, Pin, Recovered, Resource, ResourceError, Room, StepId, StepState, Steps,
+    BranchId, Branches, Ended, Health, Heuristic, Loss, Pin, Recovered, Resource, ResourceError, Room, StepId,
+    StepState, Steps,
 };
 use undoubt_participant::table::{self, TransactionTable};
 use undoubt_platform::{BackingUp, Batch, Durability, Family, NumberedStore, Store, numbered_store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, RunStep, Starts, StepOutcome, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, Vote,
+    WriteNumber,
 };
 
 pub use client::Network;
@@ -73,15 +78,8 @@ pub use table::META;
 pub const KIND: &str = "http";
 
 /// The families that the store is opened with.
-pub const FAMILIES: [Family; 7] = [
-    table::BRANCH,
-    table::FINISHED,
-    table::STEP,
-    table::HEURISTIC,
-    table::COORDINATOR,
-    table::AUDIT,
-    table::META,
-];
+pub const FAMILIES: [Family; 7] =
+    [table::BRANCH, table::FINISHED, table::STEP, table::HEURISTIC, table::COORDINATOR, table::AUDIT, table::META];
 
 /// A resource whose work is calls of HTTP services.
 pub struct HttpServices {
@@ -91,6 +89,9 @@ pub struct HttpServices {
     allowed: Allowed,
     client: Client,
     room: OnceLock<Room>,
+    stuck: Stuck,
+    /// Branches that were decided in one phase before a crash, and whose confirm is owed.
+    owed: Mutex<Vec<BranchId>>,
 }
 
 impl fmt::Debug for HttpServices {
@@ -124,7 +125,21 @@ impl HttpServices {
         let allowed = checked.allowed.clone();
         let client = Client::new(&settings, checked, network);
         let table = TransactionTable::new(store.clone());
-        Ok(HttpServices { store, table, settings, allowed, client, room: OnceLock::new() })
+        Ok(HttpServices {
+            store,
+            table,
+            settings,
+            allowed,
+            client,
+            room: OnceLock::new(),
+            stuck: Stuck::default(),
+            owed: Mutex::default(),
+        })
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<BranchId>> {
+        // Nothing between taking and freeing it can panic.
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn room(&self) -> &Room {
@@ -139,7 +154,7 @@ impl Resource for HttpServices {
 
     async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
         self.table.claim(owner).await?;
-        self.table.recover(|_, _| Ok(()), |_, _| {})
+        branch::recover(self)
     }
 
     async fn record_epoch(
@@ -162,9 +177,16 @@ impl Resource for HttpServices {
         written
     }
 
+    async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
+        branch::confirm_what_is_owed(self, &stop).await?;
+        stop.cancelled().await;
+        Ok(())
+    }
+
     fn health(&self) -> Health {
         let refuses_work = attempt::lack_of_room(self).unwrap_or_else(|error| Some(error.to_string()));
-        Health { refuses_work, ..Health::default() }
+        let numbers = vec![("calls_under_way", self.client.calls_under_way()), ("refused_endings", self.stuck.count())];
+        Health { refuses_work, warnings: self.stuck.warnings(), numbers }
     }
 
     fn use_room(&self, room: Room) {
@@ -225,5 +247,58 @@ impl Steps for HttpServices {
 
     async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
         self.table.result_of_step(&step)
+    }
+}
+
+impl Branches for HttpServices {
+    async fn prepare(
+        &self,
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        branch::prepare(self, &branch, prepare, &cancelled).await
+    }
+
+    /// Nothing is voted read-only: a service holds nothing for whoever has read.
+    async fn confirm(&self, _: BranchId) -> Result<bool, ResourceError> {
+        Ok(false)
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        branch::commit(self, &branch).await
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        branch::abort(self, &branch).await
+    }
+
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<Ended, ResourceError> {
+        branch::resolve(self, &branch, heuristic).await
+    }
+
+    async fn store_heuristic(
+        &self,
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
+    ) -> Result<(), ResourceError> {
+        branch::store_heuristic(self, &branch, begun_at, heuristic).await
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        let mut batch = Batch::default();
+        match self.table.delete_heuristic(&mut batch, &branch)? {
+            true => attempt::write(self, batch, Durability::Forced).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn settle(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        branch::settle(self, &branch).await
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        branch::result_of(self, &branch)
     }
 }

@@ -32,7 +32,8 @@ impl Message {
             values.insert(parameter.name, value);
         }
         let url = filled_in(&url, &values)?;
-        let address = Address::read(&url).map_err(|bad| invalid(format!("the URL cannot be called: {bad}; correct it")))?;
+        let address =
+            Address::read(&url).map_err(|bad| invalid(format!("the URL cannot be called: {bad}; correct it")))?;
         if !allowed.allows(&address) {
             return Err(invalid(format!(
                 "requests to {address} are not allowed by this participant; name a URL under one that is, or have it added to \
@@ -44,7 +45,8 @@ impl Message {
             Body::Bytes(bytes) => (bytes, false),
             Body::Json(text) if values.is_empty() => (text.into(), true),
             Body::Json(text) => {
-                let json = serde_json::from_str(&text).map_err(|error| invalid(format!("the body is no JSON: {error}")))?;
+                let json =
+                    serde_json::from_str(&text).map_err(|error| invalid(format!("the body is no JSON: {error}")))?;
                 (replaced(json, &values).to_string().into(), true)
             }
         };

@@ -98,7 +98,9 @@ pub enum BadSettings {
     Range { name: &'static str, value: u64, least: u64, most: u64 },
     #[error("http.certificate and http.key belong together; give both, or neither")]
     HalfAPair,
-    #[error("http.allow has an https:// URL, and nothing says whose certificates to trust; name a file of CAs in http.ca")]
+    #[error(
+        "http.allow has an https:// URL, and nothing says whose certificates to trust; name a file of CAs in http.ca"
+    )]
     NoCa,
 }
 

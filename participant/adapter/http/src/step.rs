@@ -96,11 +96,7 @@ pub(super) async fn act(
     }
 }
 
-pub(super) async fn compensate(
-    http: &HttpServices,
-    step: &StepId,
-    run: RunStep,
-) -> Result<StepOutcome, ResourceError> {
+pub(super) async fn compensate(http: &HttpServices, step: &StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
     let tried = matches!(http.table.barrier(step)?, Some((Barrier::Acted, _)));
     let message = match message(http, &run) {
         Ok(message) => message,
@@ -145,12 +141,12 @@ async fn store(http: &HttpServices, step: &StepId, state: Barrier, result: Bytes
     Ok(())
 }
 
-/// Drops the barrier of an action that has not happened. If a crash forgets that, it is undone though there is nothing to undo, which a
-/// service answers well.
+/// Drops the barrier of an action that has not happened.
 async fn forget(http: &HttpServices, step: &StepId) -> Result<(), ResourceError> {
     let mut batch = Batch::default();
     http.table.delete_step(&mut batch, step);
-    match write(http, batch, Durability::Lazy).await {
+    match write(http, batch, Durability::Forced).await {
+        // If it stays, the step is undone though there is nothing to undo, which a service answers well.
         Err(ResourceError::Unavailable { .. }) => Ok(()),
         written => written,
     }

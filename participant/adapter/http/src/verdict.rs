@@ -60,15 +60,11 @@ mod tests {
             (&[300, 301, 302, 303, 304, 307, 308, 399], Unclear, Unclear, Unclear),
             (&[500, 501, 502, 504, 505, 507, 599], Unclear, Unclear, Unclear),
             (&[0, 100, 101, 199, 600, 999], Unclear, Unclear, Unclear),
-            (
-                &[413],
-                Refused(RefusalCode::TooLarge),
-                Refused(RefusalCode::TooLarge),
-                Refused(RefusalCode::TooLarge),
-            ),
+            (&[413], Refused(RefusalCode::TooLarge), Refused(RefusalCode::TooLarge), Refused(RefusalCode::TooLarge)),
         ];
         for (statuses, does, undoes, undoes_what_was_done) in table {
-            for (operation, status) in ALL.into_iter().flat_map(|one| statuses.iter().map(move |status| (one, *status))) {
+            for (operation, status) in ALL.into_iter().flat_map(|one| statuses.iter().map(move |status| (one, *status)))
+            {
                 let (fresh, tried) = match operation {
                     Operation::Compensation | Operation::Cancel => (undoes, undoes_what_was_done),
                     Operation::Action | Operation::Completion | Operation::Try | Operation::Confirm => (does, does),

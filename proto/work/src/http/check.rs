@@ -36,6 +36,10 @@ pub(super) fn check<R>(work: &HttpWork<R>) -> Result<(), InvalidWork> {
     if let Some(ending) = ending {
         check_request(&ending.confirm)?;
         check_request(&ending.cancel)?;
+        if let Some(name) = placeholders(&ending.cancel.url).next() {
+            let why = "the URL of a cancel needs it, and may have to be called without an answer to the try; put it into the body";
+            return Err(InvalidWork::Parameter { name: name.to_owned(), why });
+        }
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ pub struct Bank {
     held: BTreeMap<String, Change>,
     /// How often each call took effect.
     pub effects: BTreeMap<String, u32>,
+    /// Whether the next answers are lost, and whether the calls take effect all the same; how many of them, once that is known.
+    pub losing: Option<(bool, Option<u32>)>,
 }
 
 impl Bank {
@@ -36,6 +38,9 @@ impl Bank {
         assert!(!key.is_empty() && key.starts_with(&effect), "each call has a key: {asked:?}");
         if let Some(answer) = self.done.get(&key) {
             return reply(200, answer);
+        }
+        if let Some(account) = asked.path.strip_prefix("/accounts/") {
+            return reply(200, &serde_json::json!({ "value": self.values.get(account) }).to_string());
         }
         let change: Change = serde_json::from_slice(&asked.body).unwrap_or_default();
         let done = match asked.header("undoubt-operation") {
@@ -102,7 +107,20 @@ impl Bank {
     }
 }
 
-/// Serves a bank.
+/// The times that a try is sent.
+const TRIES: u32 = 3;
+
+/// Serves a bank, whose answers may be lost.
 pub async fn serve(bank: Arc<Mutex<Bank>>) -> Server {
-    Server::start(move |asked| Some(bank.lock().unwrap().answer(&asked))).await
+    Server::start(move |asked| {
+        let mut bank = bank.lock().unwrap();
+        let Some((takes_effect, left)) = bank.losing else { return Some(bank.answer(&asked)) };
+        let left = left.unwrap_or(if asked.header("undoubt-operation") == "try" { TRIES } else { 1 });
+        bank.losing = (left > 1).then_some((takes_effect, Some(left - 1)));
+        if takes_effect {
+            bank.answer(&asked);
+        }
+        None
+    })
+    .await
 }

@@ -16,21 +16,14 @@ use undoubt_http::{HttpServices, Network, Settings};
 use undoubt_participant::resource::StepId;
 use undoubt_platform::dial::{SystemResolve, TcpDial};
 use undoubt_platform::{Store, SystemClock};
-use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Direction, RunStep, StepIndex, StepOutcome, Timestamp, TxId,
-};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Direction, RunStep, StepIndex, StepOutcome, Timestamp, TxId};
 use undoubt_work::Work;
 use undoubt_work::http::Request;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn network() -> Network {
-    Network {
-        resolve: Arc::new(SystemResolve),
-        dial: Arc::new(TcpDial),
-        encrypt: None,
-        clock: Arc::new(SystemClock),
-    }
+    Network { resolve: Arc::new(SystemResolve), dial: Arc::new(TcpDial), encrypt: None, clock: Arc::new(SystemClock) }
 }
 
 pub fn settings(allow: &[&str]) -> Settings {

@@ -51,9 +51,7 @@ impl Server {
         .await
     }
 
-    pub async fn later(
-        answer: impl Fn(Asked) -> BoxFuture<'static, Option<Reply>> + Send + Sync + 'static,
-    ) -> Server {
+    pub async fn later(answer: impl Fn(Asked) -> BoxFuture<'static, Option<Reply>> + Send + Sync + 'static) -> Server {
         let (listener, url) = listen().await;
         let (answer, asked) = (Arc::new(answer), Arc::new(Mutex::new(Vec::new())));
         let mut tasks = JoinSet::new();
@@ -130,4 +128,3 @@ impl std::fmt::Display for Broken {
 }
 
 impl std::error::Error for Broken {}
-
