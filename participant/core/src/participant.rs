@@ -236,7 +236,7 @@ impl Participant {
             Recovered::Step { step, state } => {
                 let state = match state {
                     StepState::Acted { result, pending } => StepState::Acted { result: self.kept(result), pending },
-                    StepState::Compensated | StepState::Completed | StepState::Empty => state,
+                    StepState::Compensated | StepState::Completed | StepState::Empty | StepState::Attempted => state,
                 };
                 self.sagas.set(&step, state.into());
             }

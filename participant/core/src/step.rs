@@ -3,8 +3,9 @@
 //! ```text
 //!              ┌───────────── action done ───────────▶ InEffect ◀──(refused)── Compensating ──▶ Compensated
 //! ──▶ Acting ──┤                                         │   └─(compensation)──────▲
-//!              └─(refused)─▶ Refused                     └─(completion)──▶ Completing ──▶ Completed
-//!                               └─(compensation)─▶ Emptying ──▶ Empty
+//!              ├─(refused)─▶ Refused                     └─(completion)──▶ Completing ──▶ Completed
+//!              │                └─(compensation)─▶ Emptying ──▶ Empty
+//!              └─(unclear)─▶ Attempted ──(compensation)─▶ Compensating
 //! ```
 //!
 //! A step of an open saga whose caller does the action himself is InEffect from its first message on, for all that is known here.
@@ -45,6 +46,8 @@ pub enum StepState {
     Completed,
     /// Its compensation came, and it had not been in effect. It never will be.
     Empty,
+    /// The action was asked for elsewhere, and may be in effect or come to be: another attempt finds out, a compensation undoes it.
+    Attempted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +81,8 @@ pub(crate) enum State {
     Compensated,
     Completed,
     Empty,
+    /// The action may be in effect. The attempt that was unclear last, if any was since the session began.
+    Attempted(Option<Refused>),
 }
 
 /// The action of a step that is in effect, or may be.
@@ -85,6 +90,8 @@ pub(crate) enum State {
 pub(crate) enum Acted {
     /// It ran here: the resource has its barrier.
     Here { result: Kept, pending: bool },
+    /// It was attempted here, and nobody knows whether it took effect: the resource has a record of that.
+    Unclear,
     /// Its caller has done it himself; nothing of it is stored.
     Elsewhere,
 }
@@ -93,15 +100,15 @@ impl Acted {
     fn kept_bytes(&self) -> usize {
         match self {
             Acted::Here { result, .. } => result.counted(),
-            Acted::Elsewhere => 0,
+            Acted::Unclear | Acted::Elsewhere => 0,
         }
     }
 
-    /// Returns its result; empty if it did not run here.
+    /// Returns its result; empty if it is not known.
     pub(crate) fn result(&self) -> Kept {
         match self {
             Acted::Here { result, .. } => result.clone(),
-            Acted::Elsewhere => Kept::Here(Bytes::new()),
+            Acted::Unclear | Acted::Elsewhere => Kept::Here(Bytes::new()),
         }
     }
 }
@@ -134,6 +141,7 @@ impl State {
             State::Compensated => "undone",
             State::Completed => "completed",
             State::Empty => "never done",
+            State::Attempted(_) => "unclear",
         }
     }
 
@@ -149,7 +157,8 @@ impl State {
             | State::Emptying { .. }
             | State::Compensated
             | State::Completed
-            | State::Empty => 0,
+            | State::Empty
+            | State::Attempted(_) => 0,
         }
     }
 
@@ -159,7 +168,12 @@ impl State {
             State::Acting { .. } | State::Compensating { .. } | State::Completing { .. } | State::Emptying { .. } => {
                 true
             }
-            State::Refused(_) | State::InEffect { .. } | State::Compensated | State::Completed | State::Empty => false,
+            State::Refused(_)
+            | State::InEffect { .. }
+            | State::Compensated
+            | State::Completed
+            | State::Empty
+            | State::Attempted(_) => false,
         }
     }
 
@@ -175,6 +189,7 @@ impl State {
             }
             State::Refused(Refused { attempt, .. }) => *attempt = 0,
             State::InEffect { refused, .. } => *refused = None,
+            State::Attempted(refused) => *refused = None,
             State::Compensated | State::Completed | State::Empty => {}
         }
     }
@@ -186,10 +201,11 @@ impl State {
     /// Returns true if the resource keeps a barrier of it.
     pub(crate) fn is_stored(&self) -> bool {
         match self {
-            State::InEffect { acted: Acted::Here { .. }, .. }
+            State::InEffect { acted: Acted::Here { .. } | Acted::Unclear, .. }
             | State::Compensated
             | State::Completed
-            | State::Empty => true,
+            | State::Empty
+            | State::Attempted(_) => true,
             State::InEffect { acted: Acted::Elsewhere, .. }
             | State::Acting { .. }
             | State::Refused(_)
@@ -209,6 +225,7 @@ impl From<StepState> for State {
             StepState::Compensated => State::Compensated,
             StepState::Completed => State::Completed,
             StepState::Empty => State::Empty,
+            StepState::Attempted => State::Attempted(None),
         }
     }
 }

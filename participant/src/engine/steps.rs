@@ -127,7 +127,6 @@ async fn settle_action<R: Branches>(
     cause: String,
 ) -> Result<StepOutcome, ResourceError> {
     tracing::warn!(tx = %step.tx, step = step.step.0, %cause, "it is unclear what the resource did; it is looked for");
-    let refused = StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause));
     let (result, pending) = match patience.until_done(|| resource.settle_step(step.clone())).await? {
         Some(StepState::Acted { result: Kept::Here(result), pending }) => (result, pending),
         Some(StepState::Acted { result: Kept::Stored, pending }) => {
@@ -135,8 +134,11 @@ async fn settle_action<R: Branches>(
             let gone = || ResourceError::Stopped { cause: format!("the stored result of {step:?} is gone") };
             (stored.ok_or_else(gone)?, pending)
         }
+        Some(StepState::Attempted) => return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unclear, cause))),
         // A barrier of any other kind is not this call's.
-        Some(StepState::Compensated | StepState::Completed | StepState::Empty) | None => return Ok(refused),
+        Some(StepState::Compensated | StepState::Completed | StepState::Empty) | None => {
+            return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause)));
+        }
     };
     Ok(StepOutcome::Done { result, pending })
 }
@@ -162,7 +164,14 @@ async fn finished<R: Branches>(
             }
             (
                 Direction::Forward | Direction::Compensating | Direction::Completing,
-                Some(StepState::Acted { .. } | StepState::Compensated | StepState::Completed | StepState::Empty) | None,
+                Some(
+                    StepState::Acted { .. }
+                    | StepState::Compensated
+                    | StepState::Completed
+                    | StepState::Empty
+                    | StepState::Attempted,
+                )
+                | None,
             ) => Err(ResourceError::Unavailable { cause }),
         }
     };

@@ -216,11 +216,9 @@ impl World {
         }
         let after = match answer {
             Answer::Rejected(Rejection::Recovering) => RequestState::ToAsk,
-            Answer::Outcome { .. }
-            | Answer::Pending
-            | Answer::Step(_)
-            | Answer::Stuck(_)
-            | Answer::Rejected(_) => RequestState::Answered,
+            Answer::Outcome { .. } | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) | Answer::Rejected(_) => {
+                RequestState::Answered
+            }
         };
         self.clients.change(|clients| clients.requests[request] = after);
         self.told(tx, answer, scenario)

@@ -237,14 +237,15 @@ impl Saga {
             Failure::Refused(refusal) => is_definite(refusal.code),
             Failure::NotSent(_) => true,
         };
-        run.in_effect &= !matches!(failure, Failure::Refused(_));
+        run.in_effect &= !matches!(&failure, Failure::Refused(refusal) if leaves_nothing(refusal));
         if definite {
             run.refusals = run.refusals.saturating_add(1);
         }
         run.waits_for = WaitsFor::Pause;
         self.steps[step].at = At::Running(run);
         if self.takes_steps() && (definite || run.attempt >= retry.max_attempts) {
-            return self.handle_failed_action(step, run, failure.refusal(), cx);
+            let refusal = failure.refusal().filter(leaves_nothing);
+            return self.handle_failed_action(step, run, refusal, cx);
         }
         let may_compensate = run.direction == Direction::Forward && self.may_compensate();
         if may_compensate && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
@@ -371,6 +372,10 @@ impl At {
             | At::Skipped => Bytes::new(),
         }
     }
+}
+
+fn leaves_nothing(refusal: &Refusal) -> bool {
+    refusal.code != RefusalCode::Unclear
 }
 
 /// Returns true if the same step would be refused again. What came too late may succeed under a new id, never as this

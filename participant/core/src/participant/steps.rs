@@ -34,7 +34,12 @@ impl Participant {
             Some(State::Refused(Refused { attempt, .. })) if run.attempt > attempt => {
                 self.begin_action(id, run, effects);
             }
-            Some(State::Refused(Refused { refusal, .. })) => {
+            // What was attempted has to end, so it is refused for no other reason than its own.
+            Some(State::Attempted(before)) if before.as_ref().is_none_or(|before| run.attempt > before.attempt) => {
+                self.run_action(id, run, effects);
+            }
+            Some(State::Attempted(None)) => unreachable!("whatever comes then is a new attempt"),
+            Some(State::Refused(Refused { refusal, .. }) | State::Attempted(Some(Refused { refusal, .. }))) => {
                 self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
             }
             Some(State::Acting { attempt, then: None }) => {
@@ -45,6 +50,9 @@ impl Participant {
             }
             Some(State::InEffect { acted: Acted::Here { result: Kept::Stored, .. }, .. }) => {
                 effects.push(Effect::RecallOutcome { step: id, attempt: run.attempt });
+            }
+            Some(State::InEffect { acted: Acted::Unclear, .. }) => {
+                self.late(&id, &run, "the step's compensation came before this action", effects);
             }
             Some(State::InEffect { acted: Acted::Elsewhere, .. }) => {
                 self.late(&id, &run, "the step's caller has done this action himself", effects);
@@ -84,6 +92,8 @@ impl Participant {
                 self.send_ran(&id, run.direction, run.attempt, StepOutcome::Refused(refused.refusal), effects);
             }
             Some(State::InEffect { acted, .. }) => self.finish(id, run, acted, effects),
+            // It is undone whether or not it took effect: only where it ran can that be told.
+            Some(State::Attempted(_)) => self.finish(id, run, Acted::Unclear, effects),
             Some(State::Compensating { acted, attempt }) => {
                 self.sagas.set(&id, State::Compensating { acted, attempt: attempt.max(run.attempt) });
             }
@@ -112,7 +122,7 @@ impl Participant {
                 self.sagas.set(&id, State::Completing { acted, attempt: attempt.max(run.attempt) });
             }
             Some(State::Completed) => self.send_ran(&id, Direction::Completing, run.attempt, finished(), effects),
-            None | Some(State::Acting { .. } | State::Refused(_)) => {
+            None | Some(State::Acting { .. } | State::Refused(_) | State::Attempted(_)) => {
                 self.late(&id, &run, "the step's action is not known to be in effect", effects);
             }
             Some(State::Compensating { .. } | State::Emptying { .. } | State::Compensated | State::Empty) => {
@@ -157,6 +167,10 @@ impl Participant {
             self.sagas.set(&id, State::Refused(refused));
             return self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
         }
+        self.run_action(id, run, effects);
+    }
+
+    fn run_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
         let (state, step) = (State::Acting { attempt: run.attempt, then: None }, id.clone());
         self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
     }
@@ -220,6 +234,9 @@ impl Participant {
             StepOutcome::Done { result, pending } => {
                 State::InEffect { acted: Acted::Here { result: self.keep(result), pending }, refused: None }
             }
+            StepOutcome::Refused(refusal) if refusal.code == RefusalCode::Unclear => {
+                State::Attempted(Some(Refused { attempt, refusal }))
+            }
             StepOutcome::Refused(refusal) => State::Refused(Refused { attempt, refusal }),
             StepOutcome::Empty => unreachable!("only a compensation can be empty"),
         };
@@ -251,7 +268,8 @@ impl Participant {
                 | State::Emptying { .. }
                 | State::Compensated
                 | State::Completed
-                | State::Empty,
+                | State::Empty
+                | State::Attempted(_),
             ) => unreachable!("the resource manager ends a step once, and the step waits for it"),
         };
         let (state, outcome) = match (direction, outcome) {

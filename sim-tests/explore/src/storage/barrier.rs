@@ -76,7 +76,8 @@ impl Storage {
                 StepState::Acted { result: Kept::Stored, .. }
                 | StepState::Compensated
                 | StepState::Completed
-                | StepState::Empty,
+                | StepState::Empty
+                | StepState::Attempted,
             )
             | None => None,
         }
@@ -97,7 +98,11 @@ impl Storage {
         for (StepId { attempt_number, tx, .. }, state) in &mut self.steps {
             match state {
                 StepState::Acted { pending, .. } if *attempt_number == closed && tx == of => *pending = false,
-                StepState::Acted { .. } | StepState::Compensated | StepState::Completed | StepState::Empty => {}
+                StepState::Acted { .. }
+                | StepState::Compensated
+                | StepState::Completed
+                | StepState::Empty
+                | StepState::Attempted => {}
             }
         }
         self.marks.retain(|step, _| step.attempt_number != closed || step.tx != *of);
