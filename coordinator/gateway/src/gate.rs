@@ -6,18 +6,23 @@ use axum::extract::FromRequestParts;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 use undoubt_client::{Client, OnBehalfOf};
 use undoubt_platform::access::Caller;
 use undoubt_platform::server::Peer;
 use undoubt_platform::{Access, Reason};
 
+/// Requests and streams of one connection to the coordinator, which takes no more than 256.
+const MAX_USES_PER_LINK: usize = 240;
+
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    pub(crate) client: Client,
+    pub(crate) links: Links,
     pub(crate) access: Access,
     pub(crate) room: Room,
     /// Places for streams of events.
@@ -27,9 +32,58 @@ pub(crate) struct Gate {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
+/// Connections to the coordinator, as many as what is under way takes.
+pub(crate) struct Links {
+    connect: Box<dyn Fn() -> Client + Send + Sync>,
+    links: Mutex<Vec<Link>>,
+}
+
+/// A connection to the coordinator. Each clone is a use of it.
+#[derive(Clone, Debug)]
+struct Link {
+    client: Client,
+    uses: Arc<()>,
+}
+
+impl Links {
+    pub(crate) fn new(connect: impl Fn() -> Client + Send + Sync + 'static) -> Links {
+        Links { connect: Box::new(connect), links: Mutex::default() }
+    }
+
+    /// Returns the first connection that has room for one more use. Callers have so many connections at most, and each asks for one
+    /// thing at a time, so these are bounded too.
+    fn link(&self) -> Link {
+        // Nothing panics while it is locked.
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = links.iter().find(|link| Arc::strong_count(&link.uses) <= MAX_USES_PER_LINK) {
+            return link.clone();
+        }
+        let link = Link { client: (self.connect)(), uses: Arc::default() };
+        links.push(link.clone());
+        link
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").finish_non_exhaustive()
+    }
+}
+
 /// Whoever asks: a client of the coordinator that asks on the caller's behalf.
 #[derive(Debug)]
-pub(crate) struct Asker(pub(crate) Client);
+pub(crate) struct Asker {
+    client: Client,
+    _link: Link,
+}
+
+impl Deref for Asker {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
 
 impl FromRequestParts<Arc<Gate>> for Asker {
     type Rejection = Problem;
@@ -43,8 +97,10 @@ impl FromRequestParts<Arc<Gate>> for Asker {
             roles: caller.roles.to_string(),
             address: caller.address.map(|address| address.ip()),
         };
-        let client = gate.client.on_behalf_of(&who);
-        Ok(Asker(client.map_err(|invalid| Problem::new(Reason::InvalidRequest, invalid.to_string()))?))
+        let link = gate.links.link();
+        let client = link.client.on_behalf_of(&who);
+        let client = client.map_err(|invalid| Problem::new(Reason::InvalidRequest, invalid.to_string()))?;
+        Ok(Asker { client, _link: link })
     }
 }
 

@@ -11,6 +11,8 @@ pub mod document;
 mod gate;
 pub mod json;
 mod limits;
+mod openapi;
+mod operation;
 mod problem;
 mod routes;
 mod run;

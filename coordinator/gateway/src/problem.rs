@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 use undoubt_client::{
@@ -31,11 +32,15 @@ pub(crate) struct Problem {
 }
 
 /// The form in which it is told.
-#[derive(Debug, Serialize)]
-struct Told<'a> {
+#[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Told<'a> {
+    /// `urn:undoubt:problem:` and the code.
     r#type: String,
+    /// What the code means.
     title: &'a str,
     status: u16,
+    /// What, why, and what to do, in this case.
     detail: &'a str,
     /// The stable word of the reason.
     code: &'a str,

@@ -7,39 +7,41 @@ mod transactions;
 pub(crate) mod waiting;
 
 use crate::gate::Gate;
+use crate::openapi;
+use crate::operation::Operation;
 use crate::problem::Problem;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use undoubt_platform::Reason;
 
 /// Transactions, or entries of the audit record, in one answer.
 pub(crate) const MAX_LISTED: u32 = 1_000;
 
+/// Returns all that can be asked.
+pub(crate) fn operations() -> Vec<Operation> {
+    let described = ("openapi", "This description.");
+    let describe = Operation::new(("GET", DESCRIPTION), described, "", routing::get(description)).for_anybody();
+    let describe = describe.json::<serde_json::Value>(200, "OpenAPI 3.1.");
+    [transactions::operations(), events::operations(), coordinator::operations(), vec![describe]].concat()
+}
+
 pub(crate) fn router(gate: Arc<Gate>) -> Router {
-    Router::new()
-        .route("/v1/transactions", post(transactions::submit).get(transactions::list))
-        .route("/v1/transactions/{id}", get(transactions::get))
-        .route("/v1/transactions/{id}/cancel", post(transactions::cancel))
-        .route("/v1/transactions/{id}/events", get(events::of_one))
-        .route("/v1/transactions/{id}/forget", post(transactions::forget))
-        .route("/v1/transactions/{id}/steps/{step}/resolve", post(transactions::resolve_step))
-        .route("/v1/events", get(events::of_all))
-        .route("/v1/coordinator", get(coordinator::describe))
-        .route("/v1/coordinator/pause", post(coordinator::pause))
-        .route("/v1/coordinator/resume", post(coordinator::resume))
-        .route("/v1/coordinator/drain", post(coordinator::drain))
-        .route("/v1/coordinator/backup", post(coordinator::backup))
-        .route("/v1/coordinator/accept-loss", post(coordinator::accept_loss))
-        .route("/v1/participants", get(coordinator::participants))
-        .route("/v1/audit", get(coordinator::audit))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
-        .with_state(gate)
+    let all = operations().into_iter();
+    let router = all.fold(Router::new(), |router, operation| router.route(operation.path, operation.handler));
+    router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(gate)
+}
+
+/// The path of the description.
+const DESCRIPTION: &str = "/v1/openapi.json";
+
+async fn description() -> Response {
+    static TEXT: LazyLock<serde_json::Value> = LazyLock::new(|| openapi::describe(&operations()));
+    json(StatusCode::OK, &*TEXT)
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -3,7 +3,7 @@
 use crate::body::Room;
 use crate::config::{Config, ConfigError};
 use crate::connection::Taken;
-use crate::gate::Gate;
+use crate::gate::{Gate, Links};
 use crate::routes::{self, waiting::MAX_WAIT};
 use axum::Router;
 use futures::StreamExt as _;
@@ -45,8 +45,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub struct Environment {
     /// Connections from callers.
     pub incoming: Incoming,
-    /// The way to the coordinator, which has to let it ask on others' behalf.
-    pub coordinator: Channel,
+    /// Opens a channel to the coordinator, which has to let it ask on others' behalf.
+    pub connect: Box<dyn Fn() -> Channel + Send + Sync>,
     /// The options of its client: the token, if it needs one.
     pub options: ClientOptions,
     /// The rules by which callers are known.
@@ -75,12 +75,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { mut incoming, coordinator, options, access } = environment;
+    let Environment { mut incoming, connect, options, access } = environment;
     let (stop, stopping) = watch::channel(false);
     // What was heard is waited for here, so the client is not to give up before.
     let options = options.deadline(ASKING_FOR).default_timeout(MAX_WAIT);
     let router = routes::router(Arc::new(Gate {
-        client: Client::with_channel(coordinator, options),
+        links: Links::new(move || Client::with_channel(connect(), options.clone())),
         access,
         room: Room::new(),
         streams: Arc::new(Semaphore::new(config.max_event_streams)),

@@ -4,56 +4,83 @@
 use super::asked::{Asked, Id, invalid};
 use crate::gate::{Asker, Gate};
 use crate::json::WatchLine;
+use crate::operation::{Content, Operation, shape};
 use crate::problem::Problem;
 use crate::run::stopped;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::get;
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use undoubt_client::{Client, Cursor, QueryError, TxId, Watched};
+use undoubt_client::{Cursor, QueryError, TxId, Watched};
 use undoubt_platform::Reason;
 
 /// A stream in which nothing happens says so once in this time, so that nobody on the way takes it for dead.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(15);
 
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(
+            ("GET", "/v1/transactions/{id}/events"),
+            ("eventsOfOne", "What happens to a transaction, as it happens, until it has ended."),
+            "/undoubt.v1.Coordinator/Watch",
+            get(of_one),
+        )
+        .query::<Since>()
+        .answer(200, STREAM, Content::Events(shape::<WatchLine>)),
+        Operation::new(
+            ("GET", "/v1/events"),
+            ("events", "What happens to all transactions, as it happens."),
+            "/undoubt.v1.Coordinator/Watch",
+            get(of_all),
+        )
+        .query::<Since>()
+        .answer(200, STREAM, Content::Events(shape::<WatchLine>)),
+    ]
+}
+
+const STREAM: &str = "Server-sent events. `id` is the cursor with which another stream goes on, as `Last-Event-ID`; `event` what happened, or `lost`, \
+                      `restarted`, `interrupted`, `failed`, `end`.";
+
 /// The query of a stream.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Since {
     /// As `Last-Event-ID`, for those who cannot set headers.
     after: Option<String>,
 }
 
-pub(super) async fn of_one(
+async fn of_one(
     State(gate): State<Arc<Gate>>,
-    Asker(client): Asker,
+    asker: Asker,
     Id(tx): Id,
     Asked(since): Asked<Since>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    open(&gate, client, Some(tx), since, &headers).await
+    open(&gate, asker, Some(tx), since, &headers).await
 }
 
-pub(super) async fn of_all(
+async fn of_all(
     State(gate): State<Arc<Gate>>,
-    Asker(client): Asker,
+    asker: Asker,
     Asked(since): Asked<Since>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    open(&gate, client, None, since, &headers).await
+    open(&gate, asker, None, since, &headers).await
 }
 
 async fn open(
     gate: &Gate,
-    client: Client,
+    asker: Asker,
     tx: Option<TxId>,
     since: Since,
     headers: &HeaderMap,
@@ -63,10 +90,11 @@ async fn open(
         let why = "as many streams of events are open as may be (gateway.max_event_streams); come back later";
         Problem::new(Reason::TooManyRequests, why)
     })?;
-    let watched = client.open_watch(tx, cursor).await?;
+    let watched = asker.open_watch(tx, cursor).await?;
     let mut signs = interval(SIGN_OF_LIFE_EVERY);
     signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let telling = Telling { watched: watched.boxed(), signs, stopping: gate.stopping.clone(), _place: place };
+    let telling =
+        Telling { watched: watched.boxed(), signs, stopping: gate.stopping.clone(), _asker: asker, _place: place };
     let mut response = Response::new(Body::from_stream(telling.told()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -84,6 +112,7 @@ struct Telling {
     watched: BoxStream<'static, Result<Watched, QueryError>>,
     signs: Interval,
     stopping: watch::Receiver<bool>,
+    _asker: Asker,
     _place: OwnedSemaphorePermit,
 }
 

@@ -6,11 +6,14 @@ use super::{MAX_LISTED, json};
 use crate::document;
 use crate::gate::Asker;
 use crate::json::{Outcome, Transaction, Transactions};
+use crate::operation::{Content, Operation};
 use crate::problem::Problem;
 use axum::response::Response;
+use axum::routing;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -19,16 +22,76 @@ use undoubt_client::{
     WaitError,
 };
 
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(
+            ("POST", "/v1/transactions"),
+            ("submit", "Carries a transaction out, and waits for its outcome."),
+            "/undoubt.v1.Coordinator/Submit",
+            routing::post(submit),
+        )
+        .query::<Terms>()
+        .body::<document::Document>()
+        .json::<Outcome>(200, "It is decided: committed or aborted.")
+        .json::<Outcome>(202, "It is not decided yet. `Location` is the place to ask."),
+        Operation::new(
+            ("GET", "/v1/transactions"),
+            ("list", "Lists transactions."),
+            "/undoubt.v1.Coordinator/List",
+            routing::get(list),
+        )
+        .query::<Wanted>()
+        .json::<Transactions>(200, "Those that fit, without their histories and results."),
+        Operation::new(
+            ("GET", "/v1/transactions/{id}"),
+            ("get", "How a transaction stands, with its history."),
+            "/undoubt.v1.Coordinator/Get",
+            routing::get(get),
+        )
+        .query::<Waited>()
+        .json::<Transaction>(200, "What is known of it."),
+        Operation::new(
+            ("POST", "/v1/transactions/{id}/cancel"),
+            (
+                "cancel",
+                "Aborts a transaction that is not decided, and waits until it is over; a saga until all is undone.",
+            ),
+            "/undoubt.v1.Coordinator/Cancel",
+            routing::post(cancel),
+        )
+        .json::<Outcome>(200, "It is over.")
+        .json::<Outcome>(202, "It is being undone. `Location` is the place to ask."),
+        Operation::new(
+            ("POST", "/v1/transactions/{id}/forget"),
+            ("forget", "Gives a transaction up: what is not known of it is recorded as such, for good."),
+            "/undoubt.v1.Operator/Forget",
+            routing::post(forget),
+        )
+        .body::<Order>()
+        .answer(204, "It is done.", Content::Nothing),
+        Operation::new(
+            ("POST", "/v1/transactions/{id}/steps/{step}/resolve"),
+            ("resolveStep", "Ends a step of a saga that is not settled."),
+            "/undoubt.v1.Operator/ResolveStep",
+            routing::post(resolve_step),
+        )
+        .body::<Resolve>()
+        .json::<Outcome>(200, "How the saga stands then."),
+    ]
+}
+
 /// The terms on which a transaction is submitted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Terms {
+    /// How long to wait for the outcome, up to `60s`; else 30 s.
     wait: Option<String>,
+    /// A URL that hears the outcome by a POST, at least once.
     callback: Option<String>,
 }
 
-pub(super) async fn submit(
-    Asker(client): Asker,
+async fn submit(
+    client: Asker,
     Asked(terms): Asked<Terms>,
     headers: HeaderMap,
     Text(body): Text,
@@ -83,18 +146,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The query of what may be waited for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waited {
+    /// How long to wait until it is decided, up to `60s`; else not at all.
     wait: Option<String>,
 }
 
-pub(super) async fn get(
-    Asker(client): Asker,
-    Id(tx): Id,
-    Asked(asked): Asked<Waited>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn get(client: Asker, Id(tx): Id, Asked(asked): Asked<Waited>, headers: HeaderMap) -> Result<Response, Problem> {
     let until = Instant::now() + wait(asked.wait.as_deref(), &headers, Duration::ZERO)?;
     let mut left = until - Instant::now();
     while !left.is_zero() {
@@ -108,20 +167,28 @@ pub(super) async fn get(
 }
 
 /// The query of a list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// Which transactions, and in what order; else all.
     filter: Option<WantedFilter>,
+    /// Only those in this state.
     state: Option<WantedState>,
+    /// Only those begun at least this long ago, like `5m`.
     older_than: Option<String>,
+    /// Only those begun within this time.
     younger_than: Option<String>,
+    /// Only those with a branch or a step at this participant.
     participant: Option<String>,
+    /// Only those whose ids begin so.
     id_prefix: Option<String>,
+    /// At most this many, up to 1,000; else 100.
     limit: Option<u32>,
+    /// The cursor with which an earlier answer ended.
     after: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum WantedFilter {
     All,
@@ -132,7 +199,7 @@ enum WantedFilter {
     Stuck,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum WantedState {
     Pending,
@@ -140,7 +207,7 @@ enum WantedState {
     Aborted,
 }
 
-pub(super) async fn list(Asker(client): Asker, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
+async fn list(client: Asker, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &Transactions::from(&client.list(&wanted.query()?).await?)))
 }
 
@@ -184,7 +251,7 @@ pub(super) fn limit(wanted: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-pub(super) async fn cancel(Asker(client): Asker, Id(tx): Id) -> Result<Response, Problem> {
+async fn cancel(client: Asker, Id(tx): Id) -> Result<Response, Problem> {
     match client.cancel(&tx).await {
         Ok(known) => Ok(standing(&tx, &known)),
         // It was heard, and takes until all is undone.
@@ -194,7 +261,7 @@ pub(super) async fn cancel(Asker(client): Asker, Id(tx): Id) -> Result<Response,
 }
 
 /// The word of an operator.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {
     /// Of a caller without identity: who it is.
@@ -203,17 +270,13 @@ pub(super) struct Order {
     pub(super) reason: String,
 }
 
-pub(super) async fn forget(
-    Asker(client): Asker,
-    Id(tx): Id,
-    Given(order): Given<Order>,
-) -> Result<StatusCode, Problem> {
+async fn forget(client: Asker, Id(tx): Id, Given(order): Given<Order>) -> Result<StatusCode, Problem> {
     client.forget(&tx, &order.who, &order.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// An operator's decision about a step.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resolve {
     resolution: Resolution,
@@ -222,7 +285,7 @@ pub(super) struct Resolve {
     reason: String,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Resolution {
     Retry,
@@ -230,8 +293,8 @@ enum Resolution {
     Done,
 }
 
-pub(super) async fn resolve_step(
-    Asker(client): Asker,
+async fn resolve_step(
+    client: Asker,
     OfStep(tx, step): OfStep,
     Given(order): Given<Resolve>,
 ) -> Result<Response, Problem> {

@@ -112,7 +112,11 @@ impl FromStr for Roles {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Roles, UnknownRole> {
-        if text == NO_ROLES { Ok(Roles::NONE) } else { text.split(',').map(|word| word.trim().parse::<Role>()).collect() }
+        if text == NO_ROLES {
+            Ok(Roles::NONE)
+        } else {
+            text.split(',').map(|word| word.trim().parse::<Role>()).collect()
+        }
     }
 }
 

@@ -274,10 +274,12 @@ impl Rules {
 fn on_behalf(caller: Caller, headers: &HeaderMap) -> Result<Caller, Refused> {
     let given = |header: &'static str| {
         let text = headers.get(header)?.to_str();
-        let plain = text.map_err(|_| Refused::OnBehalfOf { header, why: "it is not plain text; correct it".to_owned() });
+        let plain =
+            text.map_err(|_| Refused::OnBehalfOf { header, why: "it is not plain text; correct it".to_owned() });
         Some(plain)
     };
-    let [name, roles, address] = [ON_BEHALF_OF, ON_BEHALF_ROLES, ON_BEHALF_ADDRESS].map(|header| given(header).transpose());
+    let [name, roles, address] =
+        [ON_BEHALF_OF, ON_BEHALF_ROLES, ON_BEHALF_ADDRESS].map(|header| given(header).transpose());
     let (name, roles, address) = (name?, roles?, address?);
     if name.is_none() && roles.is_none() {
         return Ok(caller);
@@ -292,9 +294,9 @@ fn on_behalf(caller: Caller, headers: &HeaderMap) -> Result<Caller, Refused> {
     }
     let roles = match roles {
         None => caller.roles,
-        Some(text) => caller.roles.shared(
-            text.parse().map_err(|unknown: UnknownRole| wrong(ON_BEHALF_ROLES, unknown.to_string()))?,
-        ),
+        Some(text) => caller
+            .roles
+            .shared(text.parse().map_err(|unknown: UnknownRole| wrong(ON_BEHALF_ROLES, unknown.to_string()))?),
     };
     let address = match address {
         None => caller.address,
