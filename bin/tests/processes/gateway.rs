@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use undoubt_platform::access::TokenHash;
 
 fn put(id: &str, key: &str, value: &str) -> Value {
     json!({ "id": id, "branches": { "store": [format!("put {key} {value}")] } })
@@ -47,7 +48,12 @@ async fn an_id_of_any_bytes_is_a_path_that_leads_back_to_it() {
     let served = Served::start(&[]).await;
     let gateway = served.gateway;
     for id in ["a/b?c#d e%", "ümlaut", "0x00ff"] {
-        let bytes = request("POST", "/v1/transactions", &[JSON, "prefer: respond-async"], put(id, "a", "1").to_string().as_bytes());
+        let bytes = request(
+            "POST",
+            "/v1/transactions",
+            &[JSON, "prefer: respond-async"],
+            put(id, "a", "1").to_string().as_bytes(),
+        );
         let taken = send(gateway, &bytes).await;
         let id = taken.json()["tx"].as_str().unwrap().to_owned();
         if let Some(place) = taken.header("location") {
@@ -276,4 +282,61 @@ async fn a_browser_asks_for_no_page_from_elsewhere_and_a_cookie_is_nobody() {
     let preflight = request("OPTIONS", "/v1/transactions", &["origin: http://evil.example"], b"");
     assert!(send(gateway, &preflight).await.header("access-control-allow-origin").is_none());
     get(gateway, "/v1/transactions/t").await.expect(404);
+}
+
+/// Starts one that knows ada, who may do everything, and bob, who may submit.
+async fn with_identities(folder: &std::path::Path) -> Served {
+    let entry = |name: &str, roles: &str| {
+        let hash = TokenHash::of(&format!("token-of-{name}"));
+        format!("[[identity]]\nname = \"{name}\"\nroles = [{roles}]\ntokens = [\"{hash}\"]\n")
+    };
+    let file = folder.join("identities.toml");
+    let known = entry("ada", "\"submit\", \"read\", \"operate\"") + &entry("bob", "\"submit\"");
+    std::fs::write(&file, known).unwrap();
+    Served::start(&["--set", &format!("access.identities={}", file.display())]).await
+}
+
+async fn asks(gateway: SocketAddr, who: &str, method: &str, path: &str, body: &Value) -> crate::support::http::Answer {
+    let token = format!("authorization: Bearer token-of-{who}");
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    send(gateway, &request(method, path, &[JSON, &token], body.as_bytes())).await
+}
+
+#[tokio::test]
+async fn who_calls_may_do_what_its_roles_say_and_the_audit_record_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = with_identities(folder.path()).await;
+    let gateway = served.gateway;
+    let (submit, list) = (put("t", "a", "1"), "/v1/transactions");
+    for header in
+        ["x: y", "authorization: Bearer token-of-eve", "cookie: token=token-of-ada", "authorization: Basic YWRh"]
+    {
+        let refused = send(gateway, &request("POST", list, &[JSON, header], submit.to_string().as_bytes())).await;
+        refused.problem(401, "UNIDENTIFIED", &[]);
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    }
+    let anonymous_delegate = request("GET", list, &["undoubt-on-behalf-of: ada", "undoubt-on-behalf-roles: read"], b"");
+    send(gateway, &anonymous_delegate).await.problem(401, "UNIDENTIFIED", &[]);
+    assert_eq!(asks(gateway, "bob", "POST", list, &submit).await.expect(200).json()["state"], "committed");
+    asks(gateway, "bob", "GET", list, &Value::Null).await.problem(
+        403,
+        "LACKS_ROLE",
+        &["bob", "read or operate", "submit"],
+    );
+    let order = json!({ "reason": "to see" });
+    asks(gateway, "bob", "POST", "/v1/transactions/t/forget", &order).await.problem(403, "LACKS_ROLE", &["bob"]);
+    asks(gateway, "ada", "POST", "/v1/coordinator/pause", &Value::Null).await.expect(204);
+    asks(gateway, "ada", "GET", list, &Value::Null).await.expect(200);
+    let entries = asks(gateway, "ada", "GET", "/v1/audit", &Value::Null).await.expect(200).json()["entries"].clone();
+    let entries = entries.as_array().unwrap();
+    let find = |who: &str, action: &str| {
+        let found = entries.iter().find(|entry| entry["who"] == who && entry["action"] == action);
+        found.unwrap_or_else(|| panic!("no {action} of {who} in {entries:?}"))
+    };
+    let submitted = find("bob", "submit");
+    assert_eq!((&submitted["through"], &submitted["txs"][0]), (&json!("gateway"), &json!("t")), "{submitted}");
+    assert_eq!(submitted["address"], "127.0.0.1", "{submitted}");
+    assert_eq!(find("bob", "list")["refused"], "LACKS_ROLE");
+    assert_eq!(find("bob", "forget")["refused"], "LACKS_ROLE");
+    assert_eq!(find("ada", "pause-recovery")["refused"], Value::Null);
 }

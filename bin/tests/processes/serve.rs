@@ -23,7 +23,8 @@ async fn the_line_that_it_says_has_a_command_that_works() {
 async fn after_kill_9_everything_is_there_again() {
     let mut served = Served::start(&[]).await;
     for round in 0..3 {
-        let put = json!({ "id": format!("put-{round}"), "branches": { "store": [format!("put key/{round} {round}")] } });
+        let put =
+            json!({ "id": format!("put-{round}"), "branches": { "store": [format!("put key/{round} {round}")] } });
         assert_eq!(post(served.gateway, "/v1/transactions", &put).await.expect(200).json()["state"], "committed");
         let saga = json!({ "id": format!("saga-{round}"), "mode": "saga", "steps": [
             { "name": "take", "at": "store", "do": ["add taken 1"], "undo": ["add taken -1"] },

@@ -1,7 +1,7 @@
 //! The bodies of requests: bounded in length, in time and, of all together, in memory.
 
 use crate::problem::Problem;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
@@ -28,6 +28,10 @@ const BYTES_PER_BYTE_READ: usize = 16;
 
 /// The time for which a body waits for room to be read.
 pub(crate) const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest time for which a refused body is read, and the most bytes that are read of it.
+const READ_OUT_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_READ_OUT_BYTES: usize = 4 << 20;
 
 /// The room for the bodies of all requests.
 #[derive(Clone, Debug)]
@@ -57,8 +61,19 @@ impl Room {
     }
 
     /// Returns the body of a request, which has to be JSON, once it is whole and there is room to read it.
-    pub(crate) async fn json(&self, headers: &HeaderMap, body: Body) -> Result<Whole, Problem> {
+    pub(crate) async fn json(&self, headers: &HeaderMap, mut body: Body) -> Result<Whole, Problem> {
+        let read = self.read(headers, &mut body).await;
+        if read.is_err() {
+            read_out(body).await;
+        }
+        read
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<Whole, Problem> {
         check_json(headers)?;
+        if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+            return Err(too_large());
+        }
         let (bytes, _held) = timeout(BODY_TIMEOUT, self.whole(body)).await.map_err(|_elapsed| {
             let why = format!("the body did not come whole within {} s; send it faster", BODY_TIMEOUT.as_secs());
             Problem::new(Reason::MessageIncomplete, why).with(StatusCode::REQUEST_TIMEOUT)
@@ -70,15 +85,14 @@ impl Room {
         }
     }
 
-    async fn whole(&self, mut body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {
+    async fn whole(&self, body: &mut Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {
         let mut bytes = Vec::new();
         let mut held: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
             let broken = |_| Problem::new(Reason::MessageIncomplete, "the body broke off".to_owned());
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             if bytes.len() + data.len() > MAX_BODY_BYTES {
-                let why = format!("the body has more than the {MAX_BODY_BYTES} bytes that are taken; make it smaller");
-                return Err(Problem::new(Reason::MessageTooLarge, why));
+                return Err(too_large());
             }
             let more = self.bodies.clone().try_acquire_many_owned(permits(data.len())).map_err(|_| no_room())?;
             match &mut held {
@@ -93,6 +107,26 @@ impl Room {
 
 fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Reads and drops what else comes of a refused body, within bounds: a connection that is closed before it is read may take the answer
+/// with it.
+async fn read_out(mut body: Body) {
+    let until_its_end = async {
+        let mut read_bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read_bytes += frame.data_ref().map_or(0, |data| data.len());
+            if read_bytes > MAX_READ_OUT_BYTES {
+                break;
+            }
+        }
+    };
+    timeout(READ_OUT_TIMEOUT, until_its_end).await.unwrap_or_default();
+}
+
+fn too_large() -> Problem {
+    let why = format!("the body has more than the {MAX_BODY_BYTES} bytes that are taken; make it smaller");
+    Problem::new(Reason::MessageTooLarge, why)
 }
 
 fn no_room() -> Problem {

@@ -2,8 +2,8 @@
 
 use crate::operation::{Content, Operation};
 use crate::problem::Told;
-use schemars::generate::{Contract, SchemaSettings};
 use schemars::SchemaGenerator;
+use schemars::generate::{Contract, SchemaSettings};
 use serde_json::{Map, Value, json};
 use undoubt_platform::access::{Needed, needed};
 

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing;
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 use std::sync::{Arc, LazyLock};
@@ -59,7 +59,9 @@ fn json(status: StatusCode, told: &impl Serialize) -> Response {
     match serde_json::to_vec(told) {
         Ok(body) => {
             let mut response = (status, body).into_response();
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
         Err(error) => Problem::new(Reason::Internal, format!("the answer cannot be written: {error}")).into_response(),

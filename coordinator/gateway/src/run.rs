@@ -153,3 +153,53 @@ async fn serve(connection: Connection, router: Router, mut stopping: watch::Rece
         tracing::debug!(%error, "a connection to the gateway broke");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::BODY_TIMEOUT;
+    use futures::stream;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::Instant;
+    use undoubt_platform::server::boxed;
+
+    /// Serves these connections, to a coordinator that is not there.
+    fn start(connections: Vec<DuplexStream>) -> tokio::task::JoinHandle<Result<(), RunError>> {
+        let incoming = boxed(stream::iter(connections.into_iter().map(Ok)).chain(stream::pending()));
+        let connect = Box::new(|| Channel::from_static("http://127.0.0.1:1").connect_lazy());
+        let environment = Environment { incoming, connect, options: ClientOptions::default(), access: Access::open() };
+        tokio::spawn(run(Config::default(), environment, std::future::pending()))
+    }
+
+    /// Sends bytes, and returns what comes back until the connection ends, with the seconds that this took.
+    async fn ends(bytes: &[u8]) -> (String, u64) {
+        let (mut caller, gateway) = duplex(1 << 20);
+        let (_running, began) = (start(vec![gateway]), Instant::now());
+        caller.write_all(bytes).await.unwrap();
+        let mut said = Vec::new();
+        caller.read_to_end(&mut said).await.unwrap();
+        (String::from_utf8(said).unwrap(), began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_too_little_is_given_up_in_time() {
+        assert_eq!(ends(b"").await, (String::new(), HEAD_TIMEOUT.as_secs()));
+        assert_eq!(ends(b"GET /v1/openapi.json HTTP/1.1\r\nhost: lo").await.1, HEAD_TIMEOUT.as_secs());
+        let (said, after_s) = ends(b"GET /v1/nothing HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert!(said.starts_with("HTTP/1.1 404") && after_s == HEAD_TIMEOUT.as_secs(), "{said} after {after_s} s");
+        let head = "POST /v1/transactions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+        for body in ["content-length: 9\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"] {
+            let (said, after_s) = ends(format!("{head}{body}").as_bytes()).await;
+            assert!(said.starts_with("HTTP/1.1 408") && said.contains("MESSAGE_INCOMPLETE"), "{said}");
+            assert!((BODY_TIMEOUT.as_secs()..BODY_TIMEOUT.as_secs() + 3).contains(&after_s), "{after_s}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_coordinator_that_is_not_there_is_told_as_such() {
+        let (said, after_s) =
+            ends(b"GET /v1/participants HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+        assert!(said.starts_with("HTTP/1.1 503") && said.contains("\"retryable\":true"), "{said}");
+        assert!(after_s <= ASKING_FOR.as_secs(), "{after_s}");
+    }
+}

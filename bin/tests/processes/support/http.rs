@@ -87,8 +87,13 @@ pub async fn answer(mut stream: TcpStream) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-    let headers = lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-    Answer { status: status.unwrap_or_else(|| panic!("no answer but {text:?}")), headers: headers.collect(), body: body.to_owned() }
+    let headers =
+        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no answer but {text:?}")),
+        headers: headers.collect(),
+        body: body.to_owned(),
+    }
 }
 
 /// A stream of events.
