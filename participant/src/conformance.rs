@@ -6,13 +6,14 @@
 //! | function | for a resource that |
 //! | --- | --- |
 //! | [`steps`] | implements [`Steps`]: every one |
+//! | [`attempts`] | has its work done elsewhere |
 //! | [`semantic_locks`] | leaves semantic locks |
 //! | [`branches`] | implements [`Branches`] |
 //! | [`read_only`] | votes read-only |
 //! | [`steps_beside_branches`] | does both, and lets who comes to a lock wait |
 //! | [`waits`], [`wait_die`] | lets branches wait for locks; and refuses the younger of two |
 //! | [`bounded_results`] | minds the room for its results |
-//! | [`unclear`] | says that a call was unclear |
+//! | [`unclear`], [`unclear_branches`] | says that a call was unclear |
 //! | [`numbered`] | numbers its writes, so that an older copy of it is noticed |
 //! | [`other_hands`] | can be reached by others, who end its branches |
 //! | [`late_prepares`] | finds prepared branches by itself |
@@ -80,12 +81,23 @@ pub trait World {
 
     /// Returns the value in the result of a [`get`](Self::get) or [`add`](Self::add).
     fn value(&self, result: &Bytes) -> Option<String>;
+
+    /// Returns whether the work is done by somebody else, so that its barrier says that it was
+    /// [attempted](crate::resource::StepState::Attempted) before it says that it is done.
+    fn works_elsewhere(&self) -> bool {
+        false
+    }
 }
 
 /// A world of a resource that takes part in two-phase commit.
 pub trait BranchWorld: World<Resource: Branches> {
     /// Tells how the resource treats those who come to a lock that is taken.
     fn locking(&self) -> Locking;
+
+    /// Returns whether work that wrote nothing is voted read-only in two phases.
+    fn votes_read_only(&self) -> bool {
+        true
+    }
 
     /// Returns whether what is in doubt is recovered with the result it voted with.
     fn keeps_results(&self) -> bool {
@@ -162,6 +174,13 @@ pub async fn steps<W: World>(world: &mut W) {
     saga::a_low_water_mark_drops_the_barriers_below_it_and_nothing_else(world).await;
 }
 
+/// Runs the rules of a resource whose [work is done elsewhere](World::works_elsewhere).
+pub async fn attempts<W: World>(world: &mut W) {
+    assert!(world.works_elsewhere(), "the world says that its work is done elsewhere");
+    saga::an_action_that_was_cut_short_is_asked_again_and_takes_effect_once(world).await;
+    saga::an_action_that_was_cut_short_is_undone_whether_or_not_it_took_effect(world).await;
+}
+
 /// Runs the rules of a resource whose steps leave semantic locks.
 pub async fn semantic_locks<W: World>(world: &mut W) {
     saga::semantic_locks_last_until_their_saga_or_their_step_is_over(world).await;
@@ -222,10 +241,15 @@ pub async fn bounded_results<W: BranchWorld>(world: &mut W) {
 
 /// Runs the rules of a resource that says that a call was unclear.
 pub async fn unclear<W: UnclearWorld>(world: &mut W) {
-    unclear_calls::an_unclear_prepare_is_over_once_it_is_aborted(world).await;
-    unclear_calls::what_became_of_an_unclear_branch_in_one_phase_is_told(world).await;
+    unclear_branches(world).await;
     unclear_calls::what_became_of_an_unclear_action_is_told(world).await;
     unclear_calls::what_became_of_an_unclear_compensation_is_told(world).await;
+}
+
+/// Runs those of these rules that are about branches.
+pub async fn unclear_branches<W: UnclearWorld>(world: &mut W) {
+    unclear_calls::an_unclear_prepare_is_over_once_it_is_aborted(world).await;
+    unclear_calls::what_became_of_an_unclear_branch_in_one_phase_is_told(world).await;
     unclear_calls::an_unclear_commit_may_be_repeated(world).await;
 }
 

@@ -132,7 +132,7 @@ const OUTCOMES: [BranchOutcome; 5] = [
     BranchOutcome::HeuristicallyAborted,
     BranchOutcome::Unknown,
 ];
-const CODES: [RefusalCode; 8] = [
+const CODES: [RefusalCode; 9] = [
     RefusalCode::Condition,
     RefusalCode::InvalidWork,
     RefusalCode::TooLarge,
@@ -141,6 +141,7 @@ const CODES: [RefusalCode; 8] = [
     RefusalCode::Unavailable,
     RefusalCode::Late,
     RefusalCode::Pending,
+    RefusalCode::Unclear,
 ];
 
 /// The counts of a participant since its start.

@@ -185,6 +185,10 @@ pub trait Steps: Resource {
     /// A lock wait ends at `run.timeout` or once `cancelled`. Later than that a cancellation may be ignored. A refusal
     /// leaves nothing behind: neither data nor locks nor a barrier. The locks are the step's own: a branch that is
     /// prepared under the same transaction id keeps its.
+    ///
+    /// A resource whose work is done elsewhere, by somebody who may not answer, stores [`StepState::Attempted`] before it asks, and
+    /// refuses with [`RefusalCode::Unclear`](undoubt_vocabulary::RefusalCode::Unclear) what it does not know. Another attempt is the same call then, and asks again; a
+    /// compensation is handed no result (empty), and undoes whatever took effect.
     fn act(
         &self,
         step: StepId,
@@ -192,7 +196,7 @@ pub trait Steps: Resource {
         cancelled: CancellationToken,
     ) -> impl Future<Output = Result<StepOutcome, ResourceError>> + Send;
 
-    /// Undoes a step whose action is in effect: does the compensation's work, stores that it is undone
+    /// Undoes a step whose action is in effect, or was [attempted](StepState::Attempted): does the compensation's work, stores that it is undone
     /// ([`StepState::Compensated`]) and drops the step's semantic locks; durably. The locks are free when it returns. The last
     /// of `run.inputs` is the action's result.
     ///

@@ -262,7 +262,12 @@ impl TransactionTable {
 
     /// Returns the result that is stored of a branch that is over.
     pub fn result_of(&self, branch: &BranchId) -> Result<Option<Bytes>, ResourceError> {
-        recovery::result_of(self, branch)
+        Ok(self.finished(branch)?.map(|(_, result)| result))
+    }
+
+    /// Returns what is stored of a branch that is over, with its result.
+    pub fn finished(&self, branch: &BranchId) -> Result<Option<(BranchOutcome, Bytes)>, ResourceError> {
+        recovery::finished(self, branch)
     }
 
     /// Adds a heuristic outcome, in place of the record of the prepared branch.
@@ -293,6 +298,11 @@ impl TransactionTable {
         record::put_barrier(batch, step, barrier);
     }
 
+    /// Drops a step's barrier: what was attempted has not happened.
+    pub fn delete_step(&self, batch: &mut Batch, step: &StepId) {
+        record::delete_step(batch, step);
+    }
+
     /// Returns the barrier that is stored of a step.
     pub fn barrier(&self, step: &StepId) -> Result<Option<(Barrier, StepBarrier)>, ResourceError> {
         recovery::barrier(self, step)
@@ -307,7 +317,7 @@ impl TransactionTable {
     pub fn result_of_step(&self, step: &StepId) -> Result<Option<Bytes>, ResourceError> {
         Ok(match self.barrier(step)? {
             Some((Barrier::Acted, barrier)) => Some(barrier.result),
-            Some((Barrier::Compensated | Barrier::Empty | Barrier::Unspecified, _)) | None => None,
+            Some((Barrier::Compensated | Barrier::Empty | Barrier::Attempted | Barrier::Unspecified, _)) | None => None,
         })
     }
 }

@@ -125,7 +125,7 @@ struct Run {
     /// The number of the attempt, from 1.
     attempt: u32,
     refusals: u32,
-    /// The action may be in effect: it was sent, and that was not answered by a refusal.
+    /// The action may be in effect: it was sent, and that was not answered by a refusal that leaves nothing behind.
     in_effect: bool,
     waits_for: WaitsFor,
 }

@@ -230,7 +230,7 @@ impl Participant {
             Recovered::Step { step, state } => {
                 let state = match state {
                     StepState::Acted { result, pending } => StepState::Acted { result: self.kept(result), pending },
-                    StepState::Compensated | StepState::Empty => state,
+                    StepState::Compensated | StepState::Empty | StepState::Attempted => state,
                 };
                 self.sagas.set(&step, state.into());
             }

@@ -121,7 +121,8 @@ impl Sagas {
         let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
         let known = own.filter(|(_, saga)| saga.steps.values().any(|step| step.is_stored() || step.is_under_way()));
         known.map(|((_, attempt_number, tx), saga)| {
-            let in_effect = saga.steps.iter().filter(|(_, state)| matches!(state, State::Acted { .. }));
+            let may_be = |state: &State| matches!(state, State::Acted { .. } | State::Attempted(_));
+            let in_effect = saga.steps.iter().filter(|(_, state)| may_be(state));
             let in_effect = in_effect.map(|(step, _)| *step).collect();
             KnownAttempt { attempt_number: *attempt_number, tx: tx.clone(), state: KnownState::Steps, in_effect }
         })

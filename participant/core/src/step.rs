@@ -3,7 +3,8 @@
 //! ```text
 //!              ┌───────────── action done ───────────▶ Acted ◀──(refused)── Compensating ──▶ Compensated
 //! ──▶ Acting ──┤                                         └───(compensation)──────▲
-//!              └─(refused)─▶ Refused ──(compensation)─▶ Emptying ──▶ Empty
+//!              ├─(refused)─▶ Refused ──(compensation)─▶ Emptying ──▶ Empty
+//!              └─(unclear)─▶ Attempted ──(compensation)─▶ Compensating
 //! ```
 //!
 //! What is known of a step is its barrier: it says whether a message is new, a repetition, empty or late. It is
@@ -39,6 +40,8 @@ pub enum StepState {
     Compensated,
     /// Its compensation came, and it had not been in effect. It never will be.
     Empty,
+    /// The action was asked for elsewhere, and may be in effect or come to be: another attempt finds out, a compensation undoes it.
+    Attempted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +71,8 @@ pub(crate) enum State {
     },
     Compensated,
     Empty,
+    /// The action may be in effect. The attempt that was unclear last, if any was since the session began.
+    Attempted(Option<Refused>),
 }
 
 /// The highest attempt that was refused, and why.
@@ -96,6 +101,7 @@ impl State {
             State::Emptying { .. } => "compensating nothing",
             State::Compensated => "undone",
             State::Empty => "never done",
+            State::Attempted(_) => "unclear",
         }
     }
 
@@ -108,7 +114,8 @@ impl State {
             | State::Refused(_)
             | State::Emptying { .. }
             | State::Compensated
-            | State::Empty => 0,
+            | State::Empty
+            | State::Attempted(_) => 0,
         }
     }
 
@@ -116,7 +123,7 @@ impl State {
     pub(crate) fn is_under_way(&self) -> bool {
         match self {
             State::Acting { .. } | State::Compensating { .. } | State::Emptying { .. } => true,
-            State::Refused(_) | State::Acted { .. } | State::Compensated | State::Empty => false,
+            State::Refused(_) | State::Acted { .. } | State::Compensated | State::Empty | State::Attempted(_) => false,
         }
     }
 
@@ -129,7 +136,7 @@ impl State {
             }
             State::Compensating { attempt, .. } | State::Emptying { attempt } => *attempt = 1,
             State::Refused(Refused { attempt, .. }) => *attempt = 0,
-            State::Acted { refused, .. } => *refused = None,
+            State::Acted { refused, .. } | State::Attempted(refused) => *refused = None,
             State::Compensated | State::Empty => {}
         }
     }
@@ -140,7 +147,7 @@ impl State {
 
     /// Returns true if the resource keeps a barrier of it.
     pub(crate) fn is_stored(&self) -> bool {
-        matches!(self, State::Acted { .. } | State::Compensated | State::Empty)
+        matches!(self, State::Acted { .. } | State::Compensated | State::Empty | State::Attempted(_))
     }
 }
 
@@ -150,6 +157,7 @@ impl From<StepState> for State {
             StepState::Acted { result, pending } => State::Acted { result, pending, refused: None },
             StepState::Compensated => State::Compensated,
             StepState::Empty => State::Empty,
+            StepState::Attempted => State::Attempted(None),
         }
     }
 }

@@ -123,7 +123,6 @@ async fn settle_action<R: Branches>(
     cause: String,
 ) -> Result<StepOutcome, ResourceError> {
     tracing::warn!(tx = %step.tx, step = step.step.0, %cause, "it is unclear what the resource did; it is looked for");
-    let refused = StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause));
     let (result, pending) = match patience.until_done(|| resource.settle_step(step.clone())).await? {
         Some(StepState::Acted { result: Kept::Here(result), pending }) => (result, pending),
         Some(StepState::Acted { result: Kept::Stored, pending }) => {
@@ -131,8 +130,11 @@ async fn settle_action<R: Branches>(
             let gone = || ResourceError::Stopped { cause: format!("the stored result of {step:?} is gone") };
             (stored.ok_or_else(gone)?, pending)
         }
+        Some(StepState::Attempted) => return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unclear, cause))),
         // A barrier of any other kind is not this call's.
-        Some(StepState::Compensated | StepState::Empty) | None => return Ok(refused),
+        Some(StepState::Compensated | StepState::Empty) | None => {
+            return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause)));
+        }
     };
     Ok(StepOutcome::Done { result, pending })
 }
@@ -146,13 +148,14 @@ async fn compensated<R: Branches>(
 ) -> Result<StepOutcome, ResourceError> {
     let once = || async {
         match resource.compensate(step.clone(), run.clone()).await {
-            Err(ResourceError::Unclear { cause }) => match patience
-                .until_done(|| resource.settle_step(step.clone()))
-                .await?
-            {
-                Some(StepState::Compensated) => Ok(StepOutcome::Done { result: Bytes::new(), pending: false }),
-                Some(StepState::Acted { .. } | StepState::Empty) | None => Err(ResourceError::Unavailable { cause }),
-            },
+            Err(ResourceError::Unclear { cause }) => {
+                match patience.until_done(|| resource.settle_step(step.clone())).await? {
+                    Some(StepState::Compensated) => Ok(StepOutcome::Done { result: Bytes::new(), pending: false }),
+                    Some(StepState::Acted { .. } | StepState::Empty | StepState::Attempted) | None => {
+                        Err(ResourceError::Unavailable { cause })
+                    }
+                }
+            }
             done => done,
         }
     };

@@ -62,6 +62,10 @@ pub(super) fn put_barrier(batch: &mut Batch, step: &StepId, barrier: &StepBarrie
     put(batch, STEP, schema::step_key(step), barrier);
 }
 
+pub(super) fn delete_step(batch: &mut Batch, step: &StepId) {
+    batch.delete(STEP, schema::step_key(step));
+}
+
 pub(super) fn delete_steps(batch: &mut Batch, coordinator: CoordinatorId, attempt_numbers: Range<AttemptNumber>) {
     let key = |attempt_number| schema::attempt_number_key(coordinator, attempt_number);
     batch.delete_range(STEP, key(attempt_numbers.start), key(attempt_numbers.end));
@@ -116,7 +120,7 @@ pub(super) fn read_step(key: Bytes, value: Bytes) -> Result<(StepId, State, Step
     let unknown = Malformed::UnknownValue { field: "state", value: barrier.state };
     match State::try_from(barrier.state) {
         Ok(State::Unspecified) | Err(_) => Err(unknown.into()),
-        Ok(state @ (State::Acted | State::Compensated | State::Empty)) => Ok((step, state, barrier)),
+        Ok(state @ (State::Acted | State::Compensated | State::Empty | State::Attempted)) => Ok((step, state, barrier)),
     }
 }
 

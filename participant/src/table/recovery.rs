@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::StepBarrier;
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Timestamp, TxId};
 
 /// Records read at a time; of those that may hold a result of a megabyte fewer.
 const SCAN_PAGE_RECORDS: usize = 1_024;
@@ -86,12 +86,15 @@ pub(super) fn has_heuristic(table: &TransactionTable, branch: &BranchId) -> Resu
     Ok(stored == *branch)
 }
 
-pub(super) fn result_of(table: &TransactionTable, branch: &BranchId) -> Result<Option<Bytes>, ResourceError> {
+pub(super) fn finished(
+    table: &TransactionTable,
+    branch: &BranchId,
+) -> Result<Option<(BranchOutcome, Bytes)>, ResourceError> {
     let key = schema::finished_key(branch);
     let Some(value) = table.store.get(FINISHED, &key)? else { return Ok(None) };
-    let (_, _, result) =
+    let (_, outcome, result) =
         record::read_finished(key.clone(), value).map_err(|cause| unreadable(FINISHED, key, &cause))?;
-    Ok(Some(result))
+    Ok(Some((outcome, result)))
 }
 
 pub(super) fn barrier(
@@ -110,6 +113,7 @@ pub fn state_of(barrier: Barrier, result: Bytes, pending: bool) -> StepState {
         Barrier::Acted => StepState::Acted { result: Kept::up_to(SHORT_RESULT_BYTES, result), pending },
         Barrier::Compensated => StepState::Compensated,
         Barrier::Empty => StepState::Empty,
+        Barrier::Attempted => StepState::Attempted,
         Barrier::Unspecified => unreachable!("it was refused when it was read"),
     }
 }

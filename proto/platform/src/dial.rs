@@ -6,14 +6,44 @@ use crate::server::Connection;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 use tower::util::BoxCloneService;
 
 /// Opens connections.
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, address: Uri) -> BoxFuture<'static, io::Result<Connection>>;
+}
+
+/// Looks up the addresses of hosts, for whoever looks at an address before it dials it.
+pub trait Resolve: Send + Sync + 'static {
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+}
+
+/// Encrypts connections that are open.
+pub trait Encrypt: Send + Sync + 'static {
+    /// Returns the connection once its other end has proved that it is this host.
+    fn encrypt(&self, host: String, plain: Connection) -> BoxFuture<'static, io::Result<Encrypted>>;
+}
+
+/// A connection that is encrypted.
+#[derive(Debug)]
+pub struct Encrypted {
+    pub connection: Connection,
+    /// True if both ends agreed on HTTP/2; else it is HTTP/1.1.
+    pub is_http2: bool,
+}
+
+/// The system's own names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemResolve;
+
+impl Resolve for SystemResolve {
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move { Ok(lookup_host((host, 0)).await?.map(|address| address.ip()).collect()) })
+    }
 }
 
 /// Plain TCP.

@@ -55,6 +55,7 @@ impl From<RefusalCode> for v1::RefusalCode {
             RefusalCode::Unavailable => v1::RefusalCode::Unavailable,
             RefusalCode::Late => v1::RefusalCode::Late,
             RefusalCode::Pending => v1::RefusalCode::Pending,
+            RefusalCode::Unclear => v1::RefusalCode::Unclear,
         }
     }
 }
@@ -71,5 +72,6 @@ fn refusal_code(value: i32) -> Result<RefusalCode, Malformed> {
         v1::RefusalCode::Unavailable => RefusalCode::Unavailable,
         v1::RefusalCode::Late => RefusalCode::Late,
         v1::RefusalCode::Pending => RefusalCode::Pending,
+        v1::RefusalCode::Unclear => RefusalCode::Unclear,
     })
 }

@@ -64,6 +64,9 @@ pub enum RefusalCode {
     Late,
     /// The work respects semantic locks, and an unfinished saga holds one.
     Pending,
+    /// It is not known whether the work took effect. Only of a saga's step, whose action counts as in effect until another attempt
+    /// says otherwise.
+    Unclear,
 }
 
 impl RefusalCode {
@@ -75,7 +78,8 @@ impl RefusalCode {
             | RefusalCode::LockTimeout
             | RefusalCode::Unavailable
             | RefusalCode::Late
-            | RefusalCode::Pending => true,
+            | RefusalCode::Pending
+            | RefusalCode::Unclear => true,
         }
     }
 
@@ -90,6 +94,7 @@ impl RefusalCode {
             RefusalCode::Unavailable => "unavailable",
             RefusalCode::Late => "late",
             RefusalCode::Pending => "pending",
+            RefusalCode::Unclear => "unclear",
         }
     }
 }

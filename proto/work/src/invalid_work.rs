@@ -1,6 +1,9 @@
 //! The faults of work.
 
 use crate::call::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_CALL_NAME_BYTES, MAX_CALLS};
+use crate::http::{
+    MAX_REQUEST_BODY_BYTES, MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS, MAX_REQUEST_PARAMETERS, Method,
+};
 use crate::kv::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
 use crate::reference::Reference;
 use crate::wire::Malformed;
@@ -40,6 +43,36 @@ pub enum InvalidWork {
         "what is enlisted is prepared, and a saga's steps commit at once: submit it by two-phase commit, or give the step other work"
     )]
     EnlistedInSaga,
+    #[error("it has no request; give one")]
+    NoRequest,
+    #[error("{name} is no method that is sent; give one of {}", Method::ALL.map(Method::as_str).join(", "))]
+    Method { name: String },
+    #[error("the URL {url} cannot be called: {why}")]
+    Url { url: String, why: &'static str },
+    #[error("the header {name} cannot be sent: {why}")]
+    Header { name: String, why: &'static str },
+    #[error("a request has {count} headers, more than the {MAX_REQUEST_HEADERS} allowed; give fewer")]
+    TooManyHeaders { count: usize },
+    #[error(
+        "the headers of a request have {length} bytes, more than the {MAX_REQUEST_HEADER_BYTES} allowed; shorten them"
+    )]
+    HeadersTooLong { length: usize },
+    #[error(
+        "the body of a request has {length} bytes, more than the {MAX_REQUEST_BODY_BYTES} allowed; let the service fetch the rest"
+    )]
+    BodyTooLong { length: usize },
+    #[error("a request has {count} parameters, more than the {MAX_REQUEST_PARAMETERS} allowed; give fewer")]
+    TooManyParameters { count: usize },
+    #[error("the parameter {name}: {why}")]
+    Parameter { name: String, why: &'static str },
+    #[error("a branch is ended by a confirm or a cancel; give both, or neither in a step of a saga")]
+    HalfAnEnding,
+    #[error(
+        "confirm and cancel end a branch of two-phase commit; a saga's step has one request in `do`, and one in `undo`"
+    )]
+    EndingInSaga,
+    #[error("a branch needs a request that confirms and one that cancels what it tried; give all three")]
+    NoEnding,
     #[error("it has {count} operations, more than the {MAX_OPERATIONS} allowed; split the work")]
     TooManyOperations { count: usize },
     #[error("it refers to step {step}, which is no earlier step of a saga that it is part of; correct the name")]
@@ -86,6 +119,10 @@ impl InvalidWork {
             | InvalidWork::TooManyCalls { .. }
             | InvalidWork::TooManyArguments { .. }
             | InvalidWork::ArgumentTooLong { .. }
+            | InvalidWork::TooManyHeaders { .. }
+            | InvalidWork::HeadersTooLong { .. }
+            | InvalidWork::BodyTooLong { .. }
+            | InvalidWork::TooManyParameters { .. }
             | InvalidWork::KeyTooLong { .. }
             | InvalidWork::ValueTooLong { .. } => RefusalCode::TooLarge,
             InvalidWork::NoOperations
@@ -96,6 +133,14 @@ impl InvalidWork {
             | InvalidWork::ArgumentWithoutValue { .. }
             | InvalidWork::UndoTooEarly
             | InvalidWork::EnlistedInSaga
+            | InvalidWork::NoRequest
+            | InvalidWork::Method { .. }
+            | InvalidWork::Url { .. }
+            | InvalidWork::Header { .. }
+            | InvalidWork::Parameter { .. }
+            | InvalidWork::HalfAnEnding
+            | InvalidWork::EndingInSaga
+            | InvalidWork::NoEnding
             | InvalidWork::NoSuchInput { .. }
             | InvalidWork::NoSuchValue { .. }
             | InvalidWork::PendTooLate

@@ -1,11 +1,12 @@
 //! JSON forms: work as it is given, results as they are shown.
 //!
-//! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects, or `{"raw": WORK}`. Results are
+//! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects, one object that is a request, or `{"raw": WORK}`. Results are
 //! `{"values": [...]}`, one for each operation, `{"calls": [{"affected": 1, "columns": [...], "rows": [[...]]}]}`, one for each
-//! call, or `{"raw": "0x…"}`. Values are strings, integers too: many readers
+//! call, `{"http": {"status": 200, "json": …}}` of a request, or `{"raw": "0x…"}`. Values are strings, integers too: many readers
 //! of JSON would lose the last digits of a number. Absent is `null`.
 
 use crate::call;
+use crate::http;
 use crate::kv::json::Structured;
 use crate::results::{Results, Value};
 use crate::text::{from_string, hex};
@@ -33,12 +34,13 @@ pub fn raw_from_text(text: &str) -> Result<Bytes, String> {
 impl Serialize for Results {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
-        match (self.values(), self.calls(), self.raw()) {
-            (Some(values), _, _) => {
+        match (self.values(), self.calls(), self.answer(), self.raw()) {
+            (_, _, Some(answer), _) => map.serialize_entry("http", answer)?,
+            (Some(values), _, _, _) => {
                 map.serialize_entry("values", &values.iter().map(Value::to_text).collect::<Vec<_>>())?;
             }
-            (None, Some(calls), _) => map.serialize_entry("calls", calls)?,
-            (None, None, raw) => map.serialize_entry("raw", &hex(raw.map_or(&[], |raw| raw)))?,
+            (None, Some(calls), _, _) => map.serialize_entry("calls", calls)?,
+            (None, None, None, raw) => map.serialize_entry("raw", &hex(raw.map_or(&[], |raw| raw)))?,
         }
         map.end()
     }
@@ -60,7 +62,7 @@ impl<'de> Deserialize<'de> for Work {
             type Value = Work;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of operations or {\"raw\": WORK}")
+                f.write_str("a list of operations, {\"http\": REQUEST} or {\"raw\": WORK}")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Work, A::Error> {
@@ -71,7 +73,11 @@ impl<'de> Deserialize<'de> for Work {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Work, A::Error> {
-                let work = RawWork::deserialize(MapAccessDeserializer::new(map))?;
+                let object: serde_json::Map<_, _> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                if http::json::MEMBERS.iter().any(|member| object.contains_key(*member)) {
+                    return http::json::work(object).map(Work::from).map_err(A::Error::custom);
+                }
+                let work = RawWork::deserialize(serde_json::Value::Object(object)).map_err(A::Error::custom)?;
                 raw_from_text(&work.raw).map(Work::raw).map_err(A::Error::custom)
             }
         }
@@ -97,6 +103,9 @@ impl<'de> Deserialize<'de> for Given {
                 let object: serde_json::Map<_, _> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
                 if object.contains_key(call::json::MEMBER) {
                     return call::json::work(object).map(|work| Given(work.into())).map_err(A::Error::custom);
+                }
+                if http::json::MEMBERS.iter().any(|member| object.contains_key(*member)) {
+                    return http::json::work(object).map(|work| Given(work.into())).map_err(A::Error::custom);
                 }
                 if object.len() != 1 {
                     let names: Vec<&str> = object.keys().map(String::as_str).collect();

@@ -7,6 +7,7 @@ pub(crate) const OPERATIONS: u64 = 1;
 pub(crate) const CALLS: u64 = 2;
 pub(crate) const ENLISTED: u64 = 3;
 pub(crate) const OUTCOME_KEY: u64 = 5;
+pub(crate) const HTTP: u64 = 6;
 
 const NAMES: [(u64, &str); 7] = [
     (OPERATIONS, "operations"),
@@ -14,7 +15,7 @@ const NAMES: [(u64, &str); 7] = [
     (ENLISTED, "enlisted"),
     (4, "members"),
     (OUTCOME_KEY, "outcome_key"),
-    (6, "requests"),
+    (HTTP, "http"),
     (7, "events"),
 ];
 

@@ -2,6 +2,7 @@
 
 use crate::call::CallResult;
 use crate::datum::Datum;
+use crate::http::HttpResult;
 use crate::invalid_work::InvalidWork;
 use crate::results::{Known, Value, referred};
 use crate::wire::{Fields, Writer};
@@ -200,6 +201,7 @@ impl<'a> Inputs<'a> {
                 "column {} of input {input} is referred to, but it holds results of operations, which have none; leave the column out",
                 cell.column
             ))),
+            (Known::Answer(answer), cell) => part_of(answer, cell.as_deref(), from).map(Into::into),
             (Known::Calls(calls), cell) => {
                 let call = calls.get(*operation as usize).ok_or_else(|| missing(calls.len()))?;
                 cell_of(call, cell.as_deref(), from).map(|datum| datum.clone().into())
@@ -212,12 +214,13 @@ impl<'a> Inputs<'a> {
     /// # Errors
     /// With [`RefusalCode::InvalidWork`] if there is no such result.
     pub fn datum(&mut self, from: &Input) -> Result<Datum, Refusal> {
-        if let (Known::Calls(calls), Some(cell)) = (self.results(from.input)?, &from.cell)
-            && let Some(call) = calls.get(from.operation as usize)
-        {
-            return cell_of(call, Some(cell), from).cloned();
+        match (self.results(from.input)?, &from.cell) {
+            (Known::Answer(answer), cell) => part_of(answer, cell.as_deref(), from),
+            (Known::Calls(calls), Some(cell)) if calls.len() > from.operation as usize => {
+                cell_of(&calls[from.operation as usize], Some(cell), from).cloned()
+            }
+            (Known::Calls(_) | Known::Values(_), _) => self.value(from).map(Datum::from),
         }
-        self.value(from).map(Datum::from)
     }
 
     /// Returns the bytes that stand for the value that this refers to.
@@ -255,6 +258,16 @@ impl<'a> Inputs<'a> {
             }
         }
     }
+}
+
+/// Returns a value of the answer to a request.
+fn part_of(answer: &HttpResult, cell: Option<&Cell>, from: &Input) -> Result<Datum, Refusal> {
+    let Input { input, operation, .. } = from;
+    let refused = |why| invalid(format!("result {operation} of input {input} is referred to: {why}; correct it"));
+    if *operation != 0 {
+        return Err(refused("a request has one answer, which is number 0".to_owned()));
+    }
+    answer.value(cell).map_err(refused)
 }
 
 /// Returns a value of a call's result.

@@ -2,6 +2,7 @@
 
 use crate::call::CallResult;
 use crate::datum::NoDatum;
+use crate::http::HttpResult;
 use crate::text;
 use crate::wire::{Fields, Malformed, Writer, once, sint64_bytes, varint_bytes};
 use crate::work::Work;
@@ -95,6 +96,8 @@ pub(crate) enum Known {
     /// Of operations.
     Values(Vec<Value>),
     Calls(Vec<CallResult>),
+    /// Of a request.
+    Answer(HttpResult),
 }
 
 impl Results {
@@ -131,11 +134,27 @@ impl Results {
         out.finish()
     }
 
+    /// Returns the bytes of the answer to a request.
+    pub fn encode_answer(answer: &HttpResult) -> Bytes {
+        let mut out = Writer::default();
+        out.message(6, |out| answer.write(out));
+        out.fixed32(FORM_FIELD, FORM);
+        out.finish()
+    }
+
+    /// Returns the answer to a request; `None` of other results.
+    pub fn answer(&self) -> Option<&HttpResult> {
+        match &self.0 {
+            Form::Known(Known::Answer(answer)) => Some(answer),
+            Form::Known(Known::Values(_) | Known::Calls(_)) | Form::Raw(_) => None,
+        }
+    }
+
     /// Returns one value for each operation, in order; `None` of other results.
     pub fn values(&self) -> Option<&[Value]> {
         match &self.0 {
             Form::Known(Known::Values(values)) => Some(values),
-            Form::Known(Known::Calls(_)) | Form::Raw(_) => None,
+            Form::Known(Known::Calls(_) | Known::Answer(_)) | Form::Raw(_) => None,
         }
     }
 
@@ -143,7 +162,7 @@ impl Results {
     pub fn calls(&self) -> Option<&[CallResult]> {
         match &self.0 {
             Form::Known(Known::Calls(calls)) => Some(calls),
-            Form::Known(Known::Values(_)) | Form::Raw(_) => None,
+            Form::Known(Known::Values(_) | Known::Answer(_)) | Form::Raw(_) => None,
         }
     }
 
@@ -151,7 +170,7 @@ impl Results {
     pub fn into_bytes(self) -> Option<Vec<Option<Bytes>>> {
         match self.0 {
             Form::Known(Known::Values(values)) => Some(values.into_iter().map(Value::into_bytes).collect()),
-            Form::Known(Known::Calls(_)) | Form::Raw(_) => None,
+            Form::Known(Known::Calls(_) | Known::Answer(_)) | Form::Raw(_) => None,
         }
     }
 
@@ -167,6 +186,10 @@ impl Results {
     pub fn shown(&self, work: Option<&Work>) -> Vec<[String; 2]> {
         match &self.0 {
             Form::Raw(bytes) => vec![[String::new(), text::hex(bytes)]],
+            Form::Known(Known::Answer(answer)) => {
+                let asked = work.and_then(|work| work.texts().into_iter().next());
+                vec![[asked.unwrap_or_else(|| "1".to_owned()), answer.shown()]]
+            }
             Form::Known(Known::Calls(calls)) => {
                 let asked = work.map(Work::texts).unwrap_or_default();
                 let lines = |(at, call): (usize, &CallResult)| {
@@ -207,7 +230,9 @@ pub(crate) enum NoResults {
     Row,
     #[error("{0}")]
     Datum(NoDatum),
-    #[error("it has results of operations and of calls")]
+    #[error("a status is no status")]
+    Status,
+    #[error("it has results of several kinds")]
     BothKinds,
 }
 
@@ -224,20 +249,22 @@ pub(crate) fn referred(encoded: &Bytes) -> Result<Known, NoResults> {
 
 /// Returns the results, and whether the bytes say that they are some. Without any they are those of operations.
 fn decode(encoded: &Bytes) -> Result<(Known, bool), NoResults> {
-    let (mut values, mut calls, mut form) = (Vec::new(), Vec::new(), None);
+    let (mut values, mut calls, mut answer, mut form) = (Vec::new(), Vec::new(), None, None);
     let mut fields = Fields::of(encoded);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => values.push(Value::read(field.message()?, encoded)?),
             2 => calls.push(CallResult::read(field.message()?, encoded)?),
+            6 => once(&mut answer, HttpResult::read(field.message()?, encoded)?)?,
             number if number == u64::from(FORM_FIELD) => once(&mut form, field.fixed32()?)?,
             number => return Err(NoResults::Unknown { what: "kind", number }),
         }
     }
-    let known = match (values.is_empty(), calls.is_empty()) {
-        (_, true) => Known::Values(values),
-        (true, false) => Known::Calls(calls),
-        (false, false) => return Err(NoResults::BothKinds),
+    let known = match (values.is_empty(), calls.is_empty(), answer) {
+        (true, true, Some(answer)) => Known::Answer(answer),
+        (_, true, None) => Known::Values(values),
+        (true, false, None) => Known::Calls(calls),
+        (false, false, _) | (_, _, Some(_)) => return Err(NoResults::BothKinds),
     };
     match form {
         None => Ok((known, false)),

@@ -3,6 +3,8 @@
 use crate::call;
 use crate::call::{Call, CallWork};
 use crate::enlisted;
+use crate::http;
+use crate::http::{HttpWork, Request};
 use crate::invalid_work::InvalidWork;
 use crate::kv::KvWork;
 use crate::reference::Reference;
@@ -24,12 +26,14 @@ enum Kind {
     Calls(CallWork),
     /// The branch is prepared by the application itself.
     Enlisted,
+    /// Requests to an HTTP service.
+    Http(HttpWork),
 }
 
 /// Work of one participant that cannot be put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "raw or enlisted work cannot be merged with other work, nor operations with calls; put all of a participant's work into one"
+    "raw or enlisted work and requests cannot be merged with other work, nor operations with calls; put all of a participant's work into one"
 )]
 pub struct NotMergeable;
 
@@ -70,6 +74,18 @@ impl From<Call> for Work {
     }
 }
 
+impl From<HttpWork> for Work {
+    fn from(work: HttpWork) -> Self {
+        Work(Kind::Http(work))
+    }
+}
+
+impl From<Request> for Work {
+    fn from(request: Request) -> Self {
+        HttpWork::from(request).into()
+    }
+}
+
 impl From<KvWork> for Work {
     fn from(work: KvWork) -> Self {
         Work(Kind::Operations(work))
@@ -83,6 +99,9 @@ impl FromStr for Work {
     fn from_str(text: &str) -> Result<Work, String> {
         if text.split_whitespace().next() == Some(call::text::VERB) {
             return call::text::parse(text).map(Work::from);
+        }
+        if text.split_whitespace().next() == Some(http::text::VERB) {
+            return http::text::parse(text).map(Work::from);
         }
         if text.split_whitespace().next() == Some(enlisted::WORD) {
             return Work::enlisted_from_text(text);
@@ -114,6 +133,7 @@ impl Work {
             Kind::Operations(work) => work.encode_with(inputs),
             Kind::Calls(work) => work.encode_with(inputs),
             Kind::Enlisted => Ok(enlisted::encode()),
+            Kind::Http(work) => work.encode_with(inputs),
         }
     }
 
@@ -122,8 +142,8 @@ impl Work {
         match (self.0, other.0) {
             (Kind::Operations(first), Kind::Operations(second)) => Ok(first.then(second).into()),
             (Kind::Calls(first), Kind::Calls(second)) => Ok(first.then(second).into()),
-            (Kind::Raw(_) | Kind::Enlisted, _)
-            | (_, Kind::Raw(_) | Kind::Enlisted)
+            (Kind::Raw(_) | Kind::Enlisted | Kind::Http(_), _)
+            | (_, Kind::Raw(_) | Kind::Enlisted | Kind::Http(_))
             | (Kind::Operations(_), Kind::Calls(_))
             | (Kind::Calls(_), Kind::Operations(_)) => Err(NotMergeable),
         }
@@ -136,13 +156,14 @@ impl Work {
             Kind::Operations(work) => work.texts(),
             Kind::Calls(work) => work.calls().iter().map(Call::to_text).collect(),
             Kind::Enlisted => vec![enlisted::WORD.to_owned()],
+            Kind::Http(work) => vec![work.to_text()],
         }
     }
 
     /// Returns the value that the piece at this place brings along and leaves: branches do not tell it again.
     pub fn brought(&self, at: usize) -> Option<String> {
         match &self.0 {
-            Kind::Raw(_) | Kind::Calls(_) | Kind::Enlisted => None,
+            Kind::Raw(_) | Kind::Calls(_) | Kind::Enlisted | Kind::Http(_) => None,
             Kind::Operations(work) => work.brought(at),
         }
     }
@@ -150,7 +171,7 @@ impl Work {
     /// Returns whether the participant can keep a value beside this work.
     pub fn can_keep(&self) -> bool {
         match &self.0 {
-            Kind::Raw(_) | Kind::Enlisted => false,
+            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) => false,
             Kind::Operations(_) | Kind::Calls(_) => true,
         }
     }
@@ -159,7 +180,7 @@ impl Work {
     /// [cannot](Self::can_keep). `in_branch`: instead of the value where it is part of a branch.
     pub fn keep(&mut self, key: &Bytes, value: String, in_branch: Option<String>) {
         match &mut self.0 {
-            Kind::Raw(_) | Kind::Enlisted => {}
+            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) => {}
             Kind::Operations(work) => work.keep(key, value, in_branch),
             Kind::Calls(work) => work.keep(key, value, in_branch),
         }
@@ -169,7 +190,7 @@ impl Work {
     #[must_use]
     pub fn as_step_only(&self) -> Work {
         match &self.0 {
-            Kind::Raw(_) | Kind::Enlisted => self.clone(),
+            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) => self.clone(),
             Kind::Operations(work) => work.clone().without_branch_values().into(),
             Kind::Calls(work) => work.clone().without_branch_values().into(),
         }
@@ -181,6 +202,7 @@ impl Work {
             Kind::Raw(_) | Kind::Enlisted => Vec::new(),
             Kind::Operations(work) => work.referred_steps(),
             Kind::Calls(work) => work.referred_steps(),
+            Kind::Http(work) => work.referred_steps(),
         }
     }
 
@@ -196,6 +218,7 @@ impl Work {
             Kind::Operations(work) => work.check_in_saga(place, action_of),
             Kind::Calls(work) => work.check_in_saga(place, action_of),
             Kind::Enlisted => enlisted::check_in_saga(),
+            Kind::Http(work) => work.check_in_saga(place, action_of),
         }
     }
 
@@ -206,6 +229,7 @@ impl Work {
             Kind::Operations(work) => work.is_no_value(from),
             Kind::Calls(work) => work.is_no_value(from),
             Kind::Enlisted => Some("what is enlisted leaves no value"),
+            Kind::Http(work) => work.is_no_value(from),
         }
     }
 }

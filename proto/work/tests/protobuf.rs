@@ -162,6 +162,34 @@ proptest! {
 }
 
 #[test]
+fn requests_are_what_the_generated_types_read_and_write() {
+    use undoubt_work::http::{self, HttpResult, HttpWork, Request};
+    let one = Request::post("http://h/{id}").header("x-a", "b").json(7).parameter("id", Reference::to("second", 2));
+    let encoded = Work::from(one).encode(&INPUTS).unwrap();
+    let read = wire::Work::decode(encoded.clone()).unwrap();
+    assert_eq!(read.encode_to_vec(), encoded);
+    let request = read.http.unwrap().request.unwrap();
+    assert_eq!((request.method.as_str(), request.url.as_str(), request.headers.len()), ("POST", "http://h/{id}", 1));
+    assert_eq!(request.body, Some(wire::request::Body::Json("7".to_owned())));
+    let from = wire::Reference { input: 1, operation: 2, ..Default::default() };
+    assert_eq!(request.parameters, [wire::Parameter { name: "id".to_owned(), from: Some(from) }]);
+    let three = HttpWork::try_then(
+        Request::post("http://h/"),
+        Request::post("http://h/c").bytes("x"),
+        Request::post("http://h/d"),
+    );
+    let encoded = Work::from(three).encode(&[]).unwrap();
+    let read = wire::Work::decode(encoded.clone()).unwrap();
+    assert_eq!(read.encode_to_vec(), encoded);
+    assert!(http::read(&encoded).unwrap().ending.is_some());
+    let answer = HttpResult { status: 201, body: "{}".into(), is_json: true };
+    let encoded = Results::encode_answer(&answer);
+    let read = wire::Results::decode(encoded.clone()).unwrap();
+    assert_eq!(read.encode_to_vec(), encoded);
+    assert_eq!(read.http, Some(wire::HttpResult { status: 201, body: "{}".into(), json: true }));
+}
+
+#[test]
 fn calls_are_what_the_generated_types_read_and_write() {
     use undoubt_work::call::{Call, CallResult};
     use undoubt_work::{Datum, call};
@@ -224,7 +252,7 @@ fn with(operation: &[u8]) -> Vec<u8> {
 fn a_kind_that_the_resource_does_not_do_is_refused_by_its_name() {
     let get = with(b"\x0a\x01k\x12\x00");
     for (field, name) in
-        [(2_u8, "calls"), (3, "enlisted"), (4, "members"), (5, "outcome_key"), (6, "requests"), (7, "events")]
+        [(2_u8, "calls"), (3, "enlisted"), (4, "members"), (5, "outcome_key"), (6, "http"), (7, "events")]
     {
         let beside = [&get[..], &[field << 3 | 2, 0]].concat();
         let refusal = refusal(&beside);

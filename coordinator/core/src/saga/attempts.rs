@@ -209,7 +209,8 @@ impl Saga {
             Failure::Refused(refusal) => is_definite(refusal.code),
             Failure::NotSent(_) => true,
         };
-        run.in_effect &= !matches!(failure, Failure::Refused(_));
+        let leaves_nothing = |refusal: &Refusal| refusal.code != RefusalCode::Unclear;
+        run.in_effect &= !matches!(&failure, Failure::Refused(refusal) if leaves_nothing(refusal));
         if definite {
             run.refusals = run.refusals.saturating_add(1);
         }

@@ -33,7 +33,11 @@ impl Participant {
             Some(State::Refused(Refused { attempt, .. })) if run.attempt > attempt => {
                 self.begin_action(id, run, effects);
             }
-            Some(State::Refused(Refused { refusal, .. })) => {
+            // What was attempted has to end, so it is refused for no other reason than its own.
+            Some(State::Attempted(before)) if before.as_ref().is_none_or(|before| run.attempt > before.attempt) => {
+                self.run_action(id, run, effects);
+            }
+            Some(State::Refused(Refused { refusal, .. }) | State::Attempted(Some(Refused { refusal, .. }))) => {
                 self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
             }
             Some(State::Acting { attempt, then: None }) => {
@@ -45,6 +49,7 @@ impl Participant {
             Some(State::Acted { result: Kept::Stored, .. }) => {
                 effects.push(Effect::RecallOutcome { step: id, attempt: run.attempt });
             }
+            Some(State::Attempted(None)) => unreachable!("whatever comes then is a new attempt"),
             Some(State::Compensated | State::Empty) => {
                 self.late(&id, &run, "the step's compensation came before this action", effects);
             }
@@ -82,6 +87,17 @@ impl Participant {
                 };
                 self.begin(id, run, state, effect, effects);
             }
+            // It is undone whether or not it took effect: only where it ran can that be told.
+            Some(State::Attempted(_)) => {
+                let result = Bytes::new();
+                let (kept, step) = (Kept::Here(result.clone()), id.clone());
+                let state = State::Compensating { result: kept, pending: false, attempt: run.attempt };
+                let effect = |mut run: RunStep| {
+                    run.inputs.push(result);
+                    Effect::Compensate { step, run, recall: false }
+                };
+                self.begin(id, run, state, effect, effects);
+            }
             Some(State::Compensating { result, pending, attempt }) => {
                 let attempt = attempt.max(run.attempt);
                 self.sagas.set(&id, State::Compensating { result, pending, attempt });
@@ -108,6 +124,10 @@ impl Participant {
             self.sagas.set(&id, State::Refused(refused));
             return self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
         }
+        self.run_action(id, run, effects);
+    }
+
+    fn run_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
         let (state, step) = (State::Acting { attempt: run.attempt, then: None }, id.clone());
         self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
     }
@@ -167,6 +187,9 @@ impl Participant {
         };
         let state = match outcome.clone() {
             StepOutcome::Done { result, pending } => State::Acted { result: self.keep(result), pending, refused: None },
+            StepOutcome::Refused(refusal) if refusal.code == RefusalCode::Unclear => {
+                State::Attempted(Some(Refused { attempt, refusal }))
+            }
             StepOutcome::Refused(refusal) => State::Refused(Refused { attempt, refusal }),
             StepOutcome::Empty => unreachable!("only a compensation can be empty"),
         };

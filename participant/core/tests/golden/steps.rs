@@ -400,3 +400,37 @@ fn an_operator_releases_the_semantic_locks_of_a_saga_which_goes_on() {
     script.release("S1");
     check("step-marks-released", &script.text);
 }
+
+/// What is unclear is asked again by the next attempt and by no repetition, also after a restart, and undone whether or not it took
+/// effect.
+#[test]
+fn an_unclear_action_is_asked_again_and_undone_by_its_compensation() {
+    let unclear = || StepOutcome::Refused(Refusal::new(RefusalCode::Unclear, "no answer"));
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.acted(0, unclear());
+    script.act(0, 1);
+    script.act(0, 2);
+    script.acted(0, did());
+    script.act(1, 1);
+    script.acted(1, unclear());
+    script.compensate(1, 1);
+    script.compensated(1, refused());
+    script.compensate(1, 2);
+    script.compensated(1, StepOutcome::Done { result: Bytes::new(), pending: false });
+    script.act(2, 1);
+    script.compensate(2, 1);
+    script.acted(2, unclear());
+    check("step-unclear", &script.text);
+    let mut script = Script::empty();
+    for index in [0, 1] {
+        let (step, state) = (step(attempt_number(1, 0), index), StepState::Attempted);
+        script.recovered(&format!("step S1/1.0/{index}, attempted"), Recovered::Step { step, state });
+    }
+    script.hello(1, 1);
+    script.epoch_recorded(1);
+    script.act(0, 1);
+    script.acted(0, refused());
+    script.compensate(1, 1);
+    check("step-unclear-recovered", &script.text);
+}

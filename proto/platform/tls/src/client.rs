@@ -18,19 +18,25 @@ use tokio_rustls::TlsConnector;
 /// The time that a handshake may take.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
 /// The protocol that is spoken over a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/2, whose server speaks first.
     H2,
     Http1,
+    /// Either of the two, as the server likes.
+    Http,
 }
 
 impl Protocol {
-    fn name(self) -> &'static [u8] {
+    fn names(self) -> &'static [&'static [u8]] {
         match self {
-            Protocol::H2 => b"h2",
-            Protocol::Http1 => b"http/1.1",
+            Protocol::H2 => &[H2],
+            Protocol::Http1 => &[HTTP1],
+            Protocol::Http => &[H2, HTTP1],
         }
     }
 }
@@ -75,7 +81,7 @@ fn make(files: &ClientFiles, protocol: Protocol, contents: &Contents) -> Result<
         }
         _ => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![protocol.name().to_vec()];
+    config.alpn_protocols = protocol.names().iter().map(|name| name.to_vec()).collect();
     Ok(config)
 }
 
@@ -86,14 +92,24 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Send + Unpin>(
     host: &str,
     stream: S,
 ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>> {
+    Ok(connect_as(config, host, stream).await?.0)
+}
+
+/// Makes a client's handshake, and tells whether both agreed on HTTP/2.
+pub(crate) async fn connect_as<S: AsyncRead + AsyncWrite + Send + Unpin>(
+    config: Arc<ClientConfig>,
+    host: &str,
+    stream: S,
+) -> io::Result<(impl AsyncRead + AsyncWrite + Send + Unpin + use<S>, bool)> {
     let host = host.trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{host:?} is no name of a host; correct it"))
     })?;
-    let waits_for_server = config.alpn_protocols.iter().any(|name| name == Protocol::H2.name());
+    let only_http2 = config.alpn_protocols.iter().all(|name| name == H2) && !config.alpn_protocols.is_empty();
     let handshake = async {
         let stream = TlsConnector::from(config).connect(name, stream).await?;
-        heard(stream, waits_for_server).await
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+        Ok((heard(stream, only_http2 || is_http2).await?, is_http2))
     };
     match timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(connected) => connected.map_err(|error| Untrusted::explain(host, error)),

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 mod dial;
+mod encrypt;
 
 use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;

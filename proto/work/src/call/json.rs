@@ -1,7 +1,7 @@
 //! Calls as JSON objects: `{"call": "withdraw", "account": "alice", "amount": 30}`.
 
 use super::{Argument, Call, CallWork, Given, is_argument_name};
-use crate::datum::Datum;
+use crate::http::datum;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -53,19 +53,5 @@ fn argument((name, value): (String, Value)) -> Result<Argument, String> {
     match is_argument_name(&name) {
         true => Ok(Argument { name, given }),
         false => Err(format!("{name:?} is no name of an argument: those have a-z A-Z 0-9 _, and no digit first")),
-    }
-}
-
-fn datum(value: Value) -> Datum {
-    match value {
-        Value::Null => Datum::Null,
-        Value::Bool(value) => Datum::Bool(value),
-        Value::String(text) => Datum::Text(text),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Datum::Integer(integer),
-            (None, Some(double)) if !number.is_u64() => Datum::Double(double),
-            (None, _) => Datum::Decimal(number.to_string()),
-        },
-        json @ (Value::Array(_) | Value::Object(_)) => Datum::Json(json.to_string()),
     }
 }

@@ -64,9 +64,13 @@ impl Storage {
     pub(crate) fn result_of_step(&self, step: &StepId) -> Option<&Bytes> {
         match self.steps.get(step) {
             Some(StepState::Acted { result: Kept::Here(result), .. }) => Some(result),
-            Some(StepState::Acted { result: Kept::Stored, .. } | StepState::Compensated | StepState::Empty) | None => {
-                None
-            }
+            Some(
+                StepState::Acted { result: Kept::Stored, .. }
+                | StepState::Compensated
+                | StepState::Empty
+                | StepState::Attempted,
+            )
+            | None => None,
         }
     }
 
@@ -84,7 +88,7 @@ impl Storage {
         for (StepId { attempt_number, tx, .. }, state) in &mut self.steps {
             match state {
                 StepState::Acted { pending, .. } if *attempt_number == closed && tx == of => *pending = false,
-                StepState::Acted { .. } | StepState::Compensated | StepState::Empty => {}
+                StepState::Acted { .. } | StepState::Compensated | StepState::Empty | StepState::Attempted => {}
             }
         }
         self.marks.retain(|step, _| step.attempt_number != closed || step.tx != *of);
