@@ -1,8 +1,8 @@
 //! A participant over a key-value store in its data folder.
 
-use crate::{Frame, kind_of};
+use super::participant::{Frame, kind_of};
+use crate::process::{Failed, Failure, OrFailed as _, Place, Ran, StoreKind, serve_on};
 use std::sync::Arc;
-use undoubt::process::{Failed, Failure, OrFailed as _, Place, Ran, StoreKind, serve_on};
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::run;
 use undoubt_platform::identity::establish;

@@ -1,0 +1,164 @@
+//! `undoubt serve`: a coordinator, a gateway and a key-value participant in one process.
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use std::borrow::Borrow;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use toml::{Table, Value};
+use undoubt::process::{EXIT_CODES, Failed, Inside, Reloads, ServerArgs, Shutdown};
+use undoubt::servers::gateway::Gateway;
+use undoubt::servers::participant::{self, Listening};
+use undoubt::servers::{coordinator, key_value};
+use undoubt::settings;
+use undoubt_coordinator::ParticipantAddress;
+use undoubt_platform::Access;
+use undoubt_platform::metrics::Board;
+use undoubt_platform::pulse::{Life, Pulse};
+use undoubt_platform::terminal::{complain, say};
+
+/// Runs all that is needed in one process: a coordinator, a gateway for HTTP and JSON, and a key-value participant named `store`.
+///
+/// Settings are a coordinator's, and those of the tables [gateway] and [participant]; they come from defaults, a TOML file, environment
+/// variables (UNDOUBT_SERVE_<SETTING>) and flags, of which the later overrule the earlier. SIGTERM drains: no new transactions, open ones
+/// are finished.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Serve {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// A participant elsewhere; may be repeated, and replaces those of the file.
+    #[arg(long, value_name = "NAME=http://HOST:PORT", value_parser = settings::parse_assignment)]
+    participant: Vec<settings::Given>,
+}
+
+/// The name of the key-value participant, and its folder in the data folder.
+const STORE: &str = "store";
+
+/// The tables of the settings that are not the coordinator's.
+const OTHERS: [&str; 2] = ["gateway", "participant"];
+
+/// All settings, as they are printed and compared when they are read again.
+#[derive(Debug, Serialize)]
+struct Settings {
+    #[serde(flatten)]
+    coordinator: undoubt_coordinator::Config,
+    gateway: undoubt_gateway::Config,
+    participant: undoubt_participant::Config,
+}
+
+impl Borrow<undoubt_coordinator::Config> for Settings {
+    fn borrow(&self) -> &undoubt_coordinator::Config {
+        &self.coordinator
+    }
+}
+
+impl Serve {
+    pub async fn carry_out(self) -> Result<(), Failed> {
+        let inside = Inside::default();
+        let args = Arc::new(self.server);
+        let (given, others) = (args.clone(), self.participant);
+        let read = move || Settings::read(&given, &others);
+        let Some((frame, settings)) = coordinator::Frame::begin(args.clone(), read, Some(inside.clone())).await? else {
+            return Ok(());
+        };
+        let gateway = Gateway::listen(&settings.gateway, &frame.door_for_http).await?;
+        let (stop, stopped) = Shutdown::by_hand();
+        let store = participant::Frame {
+            listening: Listening::Inside(inside.clone()),
+            config: settings.participant,
+            crash: frame.crash.clone(),
+            shutdown: stopped.clone(),
+            dial: frame.callback_dial.clone(),
+            // Nobody else reaches it.
+            access: Access::open(),
+            board: Board::default(),
+            reloads: Reloads::default(),
+            pulse: Pulse::default(),
+            traces: frame.traces(),
+        };
+        tokio::spawn(tell_once_it_serves(frame.supervisor.pulse(), gateway.address(), args.clone()));
+        let access = frame.access.clone();
+        // The others are there until what is open has ended.
+        let coordinator = async {
+            let ended = frame.serve().await;
+            stop.send_replace(true);
+            ended
+        };
+        let gateway = gateway.serve(&inside, access, stopped);
+        tokio::try_join!(coordinator, key_value::serve(&store), gateway).map(|_| ())
+    }
+}
+
+/// Says where it is reached, and what to try, once it serves.
+async fn tell_once_it_serves(pulse: Pulse, gateway: SocketAddr, args: Arc<ServerArgs>) {
+    let mut life = pulse.life();
+    if life.wait_for(|life| *life == Life::Serving).await.is_err() {
+        return;
+    }
+    let coordinator = args.address().map_or_else(String::new, |address| address.to_string());
+    let line = format!(
+        "serving HTTP at http://{gateway} and gRPC at {coordinator}; try: curl -sS http://{gateway}/v1/transactions -H content-type:application/json \
+         -d '{{\"branches\":{{\"{STORE}\":[\"add visits 1\"]}}}}'"
+    );
+    if let Err(error) = say(&line) {
+        complain(format_args!("cannot write to the standard output: {error}"));
+    }
+}
+
+impl Settings {
+    fn read(args: &ServerArgs, others: &[settings::Given]) -> anyhow::Result<Settings> {
+        let (mut coordinator, mut tables): (undoubt_coordinator::Config, Table) =
+            settings::effective_beside(args.config.as_deref(), "UNDOUBT_SERVE", &args.given(), &OTHERS)?;
+        let folder = std::mem::take(&mut coordinator.data_dir);
+        if folder == undoubt_coordinator::Config::default().data_dir {
+            bail!("it has to know where to keep its data; say --data-dir FOLDER");
+        }
+        coordinator.data_dir = folder.join(coordinator::NAME);
+        if !others.is_empty() {
+            let named =
+                |(name, address): &settings::Given| ParticipantAddress { name: name.clone(), address: address.clone() };
+            coordinator.participants = others.iter().map(named).collect();
+        }
+        coordinator.participants.push(ParticipantAddress { name: STORE.to_owned(), address: Inside::address(STORE) });
+        coordinator::check(&coordinator)?;
+        let gateway: undoubt_gateway::Config = table(&mut tables, "gateway")?;
+        gateway.check().context("the configuration is not usable")?;
+        let participant = participant(table(&mut tables, "participant")?, &folder)?;
+        Ok(Settings { coordinator, gateway, participant })
+    }
+}
+
+/// Takes a table of the settings.
+fn table<C: serde::de::DeserializeOwned + Default>(tables: &mut Table, name: &str) -> anyhow::Result<C> {
+    match tables.remove(name) {
+        Some(table @ Value::Table(_)) => {
+            table.try_into().with_context(|| format!("[{name}]: not a valid configuration"))
+        }
+        Some(_) => bail!("{name} is a table; write [{name}]"),
+        None => Ok(C::default()),
+    }
+}
+
+/// Returns the settings of the key-value participant, which nobody reaches from outside.
+fn participant(given: undoubt_participant::Config, folder: &Path) -> anyhow::Result<undoubt_participant::Config> {
+    let defaults = undoubt_participant::Config::default();
+    let needless = [
+        ("name", given.name != defaults.name),
+        ("listen", given.listen != defaults.listen),
+        ("data_dir", given.data_dir != defaults.data_dir),
+        ("insecure", given.insecure != defaults.insecure),
+        ("log", given.log != defaults.log),
+        ("tls", given.tls != defaults.tls),
+        ("access", given.access != defaults.access),
+        ("metrics", given.metrics != defaults.metrics),
+        ("traces", given.traces != defaults.traces),
+    ];
+    if let Some((name, _)) = needless.into_iter().find(|(_, is_set)| *is_set) {
+        bail!("participant.{name} means nothing for a participant inside this process; take it out");
+    }
+    let config = undoubt_participant::Config { name: STORE.to_owned(), data_dir: folder.join(STORE), ..given };
+    config.check().context("[participant]: the configuration is not usable")?;
+    Ok(config)
+}

@@ -1,0 +1,103 @@
+//! Connections between the parts of one process, in memory. Each part that is called has a name there.
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::duplex;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Uri;
+use undoubt_platform::dial::Dial;
+use undoubt_platform::server::Peer;
+use undoubt_platform::{Connection, Incoming};
+
+/// The bytes that one side of a connection may be ahead of the other.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Connections that wait to be accepted.
+const QUEUED_CONNECTIONS: usize = 64;
+
+/// The end of the hosts of parts.
+const DOMAIN: &str = ".inside";
+
+/// The parts of this process that listen. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Inside(Arc<Mutex<BTreeMap<String, mpsc::Sender<Connection>>>>);
+
+/// Dials parts of this process by their addresses, and all others from outside.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a dialler has none")]
+pub struct InsideDial {
+    inside: Inside,
+    caller: Peer,
+    otherwise: Arc<dyn Dial>,
+}
+
+impl Inside {
+    /// Returns the address of the part of this name.
+    pub fn address(name: &str) -> String {
+        format!("http://{name}{DOMAIN}:1")
+    }
+
+    /// Returns the connections that come to the part of this name from now on.
+    pub fn listen(&self, name: &str) -> Incoming {
+        let (sender, accepted) = mpsc::channel(QUEUED_CONNECTIONS);
+        self.parts().insert(format!("{name}{DOMAIN}"), sender);
+        ReceiverStream::new(accepted).map(Ok).boxed()
+    }
+
+    /// Returns a dialler. `part`: as whom those who are called know the caller, where that is a part that may do everything.
+    pub fn dial(&self, part: Option<&'static str>, otherwise: Arc<dyn Dial>) -> InsideDial {
+        InsideDial { inside: self.clone(), caller: Peer { part, ..Peer::default() }, otherwise }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::Sender<Connection>>> {
+        // Nothing panics while it is locked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Dial for InsideDial {
+    fn dial(&self, address: Uri) -> BoxFuture<'static, io::Result<Connection>> {
+        let host = address.host().unwrap_or_default();
+        if !host.ends_with(DOMAIN) {
+            return self.otherwise.dial(address);
+        }
+        let (caller, part) = (self.caller.clone(), self.inside.parts().get(host).cloned());
+        Box::pin(async move {
+            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+            let (own, other) = duplex(BUFFER_BYTES);
+            let accepted = Connection::over(other).with(caller);
+            part.ok_or_else(refused)?.send(accepted).await.map_err(|_| refused())?;
+            Ok(Connection::over(own))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use undoubt_platform::dial::TcpDial;
+
+    #[tokio::test]
+    async fn a_part_is_reached_by_its_name_once_it_listens_and_as_long_as_it_does() {
+        let inside = Inside::default();
+        let dial = inside.dial(Some("gateway"), Arc::new(TcpDial));
+        let address: Uri = Inside::address("store").parse().unwrap();
+        let refused = |dialled: io::Result<Connection>| dialled.unwrap_err().kind() == io::ErrorKind::ConnectionRefused;
+        assert!(refused(dial.dial(address.clone()).await));
+        let mut incoming = inside.listen("store");
+        let mut own = dial.dial(address.clone()).await.unwrap();
+        let mut other = incoming.next().await.unwrap().unwrap();
+        assert_eq!(other.peer().part, Some("gateway"));
+        own.write_all(b"hello").await.unwrap();
+        let mut heard = [0; 5];
+        other.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"hello");
+        drop(incoming);
+        assert!(refused(dial.dial(address).await));
+    }
+}
