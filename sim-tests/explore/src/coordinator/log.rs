@@ -4,8 +4,8 @@ mod open_saga;
 
 use crate::numbers::Numbers;
 use crate::scenario::step_name;
-use std::collections::{BTreeMap, BTreeSet};
 pub(crate) use open_saga::{OpenSaga, is_finished};
+use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{
     EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
 };
@@ -89,7 +89,11 @@ impl Log {
 
     /// Transactions whose open record can be carried out.
     pub(crate) fn sound(&self) -> impl Iterator<Item = &TxId> {
-        self.open.keys().chain(self.sagas.keys()).chain(self.open_sagas.keys()).filter(|tx| !self.unusable.contains(*tx))
+        self.open
+            .keys()
+            .chain(self.sagas.keys())
+            .chain(self.open_sagas.keys())
+            .filter(|tx| !self.unusable.contains(*tx))
     }
 
     /// Returns true if it has the transaction, open or ended.
@@ -178,9 +182,8 @@ impl Log {
     /// Returns true if there is something about this step that a crash does not take back.
     pub(crate) fn has_settled(&self, tx: &TxId, step: StepIndex) -> bool {
         let open = |saga: &SagaRecord| saga.progress[usize::from(step.0)] != Progress::Pending;
-        let joined = |open: &OpenSaga| {
-            open.named(&step_name(step)).is_some_and(|joined| joined.progress != Progress::Pending)
-        };
+        let joined =
+            |open: &OpenSaga| open.named(&step_name(step)).is_some_and(|joined| joined.progress != Progress::Pending);
         self.sagas.get(tx).is_some_and(open)
             || self.open_sagas.get(tx).is_some_and(joined)
             || self.ended.get(tx).is_some_and(|ended| ended.saga)
