@@ -263,7 +263,14 @@ impl Now<'_> {
         for (request, state) in self.world.clients.requests.iter().enumerate() {
             let asked = &self.scenario.requests[request];
             let worthwhile = match asked.kind {
-                RequestKind::Submit(_) | RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel => true,
+                RequestKind::Submit(_)
+                | RequestKind::Saga(_)
+                | RequestKind::Auto(_)
+                | RequestKind::Begin(_)
+                | RequestKind::Run(_)
+                | RequestKind::Join(_)
+                | RequestKind::Close
+                | RequestKind::Cancel => true,
                 // At any other time nothing would come of it.
                 RequestKind::Forget => process
                     .core
@@ -294,7 +301,9 @@ impl Now<'_> {
         }
         for (tx, attempt_number, timer) in &process.timers {
             let due = match timer {
-                Timer::Deadline { .. } => self.deadlines_may_pass || self.is_always_due(process, tx),
+                Timer::Deadline { .. } => {
+                    (self.deadlines_may_pass || self.is_always_due(process, tx)) && process.heeds_deadline(tx)
+                }
                 // A pause is no repetition: what it is for can go on no other way. Once it was refused often enough, it is
                 // tried again only when whoever is in its way has gone, so that attempts do not count up for ever.
                 Timer::StepRetry { step, direction, attempt, .. } => {
@@ -334,7 +343,9 @@ impl Now<'_> {
 
     /// Returns true if a step is kept out by another saga's semantic lock.
     fn is_kept_out(&self, tx: &TxId, attempt_number: AttemptNumber, step: StepIndex, direction: Direction) -> bool {
-        let Some((participant, work)) = self.scenario.step(tx, step, direction) else { return false };
+        let process = self.world.coordinator.process.as_ref();
+        let number = process.and_then(|process| process.number_of(tx, step)).unwrap_or(step);
+        let Some((participant, work)) = self.scenario.step(tx, number, direction) else { return false };
         let storage = &self.world.seats[participant].host.storage;
         storage.is_marked_against(tx, attempt_number, &work::heeds(work.as_bytes()))
     }

@@ -21,7 +21,7 @@ use undoubt_vocabulary::{
     Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
 };
 
-pub(crate) use log::Log;
+pub(crate) use log::{Log, OpenSaga};
 pub(crate) use standing::Welcome;
 
 /// The most moments that there are in an epoch.
@@ -401,7 +401,9 @@ impl CoordinatorHost {
                 });
             }
             Effect::Answer { client, tx, answer } => {
-                rules::check_answer(&tx, &answer, &self.log)?;
+                let request = scenario.requests.get(client.0 as usize);
+                let joining = request.and_then(|request| request.kind.joining()).map(|step| step.number);
+                rules::check_answer(&tx, joining, &answer, &self.log)?;
                 sent.push(match Word::of(client, &tx) {
                     _ if client == HELD => Sent::Ended { tx, answer },
                     Some(word) => Sent::Resolved { word, answer },

@@ -9,9 +9,9 @@ use crate::network::{Body, LinkState, Packet};
 use crate::operator::Word;
 use crate::participant;
 use crate::scenario::{Scenario, Sessions};
-use crate::world::{RequestState, World};
-use undoubt_coordinator_core::{Answer, Rejection, Timer};
-use undoubt_vocabulary::{Outcome, TxId};
+use crate::world::{RequestState, StepTold, World};
+use undoubt_coordinator_core::{Answer, Rejection, StepAnswer, Timer};
+use undoubt_vocabulary::{Outcome, StepIndex, TxId};
 
 /// A rule was broken during the step.
 pub(crate) type Step = Result<(), String>;
@@ -221,7 +221,31 @@ impl World {
             }
         };
         self.clients.change(|clients| clients.requests[request] = after);
+        if let (Answer::Step(answer), Some(step)) = (answer, scenario.requests[request].kind.joining()) {
+            self.told_of_step(tx, step.number, answer)?;
+        }
         self.told(tx, answer, scenario)
+    }
+
+    /// What was told of a step stays so, whoever asks again.
+    fn told_of_step(&mut self, tx: &TxId, number: u16, answer: &StepAnswer) -> Step {
+        let now = match answer {
+            StepAnswer::Joined | StepAnswer::Running | StepAnswer::Unanswered { .. } => StepTold::Joined,
+            StepAnswer::Done { result } => StepTold::Done(result.clone()),
+            StepAnswer::Refused(refusal) => StepTold::Refused(refusal.clone()),
+            StepAnswer::Skipped => StepTold::Skipped,
+        };
+        let told = self.clients.steps.get(&(tx.clone(), number));
+        match told {
+            Some(told) if *told == now || now == StepTold::Joined => return Ok(()),
+            Some(StepTold::Joined) | None => {}
+            Some(_) if self.clients.words.settle(tx, StepIndex(number)) => {}
+            Some(told) => {
+                return Err(format!("open saga: s{number} of {tx} was answered as {told:?}, now as {answer:?}"));
+            }
+        }
+        self.clients.change(|clients| clients.steps.insert((tx.clone(), number), now));
+        Ok(())
     }
 
     /// An operator hears that what he said of a step is on record.

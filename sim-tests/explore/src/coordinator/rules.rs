@@ -1,5 +1,7 @@
 //! The rules of what a coordinator may say, and when.
 
+mod open_sagas;
+
 use super::log::is_settled;
 use super::{Log, Process};
 use crate::scenario::Scenario;
@@ -11,7 +13,8 @@ use undoubt_vocabulary::{
 /// R1, R4, and an operator's pause.
 pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Log) -> Result<(), String> {
     let (tx, attempt_number) = (message.tx(), message.attempt_number());
-    let open = process.core.view(tx).filter(|view| view.attempt_number == attempt_number);
+    let is_it = |number| number == attempt_number || log.open_saga(tx, attempt_number).is_some();
+    let open = process.core.view(tx).filter(|view| is_it(view.attempt_number));
     if process.core.recovery_is_paused() && open.is_some_and(|view| view.paused) {
         return Err(format!(
             "pause: {} of {tx}/{attempt_number} is sent though its recovery is paused",
@@ -30,9 +33,15 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         ToParticipant::Abort { .. } if process.core.phase() == Phase::Recovering => {
             Err(format!("R4: abort of {tx}/{attempt_number} is presumed before the log is read"))
         }
-        ToParticipant::Run(run) => may_run(run, log.saga(tx, attempt_number)).map_err(|why| {
-            format!("saga: {} of step {} of {tx}/{attempt_number} is sent {why}", run.direction, run.step.0)
-        }),
+        ToParticipant::Run(run) => {
+            let may_run = match log.open_sagas.get(tx) {
+                Some(open) => open_sagas::may_run(run, open),
+                None => may_run(run, log.saga(tx, attempt_number)),
+            };
+            may_run.map_err(|why| {
+                format!("saga: {} of step {} of {tx}/{attempt_number} is sent {why}", run.direction, run.step.0)
+            })
+        }
         ToParticipant::Close { .. } if log.outcome(tx, attempt_number).is_none() => Err(format!(
             "saga: close of {tx}/{attempt_number} is sent before it is on record that all is done, or undone"
         )),
@@ -49,6 +58,7 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
 
 /// R10: an end stays what it was once it is on record.
 pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
+    open_sagas::check_record(record, log)?;
     let (tx, attempt_number) = (record.tx(), record.attempt_number());
     let Some(ended) = log.ended.get(tx).filter(|ended| ended.attempt_number == attempt_number) else { return Ok(()) };
     match record {
@@ -139,17 +149,24 @@ fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static st
 
 /// R10: an abort is answered once its record is stable. For a commit see [`crate::check`], as a one-phase commit
 /// is stable at the branch and not here.
-pub(super) fn check_answer(tx: &TxId, answer: &Answer, log: &Log) -> Result<(), String> {
+///
+/// `joining`: the number of the step that the client has asked to join.
+pub(super) fn check_answer(tx: &TxId, joining: Option<u16>, answer: &Answer, log: &Log) -> Result<(), String> {
     match answer {
+        Answer::Step(step) => joining.map_or_else(
+            || Err(format!("contract: who did not ask a step to join {tx} is answered {step:?}")),
+            |number| open_sagas::check_answer(tx, number, step, log),
+        ),
         Answer::Outcome { outcome: outcome @ Outcome::Aborted(_), .. } => {
-            let settled = || log.sagas.get(tx).and_then(|saga| log.outcome(tx, saga.attempt_number));
+            let saga = || log.sagas.get(tx).map(|saga| saga.attempt_number);
+            let attempt_number = saga().or(log.open_sagas.get(tx).map(|open| open.header.attempt_number));
+            let settled = || attempt_number.and_then(|attempt_number| log.outcome(tx, attempt_number));
             let stable =
                 log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome) || settled().as_ref() == Some(outcome);
             if stable { Ok(()) } else { Err(format!("R10: the abort of {tx} is answered before it is stable")) }
         }
         Answer::Outcome { outcome: Outcome::Committed, .. }
         | Answer::Pending
-        | Answer::Step(_)
         | Answer::Stuck(_)
         | Answer::Rejected(_) => Ok(()),
     }

@@ -43,6 +43,11 @@ pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep
     (0..).zip(steps).map(step).collect()
 }
 
+/// Returns the number that is a step's name.
+pub(crate) fn step_number(name: &StepName) -> Option<StepIndex> {
+    name.as_str().strip_prefix('s').and_then(|number| number.parse().ok()).map(StepIndex)
+}
+
 pub(crate) fn step_name(step: StepIndex) -> StepName {
     format!("s{}", step.0).parse().expect("a valid name")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use undoubt_coordinator_core::{JoinedRecord, OpenedRecord, OpenedState, Progress, Unfinished};
-use undoubt_vocabulary::{AttemptNumber, Direction, Outcome, SagaStep, StepIndex, StepName};
+use undoubt_vocabulary::{Direction, Outcome, SagaStep, StepIndex, StepName};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OpenSaga {
@@ -22,11 +22,6 @@ impl OpenSaga {
 
     pub(crate) fn named(&self, name: &StepName) -> Option<&JoinedRecord> {
         self.steps.values().find(|joined| joined.step.name == *name)
-    }
-
-    /// Returns the step at this place, if its participant knows it under this attempt number.
-    pub(crate) fn step(&self, place: StepIndex, attempt_number: AttemptNumber) -> Option<&JoinedRecord> {
-        self.steps.get(&place).filter(|joined| joined.at_participant == attempt_number)
     }
 
     /// Returns how it comes out, which is certain once it was closed or compensates.
