@@ -232,7 +232,7 @@ pub enum SubmitError {
         /// The id under which it was submitted.
         tx: TxId,
         /// The address that was called.
-        address: String,
+        address: Box<str>,
         /// What is said there.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.

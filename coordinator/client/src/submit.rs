@@ -98,7 +98,7 @@ impl SubmitError {
         let (message, reason) = (explain(status), reason(status));
         match status.code() {
             Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated => {
-                SubmitError::NotOffered { tx, address: address.to_owned(), message, reason }
+                SubmitError::NotOffered { tx, address: address.into(), message, reason }
             }
             Code::InvalidArgument => SubmitError::Refused { tx, message, reason },
             Code::NotFound if reason.as_deref() == Some("NOT_FOUND") => {

@@ -154,12 +154,16 @@ impl Engine {
 
     /// Notes for the audit record who has asked for what a transaction begins, joins or ends with.
     fn note_who_asked(&mut self, tx: &TxId, note: &Note) {
-        let action = match note {
-            Note::Begun { .. } | Note::SagaBegun { .. } => "submit",
-            Note::Opened => "begin",
-            Note::Joined { .. } => "join",
-            Note::CloseAsked => "close",
-            _ => return,
+        let action = if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. }) {
+            "submit"
+        } else if matches!(note, Note::Opened) {
+            "begin"
+        } else if matches!(note, Note::Joined { .. }) {
+            "join"
+        } else if matches!(note, Note::CloseAsked) {
+            "close"
+        } else {
+            return;
         };
         let Some((asked, origin)) = self.submitting.take_if(|(asked, _)| asked == tx) else { return };
         if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened) {

@@ -43,7 +43,11 @@ pub(super) fn joined(replied: Replied) -> Result<v1::JoinResponse, Status> {
             StepAnswer::Unanswered { attempts } => State::Unanswered(v1::StepUnanswered { attempts }),
             StepAnswer::Skipped => State::Skipped(v1::StepSkippedByOperator {}),
         },
-        other => State::Ended(outcome_of(other)?),
+        other @ (Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
+        | Replied::Again(_)
+        | Replied::NoRoom(_)
+        | Replied::UnknownParticipant(_)
+        | Replied::Exceeded(_)) => State::Ended(outcome_of(other)?),
     };
     Ok(v1::JoinResponse { state: Some(state) })
 }

@@ -350,7 +350,9 @@ mod tests {
 
     fn parse(line: &[&str]) -> Result<Command, ErrorKind> {
         let line = ["undoubt"].iter().chain(line);
-        Arguments::try_parse_from(line).map(|arguments| arguments.command).map_err(|error| error.kind())
+        let arguments = Arguments::try_parse_from(line).map_err(|error| error.kind())?;
+        let Program::Ask(command) = arguments.program else { panic!("it serves") };
+        Ok(command)
     }
 
     #[test]

@@ -48,11 +48,11 @@ impl Saga {
 
     /// Lets a client hear that the saga has begun, once that is on record.
     pub(crate) fn begin_again(&mut self, client: Client, cx: &mut Context<'_>) {
-        match (&mut self.opening, self.state) {
-            (Some(opening), State::Beginning) => {
+        match &mut self.opening {
+            Some(opening) if self.state == State::Beginning => {
                 opening.beginners.insert(client);
             }
-            _ => self.wait_for(client, false, cx),
+            Some(_) | None => self.wait_for(client, false, cx),
         }
     }
 
@@ -118,10 +118,10 @@ impl Saga {
     /// Folds the records of the log back into the state that wrote them. Goes on when it is told to.
     pub(crate) fn recover_open(record: OpenedRecord, steps: Vec<JoinedRecord>, cx: &mut Context<'_>) -> Saga {
         let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, state } = record;
-        let (state, closed, compensating) = match state {
-            OpenedState::Open => (State::Open, false, None),
-            OpenedState::Closed => (State::Completing, true, None),
-            OpenedState::Compensating(reason) => (State::Compensating, false, Some(reason)),
+        let (state, closed, compensating, stage) = match state {
+            OpenedState::Open => (State::Open, false, None, "opened"),
+            OpenedState::Closed => (State::Completing, true, None, "closed"),
+            OpenedState::Compensating(reason) => (State::Compensating, false, Some(reason), "compensation"),
         };
         let mut saga = Saga {
             tx,
@@ -145,11 +145,6 @@ impl Saga {
         if saga.is_closed() {
             saga.settle_what_needs_no_completion();
         }
-        let stage = match saga.state {
-            State::Completing => "closed",
-            State::Compensating => "compensation",
-            _ => "opened",
-        };
         saga.note(Note::Recovered { stage }, cx);
         if saga.takes_steps() {
             let after = time_left(saga.begun_at, saga.deadline, cx.now);
