@@ -43,6 +43,6 @@ pub use callback::{CallbackSecret, WeakSecret};
 pub use changes::{Changeable, Changes, Changing};
 pub use config::{Config, ParticipantAddress};
 pub use connect::{Connect, DialConnect, TcpConnect};
-pub use points::CRASH_POINTS;
+pub use points::{CRASH_POINTS, OPEN_SAGA_POINTS};
 pub use run::{Environment, RunError, run};
 pub use session::FencedByEpoch;

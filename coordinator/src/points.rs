@@ -41,6 +41,18 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-answer",
 ];
 
+/// The points that only open sagas reach.
+pub const OPEN_SAGA_POINTS: &[&str] = &[
+    "before-append-opened",
+    "after-append-opened",
+    "before-append-joined",
+    "after-append-joined",
+    "before-append-closed",
+    "after-append-closed",
+    "before-send-complete",
+    "after-send-complete",
+];
+
 pub(crate) fn before_append(stage: Stage) -> &'static str {
     match stage {
         Stage::Delegated => "before-append-delegated",

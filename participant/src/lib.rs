@@ -31,5 +31,5 @@ pub mod table;
 
 pub use config::Config;
 pub use limits::LIMITS;
-pub use points::{CRASH_POINTS, SESSION_POINTS};
+pub use points::{CRASH_POINTS, OPEN_SAGA_POINTS, SESSION_POINTS};
 pub use run::{Environment, RunError, run, run_steps};

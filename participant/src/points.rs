@@ -31,6 +31,10 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-send-closed",
 ];
 
+/// The points that only the steps of open sagas reach.
+pub const OPEN_SAGA_POINTS: &[&str] =
+    &["before-complete", "after-complete", "before-send-completed", "after-send-completed"];
+
 /// The points around the write of a hello's epoch and key. They are reached at the beginning of sessions, where no transaction's state
 /// tells one crash from another, so nobody sweeps them.
 pub const SESSION_POINTS: &[&str] = &[BEFORE_RECORD_EPOCH, AFTER_RECORD_EPOCH];

@@ -35,6 +35,7 @@ mod life;
 mod limits;
 mod lost_answers;
 mod memory;
+mod open_sagas;
 mod operators;
 mod outcomes;
 mod pins;

@@ -412,7 +412,18 @@ fn go_on(open: &mut Open, input: OpenInput, next_attempt_number: &mut AttemptNum
             *next_attempt_number = attempt_number.next();
             transaction.go_on_as_saga(attempt_number, cx)
         }
-        Open::TwoPhase(_) | Open::Saga(_) | Open::Unusable(_) => return open.is_ended(),
+        Open::Saga(saga) => {
+            if let Some(participant) = saga.to_be_asked() {
+                let attempt_number = saga.known_at(&participant).unwrap_or_else(|| {
+                    let attempt_number = *next_attempt_number;
+                    *next_attempt_number = attempt_number.next();
+                    attempt_number
+                });
+                saga.ask_back(attempt_number, cx);
+            }
+            return open.is_ended();
+        }
+        Open::TwoPhase(_) | Open::Unusable(_) => return open.is_ended(),
     };
     *open = Open::Saga(Box::new(saga));
     false

@@ -4,6 +4,7 @@ use crate::effect::Timer;
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Terms, Unfinished};
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use undoubt_vocabulary::{Abilities, AttemptNumber, Epoch, ParticipantName, SagaStep, StepName, ToCoordinator, TxId};
 
@@ -39,7 +40,9 @@ pub struct Beginning {
     /// Collision-free hash of the terms.
     pub digest: [u8; 32],
     pub terms: Terms,
-    /// The time from now until it compensates, unless it is closed before.
+    /// What is asked when its time is over, instead of turning it back.
+    pub check_back: Option<Arc<SagaStep>>,
+    /// The time from now until it compensates, or is asked about, unless it is closed before.
     pub timeout: Duration,
     pub client: Client,
 }

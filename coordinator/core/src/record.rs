@@ -84,9 +84,11 @@ pub struct OpenedRecord {
     pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
-    /// The time at which it compensates, unless it was closed.
+    /// The time at which it compensates, or is asked about, unless it was closed.
     pub deadline: Timestamp,
     pub terms: Terms,
+    /// What is asked at that time, if anything is.
+    pub check_back: Option<Arc<SagaStep>>,
     pub state: OpenedState,
 }
 
@@ -375,6 +377,12 @@ impl SagaRecord {
     }
 }
 
+impl JoinedRecord {
+    fn is_check_back(&self) -> bool {
+        self.step.name.as_str() == saga::CHECK_BACK
+    }
+}
+
 impl OpenedRecord {
     fn fault(&self, steps: &[JoinedRecord]) -> Option<String> {
         let mut names = BTreeSet::new();
@@ -386,13 +394,17 @@ impl OpenedRecord {
             if !names.insert(name) {
                 return Some(format!("two steps are called {name}"));
             }
-            if let Err(unsound) = saga::check_joining(&joined.step) {
+            let sound = match joined.is_check_back() {
+                true => saga::check_check_back(&joined.step),
+                false => saga::check_joining(&joined.step),
+            };
+            if let Err(unsound) = sound {
                 return Some(format!("step {name} cannot be carried out, {unsound}"));
             }
             let fits = match (&joined.progress, &self.state) {
                 (Progress::Completed { .. }, state) => *state == OpenedState::Closed,
                 (Progress::Undone, state) => matches!(state, OpenedState::Compensating(_)),
-                (Progress::Pending, OpenedState::Closed) => joined.step.action.is_none(),
+                (Progress::Pending, OpenedState::Closed) => joined.step.action.is_none() || joined.is_check_back(),
                 (Progress::Pending | Progress::Done { .. } | Progress::Refused(_) | Progress::Skipped, _) => true,
             };
             (!fits).then(|| format!("step {name} is further than its saga, or less far"))

@@ -22,6 +22,7 @@
 
 mod abandonment;
 mod attempts;
+mod check_back;
 mod closing;
 mod compensation;
 mod end;

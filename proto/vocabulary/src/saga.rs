@@ -71,6 +71,9 @@ pub struct RunStep {
     pub direction: Direction,
     /// Its caller has done the action himself, so that it may be in effect though its participant knows nothing of it.
     pub acted_elsewhere: bool,
+    /// It asks whether the transaction of which it is the check-back has been done: done, a refusal by
+    /// [`RefusalCode::Condition`](crate::RefusalCode::Condition) for failed, and anything else for not known yet.
+    pub check_back: bool,
     /// The number of the attempt at this step in this direction, from 1. A higher one may be run again after a refusal;
     /// the same one, or a lower one, is a repetition.
     pub attempt: u32,
@@ -254,6 +257,28 @@ fn check_policy(step: &SagaStep, at: &dyn Fn(&str) -> String) -> Result<(), Inva
     Ok(())
 }
 
+/// The name of the step that is the check-back of an open saga.
+pub const CHECK_BACK: &str = "check-back";
+
+/// Refuses a check-back that cannot be asked: it has an action, which asks, and nothing else.
+pub fn check_check_back(step: &SagaStep) -> Result<(), InvalidSaga> {
+    let at = |field: &str| format!("check_back.{field}");
+    let fault = |field: &str, what: &str| Err(InvalidSaga { path: at(field), what: what.into() });
+    if step.name.as_str() != CHECK_BACK {
+        return fault("name", "it is called check-back; leave the name out");
+    }
+    if step.action.is_none() {
+        return fault("action", "it has nothing to ask; give it an action");
+    }
+    if step.compensation.is_some() || step.completion.is_some() {
+        return fault("compensation", "to ask changes nothing, so nothing follows it; leave it out");
+    }
+    if !step.after.is_empty() || !step.uses.is_empty() || step.pivot {
+        return fault("after", "it is asked when the time is over; leave its order out");
+    }
+    check_policy(step, &at)
+}
+
 /// Refuses a step that cannot join an open saga, in which steps have no order of their own: they go back in the reverse of the
 /// order in which they joined.
 pub fn check_joining(step: &SagaStep) -> Result<(), InvalidSaga> {
@@ -261,6 +286,9 @@ pub fn check_joining(step: &SagaStep) -> Result<(), InvalidSaga> {
     let fault = |field: &str, what: &str| Err(InvalidSaga { path: at(field), what: what.into() });
     if !step.after.is_empty() || !step.uses.is_empty() {
         return fault("after", "a step of an open saga runs when it joins; put into its work what it needs of others");
+    }
+    if step.name.as_str() == CHECK_BACK {
+        return fault("name", "this name is the check-back's; give it another");
     }
     if step.pivot {
         return fault("pivot", "the closing of an open saga is its pivot; leave it out");

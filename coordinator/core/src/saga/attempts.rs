@@ -79,6 +79,7 @@ impl Saga {
             step: step_index(step),
             direction: run.direction,
             acted_elsewhere: definition.action.is_none(),
+            check_back: self.steps[step].is_check_back(),
             attempt: run.attempt,
             begun_at: self.begun_at,
             timeout: retry.attempt_timeout,
@@ -126,6 +127,9 @@ impl Saga {
 
     /// Takes the answer that the action is in effect, whichever attempt it was.
     fn handle_acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
+        if let (true, State::Open, Some(run)) = (self.steps[step].is_check_back(), self.state, self.run(step)) {
+            return self.handle_checked(step, run, cx);
+        }
         match (&self.steps[step].at, self.state) {
             (
                 At::Running(Run { direction: Direction::Forward, .. }) | At::Unanswered { .. },
@@ -243,6 +247,9 @@ impl Saga {
         }
         run.waits_for = WaitsFor::Pause;
         self.steps[step].at = At::Running(run);
+        if self.takes_steps() && self.steps[step].is_check_back() {
+            return self.handle_not_checked(step, run, failure.refusal(), cx);
+        }
         if self.takes_steps() && (definite || run.attempt >= retry.max_attempts) {
             let refusal = failure.refusal().filter(leaves_nothing);
             return self.handle_failed_action(step, run, refusal, cx);

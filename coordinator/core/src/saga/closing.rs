@@ -1,6 +1,6 @@
 //! The closing of an open saga, which is its pivot: from its record on, steps are completed, and none is undone.
 
-use super::{Acted, At, Saga, State};
+use super::{Acted, At, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Note, Rejection};
 use crate::input::Client;
@@ -13,25 +13,16 @@ impl Saga {
     /// # Errors
     /// [`Rejection::StepUnsettled`]: an action is under way, or nobody knows what became of it.
     pub(crate) fn ask_to_close(&mut self, client: Client, wait: bool, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        let Some(opening) = &mut self.opening else { return Err(Rejection::NotBegun) };
+        if self.opening.is_none() {
+            return Err(Rejection::NotBegun);
+        }
         if self.state == State::Open {
-            let unsettled =
-                self.steps.iter().find(|step| !step.at.is_settled(Direction::Forward) || step.word_unrecorded);
-            if let Some(step) = unsettled {
+            if let Some(step) = self.unsettled() {
                 let (step, state) = (step.definition.name.clone(), step.at.state());
                 return Err(Rejection::StepUnsettled { step, state });
             }
-            opening.closed = true;
-            self.note(Note::CloseAsked, cx);
-            self.state = State::LoggingClose;
-            self.settle_what_needs_no_completion();
             self.wait_for(client, wait, cx);
-            if self.is_settled() {
-                // Nothing is to be completed, so nothing is sent that would have to wait for the record.
-                self.finish(false, cx);
-            } else {
-                self.append(Written::Closed, true, cx);
-            }
+            self.begin_to_close(cx);
             return Ok(());
         }
         if self.state == State::Beginning {
@@ -41,7 +32,31 @@ impl Saga {
         Ok(())
     }
 
+    /// Returns a step of which nobody knows yet what became of it.
+    pub(super) fn unsettled(&self) -> Option<&Step> {
+        let is_unsettled =
+            |step: &&Step| !step.is_check_back() && (!step.at.is_settled(Direction::Forward) || step.word_unrecorded);
+        self.steps.iter().find(is_unsettled)
+    }
+
+    /// Closes the saga, every step of which is settled.
+    pub(super) fn begin_to_close(&mut self, cx: &mut Context<'_>) {
+        if let Some(opening) = &mut self.opening {
+            opening.closed = true;
+        }
+        self.note(Note::CloseAsked, cx);
+        self.state = State::LoggingClose;
+        self.settle_what_needs_no_completion();
+        if self.is_settled() {
+            // Nothing is to be completed, so nothing is sent that would have to wait for the record.
+            self.finish(false, cx);
+        } else {
+            self.append(Written::Closed, true, cx);
+        }
+    }
+
     pub(super) fn settle_what_needs_no_completion(&mut self) {
+        self.ask_no_more(&At::Completed);
         for step in self.steps.iter_mut().filter(|step| step.definition.completion.is_none()) {
             match &step.at {
                 At::Done { result, pending } => {

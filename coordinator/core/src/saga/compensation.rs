@@ -15,6 +15,10 @@ impl Saga {
 
     pub(super) fn handle_deadline(&mut self, cx: &mut Context<'_>) {
         self.overdue = true;
+        if self.opening.as_ref().is_some_and(|opening| opening.check_back.is_some()) {
+            // It is asked about, see `Saga::to_be_asked`.
+            return;
+        }
         if !self.held && self.may_compensate() {
             self.note(Note::DeadlinePassed, cx);
             self.compensate(AbortReason::DeadlinePassed { unanswered: self.unanswered() }, cx);
@@ -43,6 +47,7 @@ impl Saga {
         self.state = State::LoggingCompensation;
         let callers = self.take_callers();
         self.waiters.extend(callers);
+        self.ask_no_more(&At::Undone);
         for step in &mut self.steps {
             match &step.at {
                 At::Running(Run { in_effect: true, .. }) => step.at = At::Doubtful,

@@ -154,7 +154,7 @@ impl Saga {
     pub(super) fn results(&self) -> Vec<(PartName, Bytes)> {
         let result = |step: &Step| match (&step.at, &self.compensating) {
             (At::Done { result, .. }, None) => Some((PartName::Step(step.definition.name.clone()), result.clone())),
-            (At::Completed, None) if step.definition.action.is_some() => {
+            (At::Completed, None) if step.definition.action.is_some() && !step.is_check_back() => {
                 Some((PartName::Step(step.definition.name.clone()), step.acted.result.clone()))
             }
             (
@@ -200,7 +200,8 @@ impl Step {
             }
         };
         let SagaStep { name, participant, action, completion, .. } = &*self.definition;
-        let is_nowhere = matches!(self.at, At::Refused(_)) || (action.is_none() && completion.is_none());
+        let is_nowhere =
+            matches!(self.at, At::Refused(_)) || self.is_check_back() || (action.is_none() && completion.is_none());
         let barrier = match &self.joined {
             None => Barrier::OfTransaction,
             Some(_) if is_nowhere => Barrier::Nowhere,

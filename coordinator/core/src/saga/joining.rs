@@ -34,6 +34,11 @@ impl Joined {
     pub(super) fn recorded(digest: [u8; 32], attempt_number: AttemptNumber) -> Joined {
         Joined { digest, attempt_number, recorded: true, callers: BTreeSet::new() }
     }
+
+    /// Returns the joining of a step that no client asked for.
+    pub(super) fn unrecorded(attempt_number: AttemptNumber) -> Joined {
+        Joined { digest: [0; 32], attempt_number, recorded: false, callers: BTreeSet::new() }
+    }
 }
 
 impl Step {

@@ -7,13 +7,15 @@ use crate::effect::{Answer, Note, Timer};
 use crate::input::{Beginning, Client};
 use crate::record::{JoinedRecord, OpenedRecord, OpenedState, Progress, Record, Terms};
 use std::collections::{BTreeSet, VecDeque};
-use undoubt_vocabulary::{AttemptNumber, ParticipantName, time_left};
+use std::sync::Arc;
+use undoubt_vocabulary::{AttemptNumber, ParticipantName, SagaStep, time_left};
 
 /// The part of a saga that only an open one has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Opening {
     pub(super) terms: Terms,
     pub(super) closed: bool,
+    pub(super) check_back: Option<Arc<SagaStep>>,
     /// The clients who wait for the record of its beginning.
     beginners: BTreeSet<Client>,
 }
@@ -21,7 +23,7 @@ pub(super) struct Opening {
 impl Saga {
     /// Begins an open saga. The client hears when that is on record.
     pub(crate) fn open(beginning: Beginning, attempt_number: AttemptNumber, cx: &mut Context<'_>) -> Saga {
-        let Beginning { tx, digest, terms, timeout, client } = beginning;
+        let Beginning { tx, digest, terms, check_back, timeout, client } = beginning;
         let mut saga = Saga {
             tx,
             attempt_number,
@@ -36,7 +38,7 @@ impl Saga {
             former: None,
             waiters: BTreeSet::new(),
             forgotten: false,
-            opening: Some(Opening { terms, closed: false, beginners: BTreeSet::from([client]) }),
+            opening: Some(Opening { terms, closed: false, check_back, beginners: BTreeSet::from([client]) }),
             recovered: false,
             held: false,
         };
@@ -97,6 +99,7 @@ impl Saga {
             digest: self.digest,
             deadline: self.deadline,
             terms: opening.terms,
+            check_back: opening.check_back.clone(),
             state,
         })
     }
@@ -117,7 +120,7 @@ impl Saga {
 
     /// Folds the records of the log back into the state that wrote them. Goes on when it is told to.
     pub(crate) fn recover_open(record: OpenedRecord, steps: Vec<JoinedRecord>, cx: &mut Context<'_>) -> Saga {
-        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, state } = record;
+        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, check_back, state } = record;
         let (state, closed, compensating, stage) = match state {
             OpenedState::Open => (State::Open, false, None, "opened"),
             OpenedState::Closed => (State::Completing, true, None, "closed"),
@@ -137,13 +140,15 @@ impl Saga {
             former: None,
             waiters: BTreeSet::new(),
             forgotten: false,
-            opening: Some(Opening { terms, closed, beginners: BTreeSet::new() }),
+            opening: Some(Opening { terms, closed, check_back, beginners: BTreeSet::new() }),
             recovered: true,
             held: true,
         };
         saga.open_low_water_marks(cx);
         if saga.is_closed() {
             saga.settle_what_needs_no_completion();
+        } else if saga.compensating.is_some() {
+            saga.ask_no_more(&At::Undone);
         }
         saga.note(Note::Recovered { stage }, cx);
         if saga.takes_steps() {

@@ -1,0 +1,201 @@
+//! Open sagas: begun, joined by steps, closed or cancelled; through crashes at every point, and after their first client is gone.
+
+use crate::support::api::value;
+use crate::support::cli::{undoubt, undoubt_json};
+use crate::support::{banks, start};
+use serde_json::json;
+use std::time::Duration;
+use undoubt::cluster::{Cluster, Who};
+use undoubt_client::kv::{Add, KvWork};
+use undoubt_client::{Client, ClientOptions, JoinError, Joined, OpenStep, Opening, Outcome};
+
+const BANK_A: Who = Who::Participant(0);
+const BANK_B: Who = Who::Participant(1);
+
+async fn opened() -> Cluster {
+    let cluster = start(banks()).await;
+    let put = ["submit", "--on", "bank-a", "put seats 10", "--on", "bank-b", "put rooms 5"];
+    undoubt(&cluster, &put).await.expect(0, &["committed"]);
+    cluster
+}
+
+fn client(cluster: &Cluster) -> Client {
+    let options = ClientOptions::default().deadline(Duration::from_secs(60));
+    Client::connect_lazy(&cluster.url(Who::Coordinator).unwrap(), options).unwrap()
+}
+
+/// A seat: taken now, and sold when the saga is closed.
+fn seat(number: i64) -> OpenStep {
+    OpenStep::new("seat", "bank-a")
+        .action(KvWork::new().add("seats", Add::of(-number).floor(0)))
+        .undo(KvWork::new().add("seats", number))
+        .complete(KvWork::new().add("sold", number))
+}
+
+/// A room, which its caller books himself.
+fn room() -> OpenStep {
+    OpenStep::new("room", "bank-b").undo(KvWork::new().add("released", 1)).complete(KvWork::new().add("rooms", -1))
+}
+
+/// Returns the values of seats, sold, rooms and released.
+async fn values(cluster: &Cluster) -> [Option<String>; 4] {
+    let [mut a, mut b] = [("bank-a", ["seats", "sold"]), ("bank-b", ["rooms", "released"])]
+        .map(|(at, keys)| keys.map(|key| (at, key)).into_iter());
+    let mut all = [None, None, None, None];
+    for (place, (at, key)) in a.by_ref().chain(b.by_ref()).enumerate() {
+        all[place] = value(cluster, at, key).await;
+    }
+    all
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[tokio::test]
+async fn whoever_knows_the_id_goes_on_and_closing_completes_each_step_once() {
+    let cluster = opened().await;
+    undoubt(&cluster, &["begin", "--id", "trip"]).await.expect(0, &["open  trip"]);
+    undoubt(&cluster, &["begin", "--id", "trip"]).await.expect(0, &["open  trip"]);
+    undoubt(&cluster, &["begin", "--id", "trip", "--completions", "reversed"]).await.expect(7, &["other content"]);
+    let action = ["--action", "add seats -1 floor=0", "--undo", "add seats 1", "--complete", "add sold 1"];
+    let join = [&["join", "trip", "seat", "--on", "bank-a"], &action[..]].concat();
+    for _ in 0..2 {
+        undoubt(&cluster, &join).await.expect(0, &["done  step seat of trip", "9"]);
+    }
+    let other = ["join", "trip", "seat", "--on", "bank-a", "--action", "add seats -2", "--undo", "add seats 2"];
+    undoubt(&cluster, &other).await.expect(8, &["other content"]);
+    let room = ["join", "trip", "room", "--on", "bank-b", "--undo", "add released 1", "--complete", "add rooms -1"];
+    undoubt(&cluster, &room).await.expect(0, &["joined"]);
+    let many =
+        ["join", "trip", "many", "--on", "bank-a", "--action", "add seats -99 floor=0", "--undo", "add seats 99"];
+    for _ in 0..2 {
+        undoubt(&cluster, &many).await.expect(3, &["refused", "floor", "still open"]);
+    }
+    undoubt(&cluster, &["status", "trip"]).await.expect(0, &["open", "joined", "refused"]);
+    let closed = undoubt_json(&cluster, &["close", "trip"]).await.json();
+    assert_eq!((&closed["state"], &closed["results"]["seat"]["values"]), (&json!("committed"), &json!(["9"])));
+    undoubt(&cluster, &["close", "trip"]).await.expect(0, &["committed"]);
+    undoubt(&cluster, &["cancel", "trip"]).await.expect(8, &["too late"]);
+    undoubt(&cluster, &join).await.expect(8, &["takes no steps any more"]);
+    assert_eq!(values(&cluster).await, [some("9"), some("1"), some("4"), None]);
+    undoubt(&cluster, &["status", "trip"]).await.expect(0, &["committed"]);
+    assert_eq!(undoubt_json(&cluster, &["list", "--damaged"]).await.json()["transactions"], json!([]));
+    let known = undoubt_json(&cluster, &["audit", "--tx", "trip"]).await.json();
+    let actions: Vec<_> = known["entries"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
+    for action in ["begin", "join", "close"] {
+        assert!(actions.contains(&json!(action)), "{action} is not in {actions:?}");
+    }
+}
+
+#[tokio::test]
+async fn cancelling_undoes_in_reverse_also_what_the_caller_did_himself() {
+    let cluster = opened().await;
+    let saga = client(&cluster).begin(Opening::new()).await.unwrap();
+    saga.run(seat(2)).await.unwrap();
+    assert_eq!(saga.join(room()).await.unwrap(), Joined::Joined);
+    let (first, second) = tokio::join!(saga.cancel(), saga.cancel());
+    assert!(matches!(first.unwrap().decided, Some(Outcome::Aborted(_))));
+    assert!(matches!(second.unwrap().decided, Some(Outcome::Aborted(_))));
+    assert!(matches!(saga.close().await.unwrap().outcome, Outcome::Aborted(_)), "whoever is second hears the first");
+    assert!(matches!(saga.run(seat(1)).await, Err(JoinError::Over { .. })));
+    assert_eq!(values(&cluster).await, [some("10"), None, some("5"), some("1")]);
+}
+
+#[tokio::test]
+async fn a_saga_that_nobody_closes_in_time_is_turned_back() {
+    let cluster = opened().await;
+    let client = client(&cluster);
+    let saga = client.begin(Opening::new().timeout(Duration::from_millis(300))).await.unwrap();
+    saga.run(seat(3)).await.unwrap();
+    let answer = client.wait(saga.id()).await.unwrap();
+    assert!(matches!(answer.outcome, Outcome::Aborted(_)), "{answer:?}");
+    assert_eq!(values(&cluster).await, [some("10"), None, some("5"), None]);
+}
+
+#[tokio::test]
+async fn a_step_that_nobody_could_answer_keeps_the_saga_from_closing_until_it_is_run_again() {
+    let mut cluster = opened().await;
+    cluster.kill(BANK_A).await.unwrap();
+    let saga = client(&cluster).begin(Opening::new()).await.unwrap();
+    let retry = undoubt_client::RetryPolicy {
+        max_attempts: 2,
+        attempt_timeout: Duration::from_millis(50),
+        first_pause: Duration::from_millis(1),
+        max_pause: Duration::from_millis(2),
+    };
+    let hasty = || seat(1).retry(retry);
+    let unanswered = saga.run(hasty()).await;
+    assert!(matches!(unanswered, Err(JoinError::Unanswered { attempts: 2, .. })), "{unanswered:?}");
+    let refused = saga.close().await.unwrap_err().to_string();
+    assert!(refused.contains("seat") && refused.contains("in-doubt"), "{refused}");
+    cluster.restart(BANK_A, None).await.unwrap();
+    crate::support::until("the step is answered", async || saga.run(hasty()).await.ok()).await;
+    assert_eq!(saga.close().await.unwrap().outcome, Outcome::Committed);
+    assert_eq!(values(&cluster).await, [some("9"), some("1"), some("5"), None]);
+}
+
+/// Begins, runs, joins and ends a saga, whatever dies meanwhile; asks again for what was not answered.
+async fn carry_out(client: Client, id: String, close: bool) {
+    let begun = async || client.begin(Opening::with_id(id.parse().unwrap())).await.ok();
+    let saga = crate::support::until("it has begun", begun).await;
+    crate::support::until("the seat is taken", async || saga.run(seat(1)).await.ok()).await;
+    crate::support::until("the room has joined", async || saga.join(room()).await.ok()).await;
+    let ended = async || match close {
+        true => saga.close().await.ok().map(|answer| answer.outcome),
+        false => saga.cancel().await.ok().and_then(|known| known.decided),
+    };
+    let outcome = crate::support::until("it has ended", ended).await;
+    assert_eq!(matches!(outcome, Outcome::Committed), close, "{outcome:?}");
+}
+
+/// Has a process die at each of these points while sagas are carried out; answers how many points were reached.
+async fn sweep(cluster: &mut Cluster, who: Who, points: &[&str], sagas: &mut [i64; 2]) -> usize {
+    let mut reached = 0;
+    for point in points {
+        for (close, ended) in [(true, 0), (false, 1)] {
+            cluster.kill(who).await.unwrap();
+            cluster.restart(who, Some(&format!("{point}:1"))).await.unwrap();
+            let id = format!("{who:?}-{point}-{close}").replace(['(', ')'], "");
+            let script = tokio::spawn(carry_out(client(cluster), id, close));
+            while !script.is_finished() {
+                if cluster.has_ended(who).unwrap() {
+                    reached += 1;
+                    cluster.restart(who, None).await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            script.await.unwrap();
+            if cluster.has_ended(who).unwrap() {
+                cluster.restart(who, None).await.unwrap();
+            }
+            sagas[ended] += 1;
+        }
+    }
+    reached
+}
+
+#[tokio::test]
+async fn a_kill_at_any_point_leaves_each_step_completed_once_or_undone_once() {
+    let mut cluster = opened().await;
+    undoubt(&cluster, &["submit", "--on", "bank-a", "put seats 1000"]).await.expect(0, &["committed"]);
+    let mut sagas = [0, 0];
+    let points = [
+        undoubt_coordinator::OPEN_SAGA_POINTS,
+        &["before-append-compensation", "after-append-compensation", "before-append-ended", "before-send-act"],
+        &["after-send-act", "after-send-compensate", "before-answer", "after-answer"],
+    ]
+    .concat();
+    let of_coordinator = sweep(&mut cluster, Who::Coordinator, &points, &mut sagas).await;
+    assert!(of_coordinator >= points.len(), "only {of_coordinator} of {} points were reached", points.len());
+    let points =
+        [undoubt_participant::OPEN_SAGA_POINTS, &["after-act", "before-compensate", "after-compensate"]].concat();
+    for who in [BANK_A, BANK_B] {
+        sweep(&mut cluster, who, &points, &mut sagas).await;
+    }
+    let [closed, cancelled] = sagas;
+    let text = |number: i64| Some(number.to_string());
+    let expected = [text(1_000 - closed), text(closed), text(5 - closed), text(cancelled)];
+    assert_eq!(values(&cluster).await, expected, "{closed} were closed and {cancelled} cancelled");
+    assert_eq!(undoubt_json(&cluster, &["list", "--open"]).await.json()["transactions"], json!([]));
+}
