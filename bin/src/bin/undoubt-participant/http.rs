@@ -1,0 +1,31 @@
+//! A participant over HTTP services, which remembers its calls in its data folder.
+
+use crate::{Frame, own_store};
+use std::sync::Arc;
+use undoubt::process::{Failed, Failure, Guard, OrFailed as _};
+use undoubt_http::{FAMILIES, HttpServices, Network, Settings};
+use undoubt_platform::SystemClock;
+use undoubt_platform::dial::{Encrypt, SystemResolve, TcpDial};
+use undoubt_tls::ClientFiles;
+
+/// Returns the network over which services are called.
+pub fn network(settings: &Settings, guard: &mut Guard) -> Result<Network, Failed> {
+    let pair = settings.certificate.clone().zip(settings.key.clone());
+    let files = settings.ca.clone().map(|ca| ClientFiles { ca, certificate: pair });
+    let encrypt = files.map(|files| guard.client(files, "the CAs of HTTP services")).transpose()?;
+    Ok(Network {
+        resolve: Arc::new(SystemResolve),
+        dial: Arc::new(TcpDial),
+        encrypt: encrypt.map(|tls| tls as Arc<dyn Encrypt>),
+        clock: Arc::new(SystemClock),
+    })
+}
+
+/// Serves until it is asked to end.
+pub async fn serve(frame: &Frame, settings: Settings, network: Network) -> Result<(), Failed> {
+    let settings = Settings { min_free_bytes: frame.config.min_free_bytes, ..settings };
+    own_store::serve(frame, &FAMILIES, |numbered, known| {
+        HttpServices::numbered(numbered, known, settings.clone(), network.clone()).or_failed(Failure::Configuration)
+    })
+    .await
+}
