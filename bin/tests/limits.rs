@@ -189,6 +189,7 @@ const INNER: &[&str] = &[
     "MAX_SHOWN_CHARS",
     "MAX_TEXT_BYTES",
     "MAX_TOLD_APART",
+    "MAX_TRACED",
     "MAX_TRACEPARENT_BYTES",
     "MAX_TRACE_BYTES",
     "MAX_TRACE_STATE_BYTES",

@@ -72,7 +72,8 @@ pub(super) async fn act(
         }
     }
     let identity = Identity::of_step(step);
-    let call = Call { operation: Operation::Action, identity: &identity, message: &message, tried: false, deadline };
+    let (operation, trace) = (Operation::Action, http.contexts.take_of_step(step));
+    let call = Call { operation, identity: &identity, message: &message, tried: false, deadline, trace };
     match http.ask(call, cancelled).await {
         Said::Done(answer) => {
             let result = Results::encode_answer(&answer);
@@ -108,7 +109,8 @@ pub(super) async fn compensate(http: &HttpServices, step: &StepId, run: RunStep)
         return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, detail)));
     };
     let identity = Identity::of_step(step);
-    let call = Call { operation: Operation::Compensation, identity: &identity, message: &message, tried, deadline };
+    let (operation, trace) = (Operation::Compensation, http.contexts.take_of_step(step));
+    let call = Call { operation, identity: &identity, message: &message, tried, deadline, trace };
     match http.ask(call, &CancellationToken::new()).await {
         Said::Done(_) => {
             store(http, step, Barrier::Compensated, Bytes::new()).await?;

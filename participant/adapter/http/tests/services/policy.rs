@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_http::{HeaderFrom, HttpServices, Settings};
-use undoubt_participant::resource::{Resource as _, ResourceError, StepState, Steps as _};
+use undoubt_participant::resource::{Resource as _, ResourceError, StepState, Steps as _, TracedCall};
 use undoubt_platform::StoreError;
-use undoubt_vocabulary::{Direction, RefusalCode, RunStep, StepOutcome};
+use undoubt_vocabulary::{Direction, RefusalCode, RunStep, StepOutcome, TraceContext};
 use undoubt_work::http::{Method, Request};
 use undoubt_work::{Reference, Results, Work};
 
@@ -190,6 +190,8 @@ async fn a_call_says_what_it_is_and_uses_what_earlier_steps_were_answered() {
     let earlier = Results::encode_answer(&undoubt_work::http::HttpResult { status: 200, body, is_json: true });
     let work = Work::from(request).encode(&["flight"]).unwrap();
     let run = RunStep { inputs: vec![earlier], ..run(&step(3), Direction::Forward, work) };
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    http.traced(TracedCall::Step(&step(3)), TraceContext::read(parent, "a=b").unwrap());
     http.act(step(3), run, CancellationToken::new()).await.unwrap();
     let asked = &server.asked()[0];
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("PUT", "/rooms/7%20A"));
@@ -200,6 +202,8 @@ async fn a_call_says_what_it_is_and_uses_what_earlier_steps_were_answered() {
         ("undoubt-transaction", "t"),
         ("undoubt-step", "3"),
         ("undoubt-operation", "action"),
+        ("traceparent", parent),
+        ("tracestate", "a=b"),
         ("undoubt-effect", "07070707070707070707070707070707/t/1.1/3"),
         ("idempotency-key", "07070707070707070707070707070707/t/1.1/3/action"),
     ] {
