@@ -140,7 +140,7 @@ async fn a_stream_of_events_goes_on_behind_the_last_one_that_was_read() {
     let last = loop {
         let event = all.next().await.unwrap();
         kinds.push(event.kind.clone());
-        if event.kind == "ended" {
+        if event.data["detail"] == "ended" {
             break event.id.unwrap();
         }
     };
@@ -339,4 +339,30 @@ async fn who_calls_may_do_what_its_roles_say_and_the_audit_record_names_it() {
     assert_eq!(find("bob", "list")["refused"], "LACKS_ROLE");
     assert_eq!(find("bob", "forget")["refused"], "LACKS_ROLE");
     assert_eq!(find("ada", "pause-recovery")["refused"], Value::Null);
+}
+
+/// What schemathesis looks at: no answer is one of the server's own faults, and each has the form that the description says.
+#[tokio::test]
+async fn requests_made_of_the_description_are_answered_as_it_says() {
+    let python = std::env::var_os("UNDOUBT_PYTHON").map(std::path::PathBuf::from);
+    let Some(program) = python.map(|python| python.with_file_name("schemathesis")).filter(|program| program.exists())
+    else {
+        eprintln!("SKIPPED: UNDOUBT_PYTHON names no Python beside which schemathesis is; `make python` makes one.");
+        return;
+    };
+    let served = Served::start(AWAY).await;
+    let run = tokio::process::Command::new(program)
+        .arg("run")
+        .arg(format!("http://{}/v1/openapi.json", served.gateway))
+        // Streams have no end, a drain is one, and a backup is written where the request says.
+        .args(["--exclude-path-regex", "(events|drain|backup)$"])
+        // Not every document that has the right form makes sense.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--max-time", "45", "--seed", "1"])
+        .current_dir(served.folder())
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(300), run).await.expect("it does not end").unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    submit(served.gateway, &put("t", "a", "1")).await;
 }
