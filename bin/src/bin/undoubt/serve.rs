@@ -68,10 +68,11 @@ impl Serve {
         let args = Arc::new(self.server);
         let (given, others) = (args.clone(), self.participant);
         let read = move || Settings::read(&given, &others);
-        let Some((frame, settings)) = coordinator::Frame::begin(args.clone(), read, Some(inside.clone())).await? else {
-            return Ok(());
-        };
-        let gateway = Gateway::listen(&settings.gateway, &frame.door_for_http).await?;
+        let begun = coordinator::Frame::begin(args.clone(), read, inside.clone(), |settings: &Settings, guard| {
+            Ok((guard.at_the_door_for_http()?, http::network(&settings.http, guard)?))
+        });
+        let Some((frame, settings, (door, network))) = begun.await? else { return Ok(()) };
+        let gateway = Gateway::listen(&settings.gateway, &door).await?;
         let (stop, stopped) = Shutdown::by_hand();
         let inside_as = |name: &str| participant::Frame {
             listening: Listening::Inside(inside.clone()),
@@ -97,7 +98,7 @@ impl Serve {
         };
         let services = async {
             match &services {
-                Some(frame) => http::serve(frame, &settings.http).await,
+                Some(frame) => http::serve(frame, settings.http.clone(), network).await,
                 None => Ok(()),
             }
         };
@@ -136,7 +137,6 @@ impl Settings {
                 |(name, address): &settings::Given| ParticipantAddress { name: name.clone(), address: address.clone() };
             coordinator.participants = others.iter().map(named).collect();
         }
-        listed(&mut tables, "http", "allow");
         let (gateway, http): (undoubt_gateway::Config, undoubt_http::Settings) =
             (table(&mut tables, "gateway")?, table(&mut tables, HTTP)?);
         gateway.check().context("the configuration is not usable")?;
@@ -160,17 +160,6 @@ impl Settings {
     fn participant_named(&self, name: &str) -> undoubt_participant::Config {
         let data_dir = self.folder.join(name);
         undoubt_participant::Config { name: name.to_owned(), data_dir, ..self.participant.clone() }
-    }
-}
-
-/// Makes a list of a setting that is given as a text, as by a flag: `http.allow=http://127.0.0.1:9001`.
-fn listed(tables: &mut Table, table: &str, name: &str) {
-    let setting = tables.get_mut(table).and_then(|table| table.get_mut(name));
-    if let Some(setting) = setting
-        && let Some(text) = setting.as_str()
-    {
-        let all = text.split(',').map(|one| Value::String(one.trim().to_owned()));
-        *setting = Value::Array(all.collect());
     }
 }
 
