@@ -11,6 +11,7 @@ pub mod databases;
 pub mod demo;
 pub mod process;
 pub mod restores;
+pub mod servers;
 pub mod settings;
 pub mod torture;
 pub mod workload;

@@ -6,6 +6,7 @@ mod backup;
 mod failure;
 mod figures;
 mod guard;
+mod inside;
 mod key_file;
 mod logging;
 mod oidc;
@@ -41,6 +42,7 @@ pub use backup::{Backup, of_operator};
 pub use failure::{EXIT_CODES, Failed, Failure, OrFailed, exit};
 pub use figures::{METRICS as PROCESS_METRICS, figures_without_store, start_board};
 pub use guard::{Door, Guard, Guarding, read_secret};
+pub use inside::{Inside, InsideDial};
 pub use key_file::{Key, read_or_draw};
 pub use logging::{LogLevel, log_filter};
 use reload::RELOADS;
@@ -162,6 +164,11 @@ impl ServerArgs {
                 Ok(CrashPoints::from_spec(spec)?)
             }
         }
+    }
+
+    /// Returns the address at which it listens, once it has listened.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.bound.get().copied()
     }
 
     /// Binds, and tells where. After a recovery in place that is the address of before, even if any free port was asked

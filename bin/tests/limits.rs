@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use undoubt_coordinator::Config as OfCoordinator;
+use undoubt_gateway::Config as OfGateway;
 use undoubt_participant::Config as OfParticipant;
 use undoubt_platform::limits as platform;
 use undoubt_platform::range::Ranged;
@@ -39,6 +40,7 @@ fn tables() -> Vec<(&'static str, &'static [Limit])> {
         ("A participant", undoubt_participant::LIMITS),
         ("Stores, metrics and alarms", platform::OF_SERVERS),
         ("The client's library", undoubt_client::LIMITS),
+        ("A gateway", undoubt_gateway::LIMITS),
     ]
 }
 
@@ -112,6 +114,7 @@ fn page() -> String {
             &["coordinator/src/config.rs", alarms, identities],
         ),
         &settings("Of a participant", &OfParticipant::default().ranges(), &["participant/src/config.rs", alarms]),
+        &settings("Of a gateway", &OfGateway::default().ranges(), &["coordinator/gateway/src/config.rs"]),
     ]
     .concat()
 }
@@ -198,6 +201,7 @@ const INNER: &[&str] = &[
     "MAX_TXS_OF_REFUSED",
     "MAX_TXS_PER_ENTRY",
     "MAX_UNDOING",
+    "MAX_USES_PER_LINK",
     "MAX_WARNINGS",
     "MAX_WRITING_BYTES",
     "MIN_ALLOWED_BYTES",

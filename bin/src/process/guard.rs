@@ -35,6 +35,8 @@ pub struct Guard {
     access: Access,
     door: Door,
     door_for_figures: Door,
+    /// The files of a server with TLS, for doors that are asked for later.
+    files: Option<(ServerFiles, ClientCertificate)>,
     identities: Option<IdentitiesFile>,
     keys_of_provider: Option<KeysFile>,
     /// Everything that is looked at again, by the name under which it is told.
@@ -108,7 +110,7 @@ impl Guard {
         }
         let door = Door { tls: server, asks_who, insecure };
         let door_for_figures = Door { tls: figures, ..door.clone() };
-        Ok(Guard { access, looked_at, door, door_for_figures, identities, keys_of_provider })
+        Ok(Guard { access, looked_at, door, door_for_figures, files, identities, keys_of_provider })
     }
 
     /// Returns the dialler for those who are called: with `protocol`, trusting these CAs, and showing the server's certificate
@@ -145,6 +147,15 @@ impl Guard {
 
     pub fn at_the_door_for_figures(&self) -> Door {
         self.door_for_figures.clone()
+    }
+
+    /// Returns the door of a port for HTTP, which asks who comes as the server's own does.
+    pub fn at_the_door_for_http(&mut self) -> Result<Door, Failed> {
+        let Some((files, asks)) = self.files.clone() else { return Ok(self.door.clone()) };
+        let tls = ServerTls::load(files, asks, &[b"http/1.1"]).context("[tls]").or_failed(Failure::Configuration)?;
+        let tls = Arc::new(tls);
+        self.looked_at.push(("the certificate of the port for HTTP", Looked::Server(tls.clone())));
+        Ok(Door { tls: Some(tls), ..self.door.clone() })
     }
 
     /// Looks at the files again, every minute and at each SIGHUP, until the process ends. What has changed is told, and what

@@ -38,6 +38,12 @@ pub fn listen(supervisor: Supervisor) -> anyhow::Result<(Shutdown, HangUps)> {
 }
 
 impl Shutdown {
+    /// Returns one that is done once `true` is sent.
+    pub fn by_hand() -> (watch::Sender<bool>, Shutdown) {
+        let (ask, asked_for) = watch::channel(false);
+        (ask, Shutdown(asked_for))
+    }
+
     pub async fn asked(mut self) {
         // The sender lives until it has been sent.
         let _ = self.0.wait_for(|asked| *asked).await;

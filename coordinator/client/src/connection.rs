@@ -1,9 +1,9 @@
 //! One connection to a coordinator or a participant, and calls on it that are repeated until their deadline.
 
-use crate::credentials::Bearer;
+use crate::credentials::Asker;
 use crate::error::{InvalidAddress, Unanswered};
 use crate::options::{ClientOptions, LONGEST, Patience};
-use crate::retry::{Pauses, Verdict, explain, is_untrusted, judge};
+use crate::retry::{Pauses, Verdict, explain, is_untrusted, judge, reason};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ use tonic::{Response, Status};
 pub(crate) use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
 
 /// A channel whose requests say who asks.
-pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
+pub(crate) type Authorized = InterceptedService<Channel, Asker>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) address: Arc<str>,
     pub(crate) channel: Channel,
     pub(crate) options: Arc<ClientOptions>,
+    pub(crate) asker: Arc<Asker>,
 }
 
 /// The leave to repeat a call though an earlier attempt may have taken effect.
@@ -70,16 +71,18 @@ impl Connection {
             .keep_alive_while_idle(true);
         let channel =
             if is_encrypted { encrypted(endpoint, &options).map_err(invalid)? } else { endpoint.connect_lazy() };
-        Ok(Connection { address: address.into(), channel, options: Arc::new(options) })
+        Ok(Connection::over(address, channel, options))
     }
 
-    pub(crate) fn over(channel: Channel, options: ClientOptions) -> Self {
-        Connection { address: "the given channel".into(), channel, options: Arc::new(options) }
+    /// `callee`: what errors call the other side.
+    pub(crate) fn over(callee: &str, channel: Channel, options: ClientOptions) -> Self {
+        let asker = Arc::new(Asker::new(options.token.clone()));
+        Connection { address: callee.into(), channel, options: Arc::new(options), asker }
     }
 
     /// Returns the channel for requests.
     pub(crate) fn authorized(&self) -> Authorized {
-        InterceptedService::new(self.channel.clone(), self.options.token.clone())
+        InterceptedService::new(self.channel.clone(), (*self.asker).clone())
     }
 
     /// Returns the moment when a call that begins now gives up.
@@ -131,19 +134,19 @@ impl Connection {
         loop {
             let until = patience.heard.min(Instant::now() + self.options.attempt_timeout) + grace;
             let mut is_hopeless = false;
-            let (cause, after) = match timeout_at(until, attempt()).await {
+            let (cause, reason, after) = match timeout_at(until, attempt()).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => match judge(&status) {
                     Verdict::Final => return Err(Failure::Answered(status)),
                     Verdict::Again { after, maybe_received: this_one } => {
                         maybe_received |= this_one;
                         is_hopeless = is_untrusted(&status);
-                        (explain(&status), after)
+                        (explain(&status), reason(&status), after)
                     }
                 },
                 Err(_elapsed) => {
                     maybe_received = true;
-                    ("no answer came in time".to_owned(), None)
+                    ("no answer came in time".to_owned(), None, None)
                 }
             };
             let pause = pauses.next(after);
@@ -154,6 +157,7 @@ impl Connection {
                     address: self.address.to_string(),
                     after: began.elapsed(),
                     cause,
+                    reason,
                     maybe_received,
                 }));
             }

@@ -1,6 +1,7 @@
 //! Who a client is, and whom it trusts.
 
 use std::fmt;
+use std::net::IpAddr;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
@@ -37,10 +38,54 @@ impl fmt::Debug for Bearer {
     }
 }
 
-impl Interceptor for Bearer {
+/// Somebody on whose behalf a client asks, as a gateway does that knows its callers. The client itself needs the role `delegate`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnBehalfOf {
+    /// The identity, if it has one.
+    pub name: Option<String>,
+    /// Its roles, separated by commas. It has no others, nor any that the client itself lacks.
+    pub roles: String,
+    /// The address that it calls from, if that is known.
+    pub address: Option<IpAddr>,
+}
+
+/// What the headers of each request say of who asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asker {
+    pub(crate) token: Bearer,
+    behalf: Vec<(&'static str, MetadataValue<Ascii>)>,
+}
+
+impl Asker {
+    pub(crate) fn new(token: Bearer) -> Asker {
+        Asker { token, behalf: Vec::new() }
+    }
+
+    /// Returns the same that asks on somebody's behalf.
+    pub(crate) fn on_behalf_of(&self, who: &OnBehalfOf) -> Result<Asker, InvalidCredentials> {
+        let OnBehalfOf { name, roles, address } = who;
+        let given = [
+            ("undoubt-on-behalf-of", name.clone()),
+            ("undoubt-on-behalf-roles", Some(roles.clone())),
+            ("undoubt-on-behalf-address", address.map(|address| address.to_string())),
+        ];
+        let header = |(key, value): (&'static str, Option<String>)| {
+            let parsed = value?.parse().map_err(|_| InvalidCredentials(format!("{key} is no plain text")));
+            Some(parsed.map(|value| (key, value)))
+        };
+        let behalf = given.into_iter().filter_map(header).collect::<Result<_, _>>()?;
+        Ok(Asker { token: self.token.clone(), behalf })
+    }
+}
+
+impl Interceptor for Asker {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
-            request.metadata_mut().insert("authorization", value.clone());
+        let metadata = request.metadata_mut();
+        if let Some(value) = &self.token.0 {
+            metadata.insert("authorization", value.clone());
+        }
+        for (key, value) in &self.behalf {
+            metadata.insert(*key, value.clone());
         }
         Ok(request)
     }

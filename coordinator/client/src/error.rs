@@ -113,6 +113,8 @@ pub struct Unanswered {
     pub after: Duration,
     /// Why the last attempt failed.
     pub cause: String,
+    /// The stable word of that reason, for programs; `None` if there was no answer, or it gives none.
+    pub reason: Option<String>,
     /// Some attempt may have taken effect.
     pub maybe_received: bool,
 }
@@ -131,6 +133,8 @@ pub enum SubmitError {
         tx: TxId,
         /// What the coordinator says.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// Nothing was done. Correct the name, or configure the participant at the coordinator.
     #[error("transaction {tx} names a participant the coordinator does not know: {message}; configure it there")]
@@ -139,6 +143,8 @@ pub enum SubmitError {
         tx: TxId,
         /// What the coordinator says.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// Another transaction has this id; of this one nothing was done. Draw a new id for new work.
     #[error(
@@ -150,6 +156,8 @@ pub enum SubmitError {
         tx: TxId,
         /// What the coordinator says.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// It is no coordinator, or does not let this client in. Nothing was done: ask another address.
     #[error(
@@ -162,6 +170,8 @@ pub enum SubmitError {
         address: String,
         /// What is said there.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// None of this call's attempts was let in, so none of them did anything. Submit it again later, under the same id.
     #[error("transaction {tx} was not accepted: {cause}; nothing was done, submit it again later under the same id")]
@@ -214,6 +224,8 @@ pub enum SubmitError {
         code: tonic::Code,
         /// What the coordinator says.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
 }
 
@@ -235,12 +247,16 @@ pub enum QueryError {
     Refused {
         /// What the coordinator says.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// It is no coordinator, or does not let this client in. Ask another address.
     #[error("what was asked is not offered to you there: {message}; ask a coordinator")]
     NotOffered {
         /// What is said there.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// Ask again later.
     #[error("{0}; see whether the coordinator runs there, then ask again")]
@@ -255,6 +271,8 @@ pub enum QueryError {
         code: tonic::Code,
         /// What the coordinator says.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
 }
 
@@ -307,6 +325,8 @@ pub enum CancelError {
         tx: TxId,
         /// What the coordinator says; how it ended, if it has.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// It was asked for, unless nobody heard of it. A saga takes as long as its compensations do. Wait for its outcome, or
     /// cancel it again.
@@ -344,6 +364,8 @@ pub enum OperatorError {
         address: String,
         /// What is said there.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// Nothing was done. Correct the request.
     #[error("{address} refused the request: {message}; correct it")]
@@ -352,6 +374,8 @@ pub enum OperatorError {
         address: String,
         /// What is said there.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// Nothing was done, and would not be. Ask another address.
     #[error("{address} does not offer this to operators: {message}; ask another address")]
@@ -360,6 +384,8 @@ pub enum OperatorError {
         address: String,
         /// What is said there.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
     /// Nothing was done. See whether it runs there, then try again.
     #[error("{0}; nothing was done, see whether it runs there, then try again")]
@@ -385,5 +411,7 @@ pub enum OperatorError {
         code: tonic::Code,
         /// What is said there.
         message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
     },
 }

@@ -121,6 +121,7 @@ impl ParticipantClient {
         let mut place = Some(Place::of(query.filter, query.after.as_ref()).ok_or_else(|| OperatorError::Refused {
             address: self.connection.address.to_string(),
             message: "this is no cursor of what a participant holds; leave it out to begin".to_owned(),
+            reason: None,
         })?);
         while let Some(at) = place.take() {
             if held.len() >= limit {

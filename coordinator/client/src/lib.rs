@@ -219,7 +219,7 @@ mod watch;
 pub use audit::{AuditEntry, AuditQuery, AuditRecord};
 pub use auto::Auto;
 pub use client::Client;
-pub use credentials::InvalidCredentials;
+pub use credentials::{InvalidCredentials, OnBehalfOf};
 pub use error::{
     CancelError, InvalidAddress, InvalidSubmission, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::OperatorError;
-use crate::retry::explain;
+use crate::retry::{explain, reason};
 use crate::submit::known;
 use crate::view::CoordinatorView;
 use crate::view::DefaultTimeout;
@@ -182,15 +182,15 @@ impl OperatorError {
             Failure::Unanswered(cause) if cause.maybe_received => return OperatorError::Unclear(cause),
             Failure::Unanswered(cause) => return OperatorError::NotReached(cause),
         };
-        let (address, message) = (address.to_owned(), explain(&status));
+        let (address, message, reason) = (address.to_owned(), explain(&status), reason(&status));
         match (status.code(), tx) {
             (Code::NotFound, Some(tx)) => OperatorError::NotFound { address, tx: tx.clone() },
-            (Code::FailedPrecondition, _) => OperatorError::WrongState { address, message },
+            (Code::FailedPrecondition, _) => OperatorError::WrongState { address, message, reason },
             (Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated, _) => {
-                OperatorError::Refused { address, message }
+                OperatorError::Refused { address, message, reason }
             }
-            (Code::Unimplemented, _) => OperatorError::NotOffered { address, message },
-            (code, _) => OperatorError::Unexpected { address, code, message },
+            (Code::Unimplemented, _) => OperatorError::NotOffered { address, message, reason },
+            (code, _) => OperatorError::Unexpected { address, code, message, reason },
         }
     }
 

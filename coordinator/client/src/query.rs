@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::{CancelError, QueryError, WaitError};
 use crate::options::Patience;
-use crate::retry::{Pauses, explain};
+use crate::retry::{Pauses, explain, reason};
 use crate::submit::{Answer, known};
 use crate::view::TransactionView;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Client {
         match response {
             Ok(response) => known(response.outcome).map_err(|cause| CancelError::Query(cause.into())),
             Err(Failure::Answered(status)) if status.code() == Code::FailedPrecondition => {
-                Err(CancelError::TooLate { tx: tx.clone(), message: explain(&status) })
+                Err(CancelError::TooLate { tx: tx.clone(), message: explain(&status), reason: reason(&status) })
             }
             // It takes until all is undone, and goes on whether anybody waits or not.
             Err(Failure::Unanswered(cause)) if cause.maybe_received => {
@@ -121,14 +121,14 @@ impl From<Failure> for QueryError {
 
 impl From<Status> for QueryError {
     fn from(status: Status) -> Self {
-        let message = explain(&status);
+        let (message, reason) = (explain(&status), reason(&status));
         let code = status.code();
         if code == Code::InvalidArgument {
-            QueryError::Refused { message }
+            QueryError::Refused { message, reason }
         } else if matches!(code, Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated) {
-            QueryError::NotOffered { message }
+            QueryError::NotOffered { message, reason }
         } else {
-            QueryError::Unexpected { code, message }
+            QueryError::Unexpected { code, message, reason }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use tonic::{Code, ConnectError, Status};
+use tonic_types::StatusExt as _;
 use undoubt_vocabulary::Backoff;
 
 /// Tells how long to stay away, in milliseconds.
@@ -76,6 +77,11 @@ pub(crate) fn explain(status: &Status) -> String {
         Some(root) if !said.contains(&root) => format!("{said}: {root}"),
         Some(_) | None => said.to_owned(),
     }
+}
+
+/// Returns the stable word of the reason that a status gives.
+pub(crate) fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
 }
 
 /// The pauses of one call. They are drawn from a seed (a transaction's id), so that a run can be repeated.

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::{SubmitError, Unanswered};
 use crate::options::Patience;
-use crate::retry::explain;
+use crate::retry::{explain, reason};
 use crate::submission::Submission;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -95,14 +95,14 @@ pub(crate) fn known(outcome: Option<v1::Outcome>) -> Result<KnownOutcome, Malfor
 
 impl SubmitError {
     pub(crate) fn answered(address: &str, tx: TxId, status: &Status) -> Self {
-        let message = explain(status);
+        let (message, reason) = (explain(status), reason(status));
         match status.code() {
             Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated => {
-                SubmitError::NotOffered { tx, address: address.to_owned(), message }
+                SubmitError::NotOffered { tx, address: address.to_owned(), message, reason }
             }
-            Code::InvalidArgument => SubmitError::Refused { tx, message },
-            Code::NotFound => SubmitError::UnknownParticipant { tx, message },
-            Code::AlreadyExists => SubmitError::IdReused { tx, message },
+            Code::InvalidArgument => SubmitError::Refused { tx, message, reason },
+            Code::NotFound => SubmitError::UnknownParticipant { tx, message, reason },
+            Code::AlreadyExists => SubmitError::IdReused { tx, message, reason },
             code @ (Code::Ok
             | Code::Cancelled
             | Code::Unknown
@@ -113,7 +113,7 @@ impl SubmitError {
             | Code::OutOfRange
             | Code::Internal
             | Code::Unavailable
-            | Code::DataLoss) => SubmitError::Unexpected { tx, code, message },
+            | Code::DataLoss) => SubmitError::Unexpected { tx, code, message, reason },
         }
     }
 

@@ -358,6 +358,7 @@ impl Pipeline {
             address: self.connection.address.to_string(),
             after: waiting.taken_at.elapsed(),
             cause: waiting.cause.clone().into_owned(),
+            reason: None,
             maybe_received: waiting.maybe_received(),
         };
         let error = SubmitError::unanswered(waiting.tx.clone(), cause);

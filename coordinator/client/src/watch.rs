@@ -57,17 +57,17 @@ impl Client {
         tx: Option<TxId>,
         cursor: Option<Cursor>,
     ) -> impl Stream<Item = Result<Watched, QueryError>> + Send + 'static {
-        let pauses = Pauses::new(&self.connection.options, &tx);
-        let (client, told) = (self.clone(), VecDeque::new());
-        let watcher = Watcher { client, tx, cursor, events: None, told, fresh: pauses.clone(), pauses };
-        stream::unfold(Some(watcher), |watcher| async {
-            let mut watcher = watcher?;
-            match watcher.next().await {
-                Ok(Some(watched)) => Some((Ok(watched), Some(watcher))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
+        Watcher::new(self, tx, cursor, None).told()
+    }
+
+    /// Returns the events as [`Client::watch_after`] does, once the coordinator has taken the watch: else the error.
+    pub async fn open_watch(
+        &self,
+        tx: Option<TxId>,
+        cursor: Option<Cursor>,
+    ) -> Result<impl Stream<Item = Result<Watched, QueryError>> + Send + use<>, QueryError> {
+        let events = open(self, tx.as_ref(), cursor.as_ref()).await?;
+        Ok(Watcher::new(self, tx, cursor, Some(events)).told())
     }
 }
 
@@ -84,6 +84,27 @@ struct Watcher {
 }
 
 impl Watcher {
+    fn new(
+        client: &Client,
+        tx: Option<TxId>,
+        cursor: Option<Cursor>,
+        events: Option<Streaming<v1::WatchResponse>>,
+    ) -> Watcher {
+        let pauses = Pauses::new(&client.connection.options, &tx);
+        Watcher { client: client.clone(), tx, cursor, events, told: VecDeque::new(), fresh: pauses.clone(), pauses }
+    }
+
+    fn told(self) -> impl Stream<Item = Result<Watched, QueryError>> + Send + 'static {
+        stream::unfold(Some(self), |watcher| async {
+            let mut watcher = watcher?;
+            match watcher.next().await {
+                Ok(Some(watched)) => Some((Ok(watched), Some(watcher))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
     async fn next(&mut self) -> Result<Option<Watched>, QueryError> {
         loop {
             if let Some(told) = self.told.pop_front() {

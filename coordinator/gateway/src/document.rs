@@ -1,7 +1,9 @@
 //! A transaction as a file: JSON or TOML of one shape.
 
+use crate::json::schema::Work as Form;
 use crate::tree::{self, Unreadable};
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,22 +81,33 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| wrong())
 }
 
-#[derive(Deserialize)]
+/// A transaction: branches, or steps where it is a saga.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Submission")]
 #[serde(deny_unknown_fields)]
-struct Document {
+pub(crate) struct Document {
+    /// 1 to 64 bytes of text, or `0x` and hexadecimal digits. Without one, a new one is drawn; then a repetition is another transaction.
     id: Option<String>,
+    /// How long the coordinator tries to reach a commit, like `500ms`.
     deadline: Option<String>,
     mode: Option<Mode>,
+    /// The work of each participant, by its name.
+    #[schemars(with = "Option<BTreeMap<String, Form>>")]
     branches: Option<BTreeMap<String, Work>>,
+    /// What runs in this order, and is undone in reverse if one fails.
     steps: Option<Vec<GivenStep>>,
+    /// With auto: what it is worth.
     value: Option<u64>,
+    /// With auto: true for two-phase commit or nothing.
     #[serde(default)]
     two_phase_only: bool,
+    /// Where to keep what becomes of it: a key at a participant that has work there.
     #[serde(default)]
     outcome_at: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+/// Two-phase commit, where it is not said; a saga; or the coordinator chooses.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Mode {
     TwoPhase,
@@ -102,20 +115,29 @@ enum Mode {
     Auto,
 }
 
-#[derive(Deserialize)]
+/// A step of a saga.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Step")]
 #[serde(deny_unknown_fields)]
 struct GivenStep {
     name: String,
+    /// The participant.
     at: String,
     #[serde(rename = "do")]
+    #[schemars(with = "Form")]
     action: Work,
     #[serde(rename = "undo")]
+    #[schemars(with = "Option<Form>")]
     compensation: Option<Work>,
+    /// Steps that have to be done before; without it, the one before this in the list.
     after: Option<Vec<String>>,
+    /// Steps whose results it uses.
     #[serde(default)]
     uses: Vec<String>,
+    /// The point of no return: from it on there is nothing to undo.
     #[serde(default)]
     pivot: bool,
+    /// How often it is tried.
     attempts: Option<u32>,
     attempt_timeout: Option<String>,
     first_pause: Option<String>,

@@ -4,10 +4,12 @@
 //! where they hold what cannot be seen. The command line reads back what it prints. Absent things are `null`.
 
 mod audit;
+pub(crate) mod schema;
 
 pub use audit::{Audit, AuditLine};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use undoubt_client::work::text;
@@ -20,20 +22,22 @@ use undoubt_vocabulary::{
 };
 
 /// How a transaction stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Outcome {
     pub tx: String,
     #[serde(flatten)]
+    #[schemars(with = "schema::OutcomeForm")]
     pub form: OutcomeForm,
     /// What each participant, or each step of a saga, told: `{"values": [...]}`, one for each piece of work, or
     /// `{"raw": "0x…"}` of one that speaks a language of its own.
+    #[schemars(with = "BTreeMap<String, schema::Results>")]
     pub results: BTreeMap<String, Results>,
     /// While it is pending: the step that an operator has to end before it goes on.
     pub stuck: Option<Stuck>,
 }
 
 /// A step of a saga that was refused for good as often as its policy allows, with no other way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Stuck {
     pub step: String,
     pub participant: String,
@@ -59,11 +63,12 @@ pub enum Line {
     },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Transaction {
     #[serde(flatten)]
     pub outcome: Outcome,
     pub attempt_number: String,
+    #[schemars(with = "Option<schema::Phase>")]
     pub phase: Option<TransactionPhase>,
     /// An operator has paused recovery, and it waits.
     pub paused: bool,
@@ -78,27 +83,29 @@ pub struct Transaction {
     pub history: Vec<Event>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Branch {
     pub participant: String,
     /// Of a saga.
     pub step: Option<String>,
+    #[schemars(with = "Option<schema::BranchState>")]
     pub state: Option<PartState>,
     pub outcome: Option<&'static str>,
     /// The last refusal by its participant, while a step with no way but on is refused.
     pub detail: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Event {
     pub at: String,
+    #[schemars(with = "Option<schema::Kind>")]
     pub event: Option<EventKind>,
     pub participant: Option<String>,
     pub detail: String,
     pub count: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Transactions {
     /// Their results are left out: `status` tells those of one.
     pub transactions: Vec<Transaction>,
@@ -108,7 +115,7 @@ pub struct Transactions {
 }
 
 /// One line of `watch`: an event, or a gap.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, JsonSchema, Serialize)]
 pub struct WatchLine {
     pub tx: Option<String>,
     #[serde(flatten)]
@@ -122,12 +129,13 @@ pub struct WatchLine {
     pub interrupted: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Coordinator {
     pub name: String,
     /// None: it is not told to this caller.
     pub id: Option<String>,
     pub epoch: u32,
+    #[schemars(with = "Option<schema::Stage>")]
     pub phase: Option<CoordinatorPhase>,
     pub open: u64,
     pub unacknowledged: u64,
@@ -140,7 +148,7 @@ pub struct Coordinator {
     pub participants: Vec<Participant>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Participant {
     pub name: String,
     pub address: String,
@@ -156,7 +164,7 @@ pub struct Participant {
 }
 
 /// A loss that an operator has accepted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct AcceptedLoss {
     pub at: String,
     pub who: String,
@@ -167,7 +175,7 @@ pub struct AcceptedLoss {
     pub more: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct ParticipantSelf {
     pub name: String,
     pub resource: String,
@@ -182,7 +190,7 @@ pub struct ParticipantSelf {
     pub coordinators: Vec<KnownCoordinator>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct KnownCoordinator {
     pub id: String,
     pub epoch: u32,
@@ -194,7 +202,7 @@ pub struct KnownCoordinator {
     pub vouched: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct HeldBranches {
     pub branches: Vec<BranchHeld>,
     /// Steps of sagas that are being worked on.
@@ -206,7 +214,7 @@ pub struct HeldBranches {
     pub cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct StepUnderWay {
     pub tx: String,
     pub attempt_number: String,
@@ -217,7 +225,7 @@ pub struct StepUnderWay {
     pub begun_at: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct SemanticLock {
     pub key: String,
     /// Whose: the saga.
@@ -230,7 +238,7 @@ pub struct SemanticLock {
     pub begun_at: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct BranchHeld {
     pub tx: String,
     pub attempt_number: String,
@@ -240,7 +248,7 @@ pub struct BranchHeld {
     pub heuristic: Option<HeuristicOutcome>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct HeuristicOutcome {
     pub outcome: &'static str,
     pub at: String,

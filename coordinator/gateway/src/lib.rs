@@ -1,11 +1,24 @@
-//! The JSON forms of what a coordinator is asked and what it tells: one form each, for the command line, callbacks and
-//! whatever else speaks JSON.
+//! What a coordinator is asked and what it tells, over HTTP and JSON. It stands on the client's library.
 //!
 //! * [`document`]: a transaction as it is submitted, in JSON or TOML.
 //! * [`json`]: outcomes, transactions, events, and what servers tell of themselves.
+//! * [`run`]: the server, by its [`Config`] and [`Environment`].
 
+mod body;
+mod config;
+mod connection;
 pub mod document;
+mod gate;
 pub mod json;
+mod limits;
+mod openapi;
+mod operation;
+mod problem;
+mod routes;
+mod run;
 mod tree;
 
+pub use config::{Config, ConfigError};
+pub use limits::LIMITS;
+pub use run::{Environment, RunError, run};
 pub use tree::{Unreadable, text};

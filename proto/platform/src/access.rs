@@ -25,6 +25,6 @@ pub use limits::{Limits, LimitsByName, LimitsConfig, OwnLimits, Rate};
 pub use methods::{Needed, action, needed};
 pub use provider::{Holder, Provider, Verify};
 pub use role::{Role, Roles, UnknownRole};
-pub use rules::{Access, ON_BEHALF_OF, Refused};
+pub use rules::{Access, ON_BEHALF_ADDRESS, ON_BEHALF_OF, ON_BEHALF_ROLES, Refused};
 pub use settings::{AccessConfig, BadOidc, ClientCertificates, Grant, OidcConfig, TlsConfig};
 pub use token::{InvalidHash, TokenHash, new_token};

@@ -65,11 +65,13 @@ static GUARDED: LazyLock<Access> = LazyLock::new(|| {
     Access::new(identities, [Role::Read].into_iter().collect())
 });
 
-/// Looks at a request's headers: who asks, and on whose behalf. The first line is the one, the rest the other.
+/// Looks at a request's headers: who asks, and on whose behalf. Each line is another header.
 fn authorization(input: &[u8]) {
-    let mut lines = input.splitn(2, |byte| *byte == b'\n');
+    let mut lines = input.splitn(4, |byte| *byte == b'\n');
     let mut headers = HeaderMap::new();
-    for (name, value) in [AUTHORIZATION.as_str(), "undoubt-on-behalf-of"].into_iter().zip(&mut lines) {
+    let names =
+        [AUTHORIZATION.as_str(), "undoubt-on-behalf-of", "undoubt-on-behalf-roles", "undoubt-on-behalf-address"];
+    for (name, value) in names.into_iter().zip(&mut lines) {
         if let Ok(value) = HeaderValue::from_bytes(value) {
             headers.insert(name, value);
         }

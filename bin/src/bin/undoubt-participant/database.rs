@@ -1,13 +1,13 @@
 //! A participant in front of a database: its run, and what its owner does with the database beside it.
 
 use crate::settings::{KINDS, OF_THEIR_OWN, Resource, Settings};
-use crate::{Frame, kind_of};
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{Failed, Failure, OrFailed as _, ServerArgs, figures_without_store};
+use undoubt::servers::participant::{Frame, kind_of};
 use undoubt_participant::resource::Branches;
 use undoubt_participant::run;
 use undoubt_platform::terminal::{say, unless_reader_left};

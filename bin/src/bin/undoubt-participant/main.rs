@@ -3,9 +3,6 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
 mod database;
-mod http;
-mod key_value;
-mod own_store;
 mod settings;
 
 use clap::Parser;
@@ -13,16 +10,13 @@ use settings::{Resource, Settings};
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Apply, Backup, Door, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Process, Reload, Reloads,
-    ServerArgs, Shutdown, Spans, exit, of_operator, raise_open_files, run_server, start_board,
+    Apply, Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Process, Reload, Reloads, ServerArgs,
+    Spans, exit, of_operator, raise_open_files, run_server, start_board,
 };
+use undoubt::servers::participant::{Frame, Listening};
+use undoubt::servers::{http, key_value};
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::FAMILIES;
-use undoubt_participant::{Config, Environment, RunError};
-use undoubt_platform::dial::Dial;
-use undoubt_platform::metrics::Board;
-use undoubt_platform::pulse::Pulse;
-use undoubt_platform::{Access, CrashPoints, Metrics, OsRandom, SystemClock, Traces};
 use undoubt_tls::Protocol;
 
 /// Guards a key-value store, HTTP services or a database, and votes on transactions.
@@ -62,40 +56,6 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
     client.backup(to).await.map_err(of_operator)
 }
 
-/// All that a run needs besides its resource. One process has several runs where a full device ends one.
-struct Frame {
-    args: Arc<ServerArgs>,
-    config: Config,
-    crash: CrashPoints,
-    shutdown: Shutdown,
-    dial: Arc<dyn Dial>,
-    door: Door,
-    access: Access,
-    board: Board,
-    reloads: Reloads,
-    pulse: Pulse,
-    traces: Traces,
-}
-
-impl Frame {
-    /// Returns the surroundings of a run, which listens from now on.
-    async fn environment(&self, metrics: Metrics) -> Result<Environment, Failed> {
-        metrics.add(self.reloads.clone());
-        let listener = self.args.bind(&self.config.listen).await?;
-        Ok(Environment {
-            clock: Arc::new(SystemClock),
-            random: Arc::new(OsRandom::new()),
-            dial: self.dial.clone(),
-            incoming: self.door.incoming(listener)?,
-            crash: self.crash.clone(),
-            metrics,
-            access: self.access.clone(),
-            pulse: self.pulse.clone(),
-            traces: self.traces.clone(),
-        })
-    }
-}
-
 async fn serve(args: ServerArgs) -> Result<(), Failed> {
     let settings = Settings::read(&args).or_failed(Failure::Configuration)?;
     let mut config = settings.participant.clone();
@@ -112,12 +72,11 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     let (args, reloads) = (Arc::new(args), Reloads::default());
     let reload = Reload::new(&settings, &[], log, reloads.clone(), reader(args.clone()))?;
     let frame = Frame {
-        args,
+        listening: Listening::Outside(args, guard.at_the_door()),
         config,
         crash,
         shutdown,
         dial,
-        door: guard.at_the_door(),
         access: guard.access(),
         board,
         reloads,
@@ -152,14 +111,5 @@ fn reader(args: Arc<ServerArgs>) -> impl Fn() -> anyhow::Result<(toml::Table, Ap
     move || {
         let apply: Apply = Box::new(|| {});
         Ok((toml::Table::try_from(Settings::read(&args)?)?, apply))
-    }
-}
-
-fn kind_of(error: &RunError) -> Failure {
-    match error {
-        RunError::Config(_) => Failure::Configuration,
-        RunError::Resource(_) => Failure::Storage,
-        RunError::Fenced { .. } => Failure::FencedByStore,
-        RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
     }
 }

@@ -34,7 +34,16 @@ pub struct Arguments {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
-    pub command: Command,
+    pub program: Program,
+}
+
+/// What is run: the servers, or a command that asks them.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+pub enum Program {
+    Serve(crate::serve::Serve),
+    #[command(flatten)]
+    Ask(Command),
 }
 
 const ANYWHERE: &str = "Options of every command";

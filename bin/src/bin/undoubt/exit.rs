@@ -322,6 +322,7 @@ mod tests {
             address: "http://127.0.0.1:7400".to_owned(),
             after: std::time::Duration::from_secs(1),
             cause: "tcp connect error: Connection refused (os error 111)".to_owned(),
+            reason: None,
             maybe_received: false,
         };
         let failure = Failure::from(QueryError::Unanswered(cause));

@@ -18,37 +18,41 @@ mod output;
 mod restores;
 mod run;
 mod secrets;
+mod serve;
 mod show;
 mod submit;
 mod top;
 
 use address_book::AddressBook;
-use args::{Arguments, Command, Global, ParticipantsAction};
+use args::{Arguments, Command, Global, ParticipantsAction, Program};
 use clap::FromArgMatches as _;
 use exit::{Exit, Failure};
 use output::{Format, json_line};
 use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-use undoubt::process::{has_colours, log_fields};
+use undoubt::process::{self, has_colours, log_fields, run_server};
 use undoubt_client::{Client, ClientOptions, HeldFilter, HeldQuery, ParticipantClient};
 use undoubt_platform::terminal::{complain, say};
 
+fn main() -> ExitCode {
+    match parse() {
+        Ok(Arguments { program: Program::Serve(serve), .. }) => process::exit(run_server(serve.carry_out())),
+        Ok(Arguments { global, program: Program::Ask(command) }) => ask(command, &global).into(),
+        Err(error) => misuse::end(&error, std::env::args_os()).into(),
+    }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    let Arguments { global, command } = match parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return misuse::end(&error, std::env::args_os()).into(),
-    };
+async fn ask(command: Command, global: &Global) -> Exit {
     trace(global.verbose);
-    let exit = match carry_out(command, &global).await {
+    match carry_out(command, global).await {
         Ok(exit) => exit,
         Err(failure) => {
             report(&failure, global.output);
             failure.exit
         }
-    };
-    exit.into()
+    }
 }
 
 fn parse() -> Result<Arguments, clap::Error> {

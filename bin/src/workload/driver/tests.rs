@@ -44,6 +44,7 @@ fn unknown(tx: &Submission) -> SubmitError {
         address: "http://127.0.0.1:1".to_owned(),
         after: Duration::from_secs(60),
         cause: "silence".to_owned(),
+        reason: None,
         maybe_received: true,
     });
     SubmitError::OutcomeUnknown { tx: tx.id().clone(), cause }
@@ -124,7 +125,7 @@ async fn values_that_are_lost_end_the_operation_without_a_second_transaction() {
 #[tokio::test]
 async fn an_id_that_was_used_before_ends_the_run_with_an_error() {
     let answer = |_, submission: Submission| {
-        Err(SubmitError::IdReused { tx: submission.id().clone(), message: "other work".to_owned() })
+        Err(SubmitError::IdReused { tx: submission.id().clone(), message: "other work".to_owned(), reason: None })
     };
     let error = drive(&load(TRANSFERS, Length::Count(4)), answer, pending()).await.unwrap_err();
     assert!(error.to_string().contains("run-0"), "{error}");

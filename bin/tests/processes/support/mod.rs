@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod cli;
+pub mod http;
 pub mod program;
+pub mod served;
 pub mod server;
 pub mod session;
 

@@ -1,10 +1,11 @@
 //! The audit record, for programs.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use undoubt_client::{AuditEntry, AuditRecord, TxId};
 
 /// Entries of an audit record, the latest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Audit {
     pub entries: Vec<AuditLine>,
     pub more: bool,
@@ -13,7 +14,7 @@ pub struct Audit {
 }
 
 /// One entry: the caller, the call, its transactions, the address it came from, and the reason if it was refused.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct AuditLine {
     pub number: u64,
     pub at: String,

@@ -57,6 +57,9 @@ impl FromStr for Role {
     }
 }
 
+/// The text of no roles.
+const NO_ROLES: &str = "none";
+
 /// A set of roles.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Roles(u8);
@@ -79,6 +82,12 @@ impl Roles {
         Roles(self.0 | more.0)
     }
 
+    /// Returns the roles that both have.
+    #[must_use]
+    pub fn shared(self, others: Roles) -> Roles {
+        Roles(self.0 & others.0)
+    }
+
     pub fn is_empty(self) -> bool {
         self == Roles::NONE
     }
@@ -93,8 +102,21 @@ impl FromIterator<Role> for Roles {
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words: Vec<&str> = Role::ALL.into_iter().filter(|role| self.has(*role)).map(Role::word).collect();
-        f.write_str(if words.is_empty() { "none" } else { "" })?;
+        f.write_str(if words.is_empty() { NO_ROLES } else { "" })?;
         f.write_str(&words.join(", "))
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes.
+impl FromStr for Roles {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Roles, UnknownRole> {
+        if text == NO_ROLES {
+            Ok(Roles::NONE)
+        } else {
+            text.split(',').map(|word| word.trim().parse::<Role>()).collect()
+        }
     }
 }
 

@@ -5,18 +5,25 @@ use super::identities::{Identities, Identity};
 use super::limits::LimitsByName;
 use super::methods::{Needed, needed};
 use super::provider::{Known, Provider, may_be_signed};
-use super::role::{Role, Roles};
+use super::role::{Role, Roles, UnknownRole};
 use super::token::TokenHash;
 use crate::reason::Reason;
 use crate::server::Peer;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use tonic::Status;
 
 /// The header in which a gateway says on whose behalf it asks.
 pub const ON_BEHALF_OF: &str = "undoubt-on-behalf-of";
+
+/// The header in which it says the roles of that one, separated by commas. Without, they are its own; more than those they are never.
+pub const ON_BEHALF_ROLES: &str = "undoubt-on-behalf-roles";
+
+/// The header in which it says the IP address that the call came from.
+pub const ON_BEHALF_ADDRESS: &str = "undoubt-on-behalf-address";
 
 /// The longest name of somebody on whose behalf a gateway asks.
 pub(crate) const MAX_BEHALF_BYTES: usize = 128;
@@ -75,8 +82,8 @@ pub enum Refused {
         .who.as_deref().unwrap_or("a caller without identity")
     )]
     Delegate { who: Option<String> },
-    #[error("{ON_BEHALF_OF}: {0}")]
-    OnBehalfOf(String),
+    #[error("{header}: {why}")]
+    OnBehalfOf { header: &'static str, why: String },
 }
 
 impl Refused {
@@ -89,7 +96,7 @@ impl Refused {
             | Refused::SignedToken(_)
             | Refused::NameTaken(_)
             | Refused::Form => true,
-            Refused::Role { .. } | Refused::Delegate { .. } | Refused::OnBehalfOf(_) => false,
+            Refused::Role { .. } | Refused::Delegate { .. } | Refused::OnBehalfOf { .. } => false,
         }
     }
 
@@ -102,14 +109,14 @@ impl Refused {
             | Refused::NameTaken(_)
             | Refused::Form => Reason::Unidentified,
             Refused::Role { .. } | Refused::Delegate { .. } => Reason::LacksRole,
-            Refused::OnBehalfOf(_) => Reason::InvalidRequest,
+            Refused::OnBehalfOf { .. } => Reason::InvalidRequest,
         }
     }
 
     pub fn status(&self) -> Status {
         let (reason, text) = (self.reason(), self.to_string());
         match self {
-            Refused::OnBehalfOf(_) => reason.refuse_field(ON_BEHALF_OF, text),
+            Refused::OnBehalfOf { header, .. } => reason.refuse_field(header, text),
             Refused::Nobody
             | Refused::UnknownCertificate { .. }
             | Refused::UnknownToken
@@ -132,7 +139,7 @@ impl Refused {
             | Refused::NameTaken(_)
             | Refused::Form
             | Refused::Delegate { who: None }
-            | Refused::OnBehalfOf(_) => None,
+            | Refused::OnBehalfOf { .. } => None,
         }
     }
 }
@@ -171,6 +178,11 @@ impl Access {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns whoever makes a request, whatever that is.
+    pub fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refused> {
+        self.rules().identify(headers, peer)
+    }
+
     /// Returns whoever makes a request, if it may.
     pub fn admit(&self, path: &str, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refused> {
         let needed = needed(path);
@@ -181,16 +193,10 @@ impl Access {
             (Err(_), Needed::Nothing) => return Ok(Caller { address: peer.address, ..Caller::default() }),
             (Err(refused), Needed::OneOf(_)) => return Err(refused),
         };
-        match needed {
-            Needed::OneOf(roles) if !caller.has_any(roles) => Err(match &caller.name {
-                None => rules.stranger(peer),
-                Some(name) => {
-                    let needs: Vec<String> = roles.iter().map(Role::to_string).collect();
-                    Refused::Role { who: name.to_string(), needs: needs.join(" or "), has: caller.roles }
-                }
-            }),
-            Needed::OneOf(_) | Needed::Nothing => on_behalf(caller, headers),
-        }
+        rules.check(&caller, needed, peer)?;
+        let caller = on_behalf(caller, headers)?;
+        rules.check(&caller, needed, peer)?;
+        Ok(caller)
     }
 }
 
@@ -219,6 +225,9 @@ impl Rules {
                 (None, Some(_) | None) => Err(Refused::UnknownToken),
             };
         }
+        if let Some(part) = peer.part {
+            return Ok(Caller { name: Some(part.into()), through: None, roles: Roles::ALL, address: None });
+        }
         let anonymous = || Caller { roles: self.anonymous, address: peer.address, ..Caller::default() };
         let certified = self.identities.by_certificate(peer.names.iter().map(AsRef::as_ref));
         Ok(certified.map_or_else(anonymous, known))
@@ -239,6 +248,18 @@ impl Rules {
         Ok(Caller { name: Some(holder.name), through: None, roles: holder.roles, address: peer.address })
     }
 
+    /// Checks that a caller has the roles that are needed.
+    fn check(&self, caller: &Caller, needed: Needed, peer: &Peer) -> Result<(), Refused> {
+        match (needed, &caller.name) {
+            (Needed::OneOf(roles), None) if !caller.has_any(roles) => Err(self.stranger(peer)),
+            (Needed::OneOf(roles), Some(name)) if !caller.has_any(roles) => {
+                let needs: Vec<String> = roles.iter().map(Role::to_string).collect();
+                Err(Refused::Role { who: name.to_string(), needs: needs.join(" or "), has: caller.roles })
+            }
+            (Needed::OneOf(_) | Needed::Nothing, _) => Ok(()),
+        }
+    }
+
     /// Returns what to tell a caller without identity that may not do what it asks for.
     fn stranger(&self, peer: &Peer) -> Refused {
         if peer.names.is_empty() {
@@ -249,17 +270,42 @@ impl Rules {
     }
 }
 
-/// Returns the caller on whose behalf another asks, if it does: that one's name, with the roles of whoever asks.
+/// Returns the caller on whose behalf another asks, if it does.
 fn on_behalf(caller: Caller, headers: &HeaderMap) -> Result<Caller, Refused> {
-    let Some(name) = headers.get(ON_BEHALF_OF) else { return Ok(caller) };
+    let given = |header: &'static str| {
+        let text = headers.get(header)?.to_str();
+        let plain =
+            text.map_err(|_| Refused::OnBehalfOf { header, why: "it is not plain text; correct it".to_owned() });
+        Some(plain)
+    };
+    let [name, roles, address] =
+        [ON_BEHALF_OF, ON_BEHALF_ROLES, ON_BEHALF_ADDRESS].map(|header| given(header).transpose());
+    let (name, roles, address) = (name?, roles?, address?);
+    if name.is_none() && roles.is_none() {
+        return Ok(caller);
+    }
     if !caller.roles.has(Role::Delegate) {
         return Err(Refused::Delegate { who: caller.name.as_deref().map(str::to_owned) });
     }
-    let name = name.to_str().map_err(|_| Refused::OnBehalfOf("it is not plain text; correct it".to_owned()))?;
-    if !(1..=MAX_BEHALF_BYTES).contains(&name.len()) || name.contains(char::is_control) {
-        return Err(Refused::OnBehalfOf(format!("a name has 1 to {MAX_BEHALF_BYTES} bytes of plain text; correct it")));
+    let wrong = |header, why: String| Refused::OnBehalfOf { header, why };
+    if name.is_some_and(|name| !(1..=MAX_BEHALF_BYTES).contains(&name.len()) || name.contains(char::is_control)) {
+        let why = format!("a name has 1 to {MAX_BEHALF_BYTES} bytes of plain text; correct it");
+        return Err(wrong(ON_BEHALF_OF, why));
     }
-    Ok(Caller { name: Some(name.into()), through: caller.name.clone(), ..caller })
+    let roles = match roles {
+        None => caller.roles,
+        Some(text) => caller
+            .roles
+            .shared(text.parse().map_err(|unknown: UnknownRole| wrong(ON_BEHALF_ROLES, unknown.to_string()))?),
+    };
+    let address = match address {
+        None => caller.address,
+        Some(text) => {
+            let why = |_| wrong(ON_BEHALF_ADDRESS, format!("{text:?} is no IP address; correct it"));
+            Some(SocketAddr::new(text.parse().map_err(why)?, 0))
+        }
+    };
+    Ok(Caller { name: name.map(Into::into), through: caller.name, roles, address })
 }
 
 /// Returns the token of `Bearer TOKEN`.

@@ -108,6 +108,41 @@ fn only_a_gateway_asks_on_anothers_behalf() {
 }
 
 #[test]
+fn whom_a_gateway_asks_for_has_the_roles_that_it_says_and_never_more_than_its_own() {
+    let text = "[[identity]]\nname = \"gate\"\nroles = [\"delegate\", \"submit\", \"read\"]\ntokens = [\"HASH\"]\n";
+    let known = Identities::parse(&text.replace("HASH", &TokenHash::of("t").to_string())).unwrap();
+    let access = Access::new(known, Roles::NONE);
+    let asks = |path, given: &[(&'static str, &str)]| {
+        let given = [&[("authorization", "Bearer t")], given].concat();
+        access.admit(path, &headers(&given), &Peer::default())
+    };
+    let bob = asks(SUBMIT, &[(ON_BEHALF_OF, "bob"), (ON_BEHALF_ROLES, "submit, operate"), (ON_BEHALF_ADDRESS, "10.0.0.7")]);
+    let bob = bob.unwrap();
+    assert_eq!((bob.name.as_deref(), bob.through.as_deref()), (Some("bob"), Some("gate")));
+    assert_eq!((bob.roles.to_string().as_str(), bob.address.unwrap().ip().to_string().as_str()), ("submit", "10.0.0.7"));
+    let nobody = asks(SUBMIT, &[(ON_BEHALF_ROLES, "submit")]).unwrap();
+    assert_eq!((nobody.name, nobody.through.as_deref()), (None, Some("gate")));
+    for (given, code) in [
+        (&[(ON_BEHALF_OF, "bob"), (ON_BEHALF_ROLES, "read")][..], Code::PermissionDenied),
+        (&[(ON_BEHALF_ROLES, "none")], Code::Unauthenticated),
+        (&[(ON_BEHALF_ROLES, "rule")], Code::InvalidArgument),
+        (&[(ON_BEHALF_OF, "bob"), (ON_BEHALF_ADDRESS, "here")], Code::InvalidArgument),
+    ] {
+        assert_eq!(asks(SUBMIT, given).unwrap_err().status().code(), code, "{given:?}");
+    }
+}
+
+#[test]
+fn another_part_of_the_process_may_do_everything_and_asks_for_others() {
+    let access = Access::new(Identities::default(), Roles::NONE);
+    let part = Peer { part: Some("gateway"), ..Peer::default() };
+    assert!(access.admit(DRAIN, &headers(&[]), &part).is_ok());
+    let refused = access.admit(DRAIN, &headers(&[(ON_BEHALF_OF, "bob"), (ON_BEHALF_ROLES, "read")]), &part);
+    assert_eq!(refused.unwrap_err().who(), Some("bob"));
+    assert!(access.admit(DRAIN, &headers(&[]), &Peer::default()).is_err());
+}
+
+#[test]
 fn new_rules_hold_from_the_next_request_on() {
     let access = Access::new(identities("old"), Roles::NONE);
     let old = headers(&[("authorization", "Bearer old")]);

@@ -10,4 +10,6 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// The names in the certificate that it has proven to own: DNS names and URIs. None without a certificate.
     pub names: Arc<[String]>,
+    /// Set: it is another part of this process, of this name, which may do everything.
+    pub part: Option<&'static str>,
 }

@@ -1,8 +1,9 @@
 //! A participant over HTTP services, which remembers its calls in its data folder.
 
-use crate::{Frame, own_store};
+use super::participant::Frame;
+use super::stored;
+use crate::process::{Failed, Failure, Guard, OrFailed as _};
 use std::sync::Arc;
-use undoubt::process::{Failed, Failure, Guard, OrFailed as _};
 use undoubt_http::{FAMILIES, HttpServices, Network, Settings};
 use undoubt_platform::SystemClock;
 use undoubt_platform::dial::{Encrypt, SystemResolve, TcpDial};
@@ -24,8 +25,8 @@ pub fn network(settings: &Settings, guard: &mut Guard) -> Result<Network, Failed
 /// Serves until it is asked to end.
 pub async fn serve(frame: &Frame, settings: Settings, network: Network) -> Result<(), Failed> {
     let settings = Settings { min_free_bytes: frame.config.min_free_bytes, ..settings };
-    own_store::serve(frame, &FAMILIES, |numbered, known| {
-        HttpServices::numbered(numbered, known, settings.clone(), network.clone()).or_failed(Failure::Configuration)
-    })
-    .await
+    let resource = |store, known| {
+        HttpServices::numbered(store, known, settings.clone(), network.clone()).or_failed(Failure::Configuration)
+    };
+    stored::serve(frame, &FAMILIES, resource).await
 }

@@ -1,19 +1,21 @@
-//! A participant whose resource keeps all that it has to remember in a store of its own, in its data folder.
+//! A participant that has a store in its data folder, whatever resource stands on it.
 
-use crate::{Frame, kind_of};
+use super::participant::{Frame, kind_of};
+use crate::process::{Failed, Failure, OrFailed as _, Place, Ran, StoreKind, serve_on};
 use std::sync::Arc;
-use undoubt::process::{Failed, Failure, OrFailed as _, Place, Ran, StoreKind, serve_on};
 use undoubt_participant::resource::Branches;
 use undoubt_participant::run;
 use undoubt_participant::table::META;
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Family, IdentityError, Kind, NumberedStore, OsRandom, Random, numbered_store};
+use undoubt_platform::numbered_store::Known;
+use undoubt_platform::{Family, IdentityError, Kind, NumberedStore, OsRandom, Random};
 
-/// Serves until it is asked to end, again on the same store whenever its device was full.
+/// Serves until it is asked to end, again on the same store whenever its device was full. `resource` makes the resource over the store,
+/// which has these families.
 pub async fn serve<R: Branches>(
     frame: &Frame,
     families: &[Family],
-    resource: impl Fn(NumberedStore, numbered_store::Known) -> Result<R, Failed>,
+    resource: impl Fn(NumberedStore, Known) -> Result<R, Failed>,
 ) -> Result<(), Failed> {
     let (config, shutdown) = (&frame.config, &frame.shutdown);
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;

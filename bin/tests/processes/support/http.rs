@@ -1,0 +1,203 @@
+//! Talking HTTP to a gateway, as any program would, and as none should.
+
+use super::PATIENCE;
+use serde_json::Value;
+use std::net::SocketAddr;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What a gateway answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// With names in small letters.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    /// That it is a problem of this status and code, whose detail has all of this in it.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str, words: &[&str]) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        assert_eq!((self.status, problem["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert_eq!(problem["status"], status, "{self:?}");
+        for word in words {
+            assert!(problem["detail"].as_str().unwrap().contains(word), "{word:?} is not in {self:?}");
+        }
+        problem
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Answer {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+}
+
+/// A request on a connection of its own.
+pub fn request(method: &str, path: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+    if !body.is_empty() {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
+    for header in headers {
+        head += &format!("{header}\r\n");
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+pub const JSON: &str = "content-type: application/json";
+
+pub async fn get(gateway: SocketAddr, path: &str) -> Answer {
+    send(gateway, &request("GET", path, &[], b"")).await
+}
+
+/// Posts JSON; nothing if it is null.
+pub async fn post(gateway: SocketAddr, path: &str, body: &Value) -> Answer {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    send(gateway, &request("POST", path, &[JSON], body.as_bytes())).await
+}
+
+/// Sends bytes as they are, and reads the answer.
+pub async fn send(gateway: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    // Who is refused early may not take all.
+    let _ = stream.write_all(bytes).await;
+    timeout(PATIENCE, answer(stream)).await.expect("the gateway does not answer")
+}
+
+/// Reads an answer up to the end of the connection.
+pub async fn answer(mut stream: TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    // A connection that is reset behind the answer is as good.
+    let _ = stream.read_to_end(&mut bytes).await;
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let headers =
+        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no answer but {text:?}")),
+        headers: headers.collect(),
+        body: body.to_owned(),
+    }
+}
+
+/// A stream of events.
+#[derive(Debug)]
+pub struct Events(BufReader<TcpStream>);
+
+/// One of them.
+#[derive(Debug)]
+pub struct Event {
+    pub id: Option<String>,
+    pub kind: String,
+    pub data: Value,
+}
+
+impl Events {
+    pub async fn open(gateway: SocketAddr, path: &str, headers: &[&str]) -> Events {
+        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        stream.write_all(&request("GET", path, headers, b"")).await.unwrap();
+        let mut events = Events(BufReader::new(stream));
+        let status = events.line().await.unwrap();
+        assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+        while !events.line().await.unwrap().is_empty() {}
+        events
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("nothing comes").unwrap_or(0);
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Returns the next event; none at the end.
+    pub async fn next(&mut self) -> Option<Event> {
+        let (mut id, mut kind) = (None, None);
+        loop {
+            let line = self.line().await?;
+            // What stands between is the lengths of chunks.
+            if let Some(given) = line.strip_prefix("id: ") {
+                id = Some(given.to_owned());
+            } else if let Some(given) = line.strip_prefix("event: ") {
+                kind = Some(given.to_owned());
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                let data = serde_json::from_str(data).unwrap();
+                return Some(Event { id, kind: kind.unwrap_or_default(), data });
+            }
+        }
+    }
+}
+
+/// Answers one request on each connection with 200, or with 409 under `/refuse`, and notes which came; until it is dropped.
+pub struct Services {
+    pub url: String,
+    asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Services {
+    pub async fn start() -> Services {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = asked.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let heard = heard.clone();
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let (mut lines, mut length) = (Vec::new(), 0);
+                    loop {
+                        let mut line = String::new();
+                        if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                        let line = line.trim_end().to_lowercase();
+                        if line.is_empty() {
+                            break;
+                        }
+                        length = line.strip_prefix("content-length: ").map_or(length, |given| given.parse().unwrap());
+                        lines.push(line);
+                    }
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).await.unwrap();
+                    let path = lines[0].split(' ').nth(1).unwrap().to_owned();
+                    let key = lines.iter().find(|line| line.starts_with("idempotency-key: ")).is_some();
+                    heard.lock().unwrap().push(format!("{path} {} {key}", String::from_utf8(body).unwrap()));
+                    let status = if path.starts_with("/refuse") { "409 Conflict" } else { "200 OK" };
+                    let answer = format!(
+                        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+                    );
+                    let _ = stream.get_mut().write_all(answer.as_bytes()).await;
+                });
+            }
+        });
+        Services { url, asked, task }
+    }
+
+    /// Returns the paths and bodies that came, and whether an idempotency key came with each.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

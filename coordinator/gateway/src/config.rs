@@ -1,0 +1,45 @@
+//! The settings of a gateway.
+
+use serde::{Deserialize, Serialize};
+use undoubt_platform::range::{OutOfRange, Ranged, check_ranges, ranged};
+
+/// A gateway's configuration. [`Config::check`] says what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address at which HTTP is served. Port 0: any free one.
+    pub listen: String,
+    /// Connections of callers that may be open at a time; one too many is closed at once.
+    pub max_connections: usize,
+    /// Streams of events that may be open at a time; one too many is refused.
+    pub max_event_streams: usize,
+    /// Names, beside addresses and `localhost`, by which callers may call it where nobody is asked who he is: a page from elsewhere that a
+    /// browser shows could else make a name of its own mean this machine.
+    pub hosts: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { listen: "127.0.0.1:7480".into(), max_connections: 4_096, max_event_streams: 1_024, hosts: Vec::new() }
+    }
+}
+
+/// Settings that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("gateway.{0}")]
+pub struct ConfigError(#[from] OutOfRange);
+
+impl Config {
+    /// Checks that every number is in its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        Ok(check_ranges(&self.ranges())?)
+    }
+
+    /// Returns the range of each number.
+    pub fn ranges(&self) -> Vec<Ranged> {
+        vec![
+            ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
+            ranged("max_event_streams", self.max_event_streams as u64, 1, 1_000_000),
+        ]
+    }
+}
