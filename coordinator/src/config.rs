@@ -55,6 +55,8 @@ pub struct Config {
     pub max_answer_room_bytes: u32,
     /// Transactions that are not ended; a submission beyond it is refused.
     pub max_open_transactions: usize,
+    /// Open sagas that wait for their clients.
+    pub max_begun_transactions: usize,
     /// The work of all transactions that are not ended; a submission beyond it is refused.
     pub max_open_bytes: usize,
     /// The bytes that branches and steps of open transactions have handed back. Above three quarters of it submissions
@@ -160,6 +162,7 @@ impl Default for Config {
             max_request_room_bytes: DEFAULT_ROOM_BYTES,
             max_answer_room_bytes: DEFAULT_ROOM_BYTES / 2,
             max_open_transactions: 100_000,
+            max_begun_transactions: 100_000,
             max_open_bytes: 256 << 20,
             max_gathered_bytes: 128 << 20,
             max_in_flight_per_stream: 4_096,
@@ -308,6 +311,7 @@ impl Config {
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             count("max_open_transactions", self.max_open_transactions, 10_000_000),
+            count("max_begun_transactions", self.max_begun_transactions, 10_000_000),
             ranged("max_open_bytes", self.max_open_bytes as u64, MAX_TRANSACTION_BYTES as u64, MAX_OPEN_BYTES),
             // At three quarters of it others are turned away, and one that is open still finds room.
             ranged(

@@ -63,10 +63,15 @@ pub fn read_beside(log: &Log) -> Result<(), LogError> {
 pub fn rewrite_open(found: &Found, now: Timestamp) -> Batch {
     let mut batch = Batch::default();
     let history = StoredHistory::of(&found.history);
-    let mut put = |record: Record| Log::put(&mut batch, &record, now, history.as_bytes(), &mut Apart::default());
+    let mut apart = Apart::default();
+    let mut put = |record: Record| Log::put(&mut batch, &record, now, history.as_bytes(), &mut apart);
     match found.unfinished.clone() {
         Unfinished::TwoPhase(open) => put(Record::Open(open)),
         Unfinished::Saga(saga) => put(Record::Saga(saga)),
+        Unfinished::Opened(opened, steps) => {
+            put(Record::Opened(opened));
+            steps.into_iter().for_each(|step| put(Record::Joined(step)));
+        }
         Unfinished::Unusable(held) => Log::put_held(&mut batch, &held),
     }
     batch

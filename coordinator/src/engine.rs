@@ -41,7 +41,7 @@ use recovered_transactions::CarriedOn;
 use traced::TracedTransactions;
 
 pub(crate) use changes::Addresses;
-pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
+pub(crate) use commands::{Command, NewStep, NewTransaction, Opening, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
 pub(crate) use writes::MAX_GATHERING_BYTES;
@@ -146,6 +146,7 @@ impl Engine {
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
         let limits = Limits {
             max_open_transactions: config.max_open_transactions,
+            max_begun_transactions: config.max_begun_transactions,
             max_open_bytes: config.max_open_bytes,
             max_gathered_bytes: config.max_gathered_bytes,
             breaker_threshold: config.breaker_threshold,
@@ -272,7 +273,11 @@ impl Engine {
         let horizon = self.retention.horizon(now, self.clock.now());
         // Else they would pile up behind a write that takes long.
         if !self.writes.are_collecting() {
-            self.writes.add_collected(self.collection.round(&self.log, horizon, now)?);
+            let dropped = self.collection.round(&self.log, horizon, now)?;
+            if let Some(latest) = self.collection.latest() {
+                self.handle_input(Input::Forgotten { latest })?;
+            }
+            self.writes.add_collected(dropped);
         }
         self.watch(now)?;
         self.carried_on.remind(Instant::now());
@@ -283,7 +288,7 @@ impl Engine {
             link.nudge(self.core.low_water_mark(name));
         }
         if self.core.phase() == Phase::Draining
-            && self.core.open_transactions() == 0
+            && self.core.open_transactions() == self.core.idle()
             && let Some(drained) = &self.drained
         {
             drained.send_replace(true);

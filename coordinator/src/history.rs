@@ -71,17 +71,18 @@ impl Histories {
     /// Gives the note back if nothing is held of the transaction, and it does not begin with it.
     pub(crate) fn note(&mut self, at: Timestamp, tx: &TxId, note: Note) -> Result<(), Note> {
         self.watchers.tell(at, tx, || event_of(at, &note));
-        let history = if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
-            let earlier = &mut self.earlier;
-            self.open.get_or_insert_with(tx.clone(), || Box::new(History::begun(earlier.take(tx))))
-        } else if let Some(history) = self.find(tx) {
-            history
-        } else if matches!(note, Note::Earlier { .. }) {
-            self.earlier.remember(tx, event_of(at, &note));
-            return Ok(());
-        } else {
-            return Err(note);
-        };
+        let history =
+            if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened | Note::Chosen { .. }) {
+                let earlier = &mut self.earlier;
+                self.open.get_or_insert_with(tx.clone(), || Box::new(History::begun(earlier.take(tx))))
+            } else if let Some(history) = self.find(tx) {
+                history
+            } else if matches!(note, Note::Earlier { .. }) {
+                self.earlier.remember(tx, event_of(at, &note));
+                return Ok(());
+            } else {
+                return Err(note);
+            };
         history.note(at, note);
         Ok(())
     }

@@ -5,12 +5,15 @@
 //! | `meta` | see `undoubt_platform::identity` and `numbered` | format, identity, starts, numbers |
 //! | `meta` | `loss/`, number (u32, big-endian) | `Loss`: accepted by an operator |
 //! | `meta` | `lost/`, transaction id | `LostParts`: what participants have lost of an open transaction |
+//! | `meta` | `forgotten` | the latest attempt number of which a record was dropped (u64, big-endian) |
 //! | `open` | transaction id | `OpenTransaction`: what recovery must carry on |
 //! | `ended` | transaction id | `EndedTransaction`, for the retention time |
 //! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
 //! | `callback` | transaction id | the URLs that are to hear its outcome, one in a line |
 //! | `result` | attempt number (big-endian), name of a branch or a step | what it handed back, if that is large |
 //! | `definition` | attempt number (big-endian) | `SagaDefinition`: the steps of an open saga, if they are large |
+//! | `joined` | attempt number, step (both big-endian), 0 | `JoinedStep`: a step that joined an open saga |
+//! | `joined` | attempt number, step (both big-endian), 1 | `StepProgress`: how far that step is |
 //! | `audit` | see `undoubt_platform::audit` | `AuditRecord`: who did what |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
@@ -37,7 +40,7 @@ use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::HistoryEvent;
 use undoubt_vocabulary::limits::MAX_RECORDS_BATCH_BYTES;
-use undoubt_vocabulary::{InvalidId, PartName, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, InvalidId, PartName, ParticipantName, Timestamp, TxId};
 
 pub const META: Family = Family("meta");
 const OPEN: Family = Family("open");
@@ -47,12 +50,14 @@ const DAMAGED: Family = Family("damaged");
 const CALLBACK: Family = Family("callback");
 const RESULT: Family = Family("result");
 const DEFINITION: Family = Family("definition");
+const JOINED: Family = Family("joined");
 
 /// The families that a store for this log has to be opened with.
-pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION, AUDIT];
+pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION, JOINED, AUDIT];
 
 const LOSS: &[u8] = b"loss/";
 const AFTER_LOSSES: &[u8] = b"loss0";
+const FORGOTTEN: &[u8] = b"forgotten";
 const LOST: &[u8] = b"lost/";
 const AFTER_LOST: &[u8] = b"lost0";
 
@@ -97,6 +102,8 @@ pub(crate) struct Collected {
     pub(crate) batch: Batch,
     /// The key from which the next round looks on.
     pub(crate) from: Bytes,
+    /// The latest attempt that it drops.
+    pub(crate) latest: Option<AttemptNumber>,
 }
 
 /// The parts of a page of ended transactions that a participant has lost.
@@ -190,6 +197,9 @@ impl Log {
                 let (results, definition) = apart.of_saga(batch, saga);
                 batch.put_with(OPEN, key, |bytes| codec::encode_saga(saga, &results, definition, history, bytes));
             }
+            Record::Opened(opened) => batch.put_with(OPEN, key, |bytes| codec::encode_opened(opened, history, bytes)),
+            // What happened since the record of the saga itself is told again with its next.
+            Record::Joined(joined) => apart.put_joined(batch, joined),
             Record::Ended(ended) => {
                 let results = apart.of_ended(batch, ended);
                 batch.delete(OPEN, key);
@@ -306,7 +316,7 @@ impl Log {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Collected, LogError> {
-        let mut collected = Collected { batch: Batch::default(), from: Bytes::copy_from_slice(from) };
+        let mut collected = Collected { batch: Batch::default(), from: Bytes::copy_from_slice(from), latest: None };
         let to = horizon.0.to_be_bytes();
         // The horizon may have fallen back, with the wall clock.
         for (key, _) in self.store.scan(ENDED_AT, from.min(&to), Some(&to), Direction::Forward, limit)? {
@@ -321,13 +331,28 @@ impl Log {
             // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
             if let Some(ended) = self.ended_under(&key)? {
                 batch.delete(ENDED, ended.record.tx.as_bytes());
+                collected.latest = collected.latest.max(Some(ended.record.attempt_number));
                 ended.apart.iter().for_each(|name| {
                     batch.delete(RESULT, separate_parts::result_key(ended.record.attempt_number, name))
                 });
             }
             batch.delete(ENDED_AT, key);
         }
+        if let Some(latest) = collected.latest {
+            Log::put_forgotten(&mut collected.batch, self.forgotten()?.map_or(latest, |before| before.max(latest)));
+        }
         Ok(collected)
+    }
+
+    /// Returns the latest attempt whose record was dropped, or is lost; `None`: an older version, which did not note it, wrote this log,
+    /// or none was dropped.
+    pub(crate) fn forgotten(&self) -> Result<Option<AttemptNumber>, LogError> {
+        let stored = self.store.get(META, FORGOTTEN)?;
+        Ok(stored.and_then(|value| value.first_chunk().map(|latest| AttemptNumber(u64::from_be_bytes(*latest)))))
+    }
+
+    pub(crate) fn put_forgotten(batch: &mut Batch, latest: AttemptNumber) {
+        batch.put(META, FORGOTTEN, latest.0.to_be_bytes());
     }
 
     /// Returns true if the log holds something of the transaction, open or ended.

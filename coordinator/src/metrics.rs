@@ -334,7 +334,7 @@ pub(crate) fn exceeded(limit: Limit) -> &'static str {
 }
 
 /// The labels of all rejections.
-const REJECTIONS: [&str; 16] = [
+const REJECTIONS: [&str; 17] = [
     NO_ROOM,
     UNKNOWN_PARTICIPANT,
     RATE,
@@ -342,6 +342,7 @@ const REJECTIONS: [&str; 16] = [
     "recovering",
     "draining",
     "too-many-open",
+    "too-many-begun",
     "too-much-open",
     "too-much-gathered",
     "too-many-waiters",
@@ -362,11 +363,13 @@ pub(crate) fn label(rejection: &Rejection) -> &'static str {
         Rejection::TooMuchOpen { .. } => "too-much-open",
         Rejection::TooMuchGathered { .. } => "too-much-gathered",
         Rejection::TooManyWaiters { .. } => "too-many-waiters",
-        Rejection::OtherContent => "other-content",
+        Rejection::TooManyBegun { .. } => "too-many-begun",
+        Rejection::OtherContent | Rejection::OtherStep { .. } => "other-content",
         Rejection::NoBranches
         | Rejection::TooManyBranches { .. }
         | Rejection::TwoBranches { .. }
         | Rejection::TooLarge { .. }
+        | Rejection::TooManySteps { .. }
         | Rejection::InvalidSaga(_) => "invalid",
         Rejection::DeadlinePassed => "deadline-passed",
         Rejection::NotFound | Rejection::NoSuchStep { .. } => "not-found",
@@ -377,6 +380,10 @@ pub(crate) fn label(rejection: &Rejection) -> &'static str {
         | Rejection::Unusable { .. }
         | Rejection::NotStuck { .. }
         | Rejection::StepSettled { .. }
+        | Rejection::NotOpen { .. }
+        | Rejection::NotBegun
+        | Rejection::Beginning
+        | Rejection::StepUnsettled { .. }
         | Rejection::NothingToForget
         | Rejection::BeingNoted => "not-possible-now",
     }

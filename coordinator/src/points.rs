@@ -49,6 +49,9 @@ pub(crate) fn before_append(stage: Stage) -> &'static str {
         Stage::Begun => "before-append-begun",
         Stage::Stepped => "before-append-stepped",
         Stage::Compensating => "before-append-compensation",
+        Stage::Opened => "before-append-opened",
+        Stage::Joined => "before-append-joined",
+        Stage::Closed => "before-append-closed",
     }
 }
 
@@ -60,6 +63,9 @@ pub(crate) fn after_append(stage: Stage) -> &'static str {
         Stage::Begun => "after-append-begun",
         Stage::Stepped => "after-append-stepped",
         Stage::Compensating => "after-append-compensation",
+        Stage::Opened => "after-append-opened",
+        Stage::Joined => "after-append-joined",
+        Stage::Closed => "after-append-closed",
     }
 }
 
@@ -76,6 +82,7 @@ pub(crate) fn around_send(message: &ToParticipant) -> (&'static str, &'static st
         ToParticipant::Run(run) => match run.direction {
             Direction::Forward => ("before-send-act", "after-send-act"),
             Direction::Compensating => ("before-send-compensate", "after-send-compensate"),
+            Direction::Completing => ("before-send-complete", "after-send-complete"),
         },
         ToParticipant::Close { .. } => ("before-send-close", "after-send-close"),
     }

@@ -86,6 +86,11 @@ impl Service {
     }
 }
 
+/// Returns a copy of an id, which does not keep the whole request. What is too long stays too long, and is no id.
+fn id_as_sent(tx: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(&tx[..tx.len().min(MAX_TX_ID_BYTES + 1)])
+}
+
 /// A caller that submits, and the record of its refusals.
 #[derive(Clone)]
 struct Submitter {
@@ -111,8 +116,7 @@ impl Coordinator for Service {
         let room = AnswerRoom::of(request.extensions());
         let by = self.submitter(request.extensions());
         let request = requests::with_metadata(request);
-        // A copy, which does not keep the whole request. What is too long stays too long, and is no id.
-        let id = Bytes::copy_from_slice(&request.tx[..request.tx.len().min(MAX_TX_ID_BYTES + 1)]);
+        let id = id_as_sent(&request.tx);
         let refused = |status: Status| by.refused(&id, status);
         let (request, callback) =
             requests::parse(request, &self.config, &by.origin).map_err(|bad| refused(Status::from(bad)))?;
@@ -139,6 +143,57 @@ impl Coordinator for Service {
         let (room, by) = (AnswerRoom::of(request.extensions()), self.submitter(request.extensions()));
         let answers = many::serve(self.engine.clone(), self.config.clone(), request.into_inner(), room, by);
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn begin(&self, request: Request<v1::BeginRequest>) -> Result<Response<v1::BeginResponse>, Status> {
+        let room = AnswerRoom::of(request.extensions());
+        let by = self.submitter(request.extensions());
+        let request = request.into_inner();
+        let id = id_as_sent(&request.tx);
+        let refused = |status: Status| by.refused(&id, status);
+        let request =
+            requests::parse_opening(request, &self.config, &by.origin).map_err(|bad| refused(Status::from(bad)))?;
+        let tx = request.tx.clone();
+        let replied = self.engine.ask_in(room, |reply| Command::Begin { request, reply }).await?;
+        let is_refusal = replied.0.is_refusal();
+        let told = self.told(replied, tx).await;
+        let (outcome, room) = told.map_err(|status| if is_refusal { refused(status) } else { status })?;
+        Ok(room.respond(v1::BeginResponse { outcome: Some(outcome) }))
+    }
+
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let mut room = AnswerRoom::of(request.extensions());
+        let by = self.submitter(request.extensions());
+        let request = request.into_inner();
+        let id = id_as_sent(&request.tx);
+        let refused = |status: Status| by.refused(&id, status);
+        let request = requests::parse_joining(request, &by.origin).map_err(|bad| refused(Status::from(bad)))?;
+        loop {
+            let asked = request.clone();
+            let (replied, back) = self.engine.ask_in(room, |reply| Command::Join { request: asked, reply }).await?;
+            room = back;
+            if let Replied::Again(_) = replied {
+                room.grow().await.map_err(|no_room| answers::decided_but(&no_room))?;
+                continue;
+            }
+            let is_refusal = replied.is_refusal();
+            let told = answers::joined(replied);
+            return Ok(room.respond(told.map_err(|status| if is_refusal { refused(status) } else { status })?));
+        }
+    }
+
+    async fn close(&self, request: Request<v1::CloseRequest>) -> Result<Response<v1::CloseResponse>, Status> {
+        let room = AnswerRoom::of(request.extensions());
+        let by = self.submitter(request.extensions());
+        let v1::CloseRequest { tx, no_wait } = request.into_inner();
+        let id = id_as_sent(&tx);
+        let tx = parse_tx(tx)?;
+        let (asked, origin, wait) = (tx.clone(), by.origin.clone(), !no_wait);
+        let replied = self.engine.ask_in(room, |reply| Command::Close { tx: asked, wait, origin, reply }).await?;
+        let is_refusal = replied.0.is_refusal();
+        let told = self.told(replied, tx).await;
+        let (outcome, room) = told.map_err(|status| if is_refusal { by.refused(&id, status) } else { status })?;
+        Ok(room.respond(v1::CloseResponse { outcome: Some(outcome) }))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Transaction>, Status> {

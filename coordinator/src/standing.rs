@@ -21,7 +21,7 @@ use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_aft
 use undoubt_platform::{Batch, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallResponse};
-use undoubt_vocabulary::{CoordinatorId, Epoch, KnownAttempt, ParticipantName, Starts, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, KnownAttempt, ParticipantName, Starts, WriteNumber};
 
 /// Between two questions to a participant that has answered, while its answer may still change something.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -282,6 +282,8 @@ async fn accepted(
     };
     let mut batch = Batch::default();
     Log::put_loss(&mut batch, u32::try_from(log.losses()?.len()).unwrap_or(u32::MAX), &loss);
+    // Any attempt of the starts until now may have been committed by a record that is lost.
+    Log::put_forgotten(&mut batch, AttemptNumber::last_of(Epoch(standing.highest().count)));
     let starts = shared.log.accept_loss(standing.highest(), shared.random.u64().max(1), batch).await?;
     let epoch = Epoch(starts.now.count);
     let accepted =

@@ -28,6 +28,7 @@ mod batches;
 mod coexistence;
 mod commit;
 mod doubt;
+mod evidence;
 mod gone_branches;
 mod late_prepares;
 mod life;
@@ -266,6 +267,7 @@ pub async fn other_hands<W: SharedWorld>(world: &mut W) {
     gone_branches::an_abort_of_what_another_hand_has_committed_says_so(world).await;
     gone_branches::an_abort_of_what_another_hand_has_committed_says_so_after_a_crash(world).await;
     gone_branches::what_another_hand_has_ended_as_decided_is_as_told(world).await;
+    evidence::what_another_hand_has_committed_is_reported_after_crashes(world).await;
 }
 
 /// Runs the rules of a resource that [finds](crate::resource::Branches::found) prepared branches by itself.

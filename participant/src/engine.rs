@@ -142,7 +142,7 @@ impl<R: Branches> Engine<R> {
         let recovered = engine.patience().until_done(|| resource.recover(&owner)).await?;
         engine.losses = recovered.log.iter().flat_map(|log| log.losses.clone()).collect();
         let in_doubt = recovered.prepared.len();
-        for input in inputs_of(recovered) {
+        for input in inputs_of(recovered, resource.others_can_commit()) {
             engine.handle_input(Input::Recovered(input));
         }
         tracing::info!(target: "undoubt::life", in_doubt, resource = resource.kind(), "recovery done: what is in doubt is locked again");
@@ -295,7 +295,7 @@ impl<R: Branches> Engine<R> {
                     token.cancel();
                 }
             }
-            Effect::Compensate { step, run, recall } => self.compensate(step, run, recall),
+            Effect::FinishStep { step, run, recall } => self.finish_step(step, run, recall),
             Effect::RecallVote { branch } => self.recalls.vote(branch),
             Effect::RecallOutcome { step, attempt } => self.recalls.outcome(step, attempt),
             Effect::StoreEmpty { step } => self.store_empty(step),
@@ -322,8 +322,9 @@ impl<R: Branches> Engine<R> {
     }
 }
 
-/// Returns what survived, in the order in which a core has to hear of it.
-pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
+/// Returns what survived, in the order in which a core has to hear of it. `others_can_commit`: what has committed is evidence of that,
+/// and of nothing more.
+pub(crate) fn inputs_of(recovered: Recovered, others_can_commit: bool) -> impl Iterator<Item = core::Recovered> {
     let Recovered { coordinators, prepared, aborting, finished, heuristics, steps, log } = recovered;
     let coordinators = coordinators.into_iter().map(|CoordinatorMarks { id, epoch, low_water_mark, pin }| {
         core::Recovered::Coordinator { id, epoch, low_water_mark, pin }
@@ -336,7 +337,8 @@ pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Reco
     let aborting = aborting.into_iter();
     let aborting =
         aborting.map(|PreparedBranch { branch, begun_at, result: _ }| core::Recovered::Aborting { branch, begun_at });
-    let finished = finished.into_iter().filter_map(|FinishedBranch { branch, outcome, result }| match outcome {
+    let finished = finished.into_iter().filter_map(move |FinishedBranch { branch, outcome, result }| match outcome {
+        BranchOutcome::Committed if others_can_commit => Some(core::Recovered::Evidence { branch, result }),
         BranchOutcome::Committed => Some(core::Recovered::Committed { branch, result }),
         // Heuristic outcomes have records of their own; aborts leave none.
         BranchOutcome::Aborted

@@ -46,6 +46,9 @@ pub(crate) fn around_send(message: &ToCoordinator) -> (&'static str, &'static st
         ToCoordinator::Finished { .. } => ("before-send-finished", "after-send-finished"),
         ToCoordinator::Inquiry { .. } => ("before-send-inquiry", "after-send-inquiry"),
         ToCoordinator::Ran { direction: Direction::Forward, .. } => ("before-send-acted", "after-send-acted"),
+        ToCoordinator::Ran { direction: Direction::Completing, .. } => {
+            ("before-send-completed", "after-send-completed")
+        }
         ToCoordinator::Ran { direction: Direction::Compensating, .. } => {
             ("before-send-compensated", "after-send-compensated")
         }

@@ -37,14 +37,14 @@
 //! * Time is tokio's, and nothing is drawn at random: the simulation runs adapters too.
 //!
 //! # Errors, and what the server does on them
-//! | error | what it says | a call that may be repeated | `prepare` | `act`, `compensate` |
+//! | error | what it says | a call that may be repeated | `prepare` | `act`, `compensate`, `complete` |
 //! | --- | --- | --- | --- | --- |
-//! | [`Unavailable`](ResourceError::Unavailable) | nothing happened | repeated, with growing pauses | refused | refused; a compensation is repeated |
+//! | [`Unavailable`](ResourceError::Unavailable) | nothing happened | repeated, with growing pauses | refused | refused; the others are repeated |
 //! | [`NoRoom`](ResourceError::NoRoom) | nothing happened | – | brought again once there is room | the same |
 //! | [`Unclear`](ResourceError::Unclear) | it may have happened, or happen yet | repeated | two-phase: [aborted](Branches::abort), then refused. One-phase: [settled](Branches::settle) | [settled](Steps::settle_step) |
 //! | [`Foreign`](ResourceError::Foreign), [`Stopped`](ResourceError::Stopped), [`Fenced`](ResourceError::Fenced) | it must not go on | the process ends | the process ends | the process ends |
 //!
-//! All calls may be repeated but `prepare`, `act` and `compensate`. The server never guesses: an answer that is unclear becomes
+//! All calls may be repeated but `prepare`, `act`, `compensate` and `complete`. The server never guesses: an answer that is unclear becomes
 //! clear before anybody is told.
 
 mod batches;
@@ -60,8 +60,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, BackupError, Store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TraceContext,
-    TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
+    Timestamp, TraceContext, TxId, Vote, WriteNumber,
 };
 
 pub use crate::room::{Held, Room};
@@ -201,12 +201,32 @@ pub trait Steps: Resource {
 
     /// Undoes a step whose action is in effect, or was [attempted](StepState::Attempted): does the compensation's work, stores that it is undone
     /// ([`StepState::Compensated`]) and drops the step's semantic locks; durably. The locks are free when it returns. The last
-    /// of `run.inputs` is the action's result.
+    /// of `run.inputs` is the action's result. With `run.acted_elsewhere` nothing is stored of the action, nor known: its caller did
+    /// it himself, or did not.
     ///
     /// Returns [`StepOutcome::Done`], whose result nobody reads, or a refusal, which leaves all as it was. What is open
     /// has to end, so it is not refused for want of room.
     fn compensate(&self, step: StepId, run: RunStep)
     -> impl Future<Output = Result<StepOutcome, ResourceError>> + Send;
+
+    /// Returns true if it takes the steps of open sagas: completions, and compensations of actions that were done elsewhere.
+    fn takes_open_sagas(&self) -> bool {
+        false
+    }
+
+    /// Completes a step whose saga was closed: does the completion's work and stores that it is done ([`StepState::Completed`]),
+    /// drops the
+    /// step's semantic locks; durably. The last of `run.inputs` is the action's result.
+    ///
+    /// Returns what [`compensate`](Self::compensate) returns, on the same terms.
+    fn complete(
+        &self,
+        _step: StepId,
+        _run: RunStep,
+    ) -> impl Future<Output = Result<StepOutcome, ResourceError>> + Send {
+        let detail = "this resource takes no steps of open sagas";
+        std::future::ready(Ok(StepOutcome::Refused(Refusal::new(RefusalCode::InvalidWork, detail))))
+    }
 
     /// Stores that a compensation came whose action is not in effect ([`StepState::Empty`]); durably. May be repeated.
     fn store_empty(&self, step: StepId) -> impl Future<Output = Result<(), ResourceError>> + Send;
@@ -265,6 +285,13 @@ pub trait Branches: Steps {
     /// two-phase work; branches that are alone in their transaction commit in one phase all the same.
     fn can_prepare(&self) -> bool {
         true
+    }
+
+    /// Returns whether somebody else can commit a prepared branch in the resource itself, as whoever may log in to a database can.
+    /// What is [recovered](Recovered::finished) as committed is then no more than evidence: its coordinator is asked at
+    /// whose word that was, before anything of it is collected.
+    fn others_can_commit(&self) -> bool {
+        false
     }
 
     /// Returns whether it takes branches at all: false of [`StepsOnly`] alone, which is asked for none.

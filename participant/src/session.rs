@@ -68,6 +68,7 @@ impl SessionService {
         let (kind, asked) = (resource.kind(), resource.clone());
         let abilities = Arc::new(move || Abilities {
             saga_steps: true,
+            open_sagas: asked.takes_open_sagas(),
             one_phase: asked.takes_branches(),
             two_phase: asked.takes_branches() && asked.can_prepare(),
         });

@@ -317,7 +317,11 @@ impl TransactionTable {
     pub fn result_of_step(&self, step: &StepId) -> Result<Option<Bytes>, ResourceError> {
         Ok(match self.barrier(step)? {
             Some((Barrier::Acted, barrier)) => Some(barrier.result),
-            Some((Barrier::Compensated | Barrier::Empty | Barrier::Attempted | Barrier::Unspecified, _)) | None => None,
+            Some((
+                Barrier::Compensated | Barrier::Completed | Barrier::Empty | Barrier::Attempted | Barrier::Unspecified,
+                _,
+            ))
+            | None => None,
         })
     }
 }

@@ -126,7 +126,7 @@ fn step() -> impl Strategy<Value = StepIndex> {
 }
 
 fn direction() -> impl Strategy<Value = Direction> {
-    prop_oneof![Just(Direction::Forward), Just(Direction::Compensating)]
+    prop_oneof![Just(Direction::Forward), Just(Direction::Compensating), Just(Direction::Completing)]
 }
 
 fn step_outcome() -> impl Strategy<Value = StepOutcome> {
@@ -147,6 +147,7 @@ fn run_step() -> impl Strategy<Value = RunStep> {
         vec(bytes(), 0..=64),
     )
         .prop_map(|((tx, attempt_number, step, direction), attempt, begun_at, timeout, work, inputs)| RunStep {
+            acted_elsewhere: direction != Direction::Forward && attempt % 2 == 1,
             tx,
             attempt_number,
             step,
@@ -164,7 +165,11 @@ fn to_participant() -> impl Strategy<Value = ToParticipant> {
         prepare().prop_map(ToParticipant::Prepare),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Confirm { tx, attempt_number }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Commit { tx, attempt_number }),
-        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Abort { tx, attempt_number }),
+        (tx(), attempt_number(), any::<bool>()).prop_map(|(tx, attempt_number, certain)| ToParticipant::Abort {
+            tx,
+            attempt_number,
+            certain
+        }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Settle { tx, attempt_number }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Undecided { tx, attempt_number }),
         (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Noted { tx, attempt_number }),

@@ -127,7 +127,7 @@ fn crossing(tx: &str, own: &str, other: &str) -> v1::SubmitRequest {
     let step = |name: &str, participant: &str, action: KvWork, after: &[u32], retry| v1::SagaStep {
         name: name.to_owned(),
         participant: participant.to_owned(),
-        action: action.encode().unwrap(),
+        action: Some(action.encode().unwrap()),
         after: after.to_vec(),
         retry: Some(retry),
         ..v1::SagaStep::default()

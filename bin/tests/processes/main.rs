@@ -23,6 +23,7 @@ mod ends;
 mod examples;
 mod figures;
 mod folders;
+mod foreign_commits;
 mod full_disk;
 mod gateway;
 mod heuristics;

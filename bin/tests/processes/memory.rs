@@ -218,7 +218,7 @@ async fn lists_of_semantic_locks_that_nobody_reads_stay_within_the_room_for_answ
     let step = |name: &str, participant: &str, action: KvWork, compensation, after| v1::SagaStep {
         name: name.to_owned(),
         participant: participant.to_owned(),
-        action: action.encode().unwrap(),
+        action: Some(action.encode().unwrap()),
         compensation,
         after,
         ..v1::SagaStep::default()

@@ -209,7 +209,7 @@ fn saga(tx: &str) -> v1::SubmitRequest {
     let step = |name: &str, at: &str, work: KvWork, after: &[u32]| v1::SagaStep {
         name: name.to_owned(),
         participant: at.to_owned(),
-        action: work.encode().unwrap(),
+        action: Some(work.encode().unwrap()),
         compensation: Some(KvWork::new().delete(name.to_owned()).encode().unwrap()),
         after: after.to_vec(),
         ..v1::SagaStep::default()

@@ -136,7 +136,7 @@ async fn what_cannot_be_read_ends_the_session_and_leaves_the_branches() {
     session.send_batch(v1::CoordinatorBatch { messages: vec![nothing], ..Default::default() });
     assert_eq!(session.end().await.code(), Code::InvalidArgument);
     let session = Session::welcomed(&url, "bank", 1).await;
-    session.send("", 12, Body::Abort(v1::Abort {}));
+    session.send("", 12, Body::Abort(v1::Abort { certain: true }));
     let bad = session.end().await;
     assert_eq!(bad.code(), Code::InvalidArgument, "{bad:?}");
     assert!(bad.message().contains("empty"), "{bad:?}");
@@ -186,7 +186,7 @@ async fn a_prepare_below_the_low_water_mark_is_late_and_one_after_its_abort_leav
     let (code, detail) = is_refused(session.prepare("late", 9, prepare(1, put("k", "late"))).await);
     assert_eq!(code, RefusalCode::Late, "{detail}");
     // The abort has overtaken its prepare.
-    session.send("t", 11, Body::Abort(v1::Abort {}));
+    session.send("t", 11, Body::Abort(v1::Abort { certain: true }));
     session.send("t", 11, Body::Prepare(prepare(2, put("k", "lost"))));
     // A younger one would be refused if there were a lock.
     is_prepared(session.prepare("u", 12, prepare(3, put("k", "won"))).await);
@@ -245,8 +245,8 @@ async fn a_prepared_branch_keeps_its_lock_through_kill_9_until_it_hears_the_deci
     session.send("t", 10, Body::Commit(v1::Commit {}));
     assert_eq!(session.finished("t", 10).await, BranchOutcome::Committed);
     is_prepared(session.vote("older", 13).await);
-    session.send("older", 13, Body::Abort(v1::Abort {}));
-    session.send("aborted", 11, Body::Abort(v1::Abort {}));
+    session.send("older", 13, Body::Abort(v1::Abort { certain: true }));
+    session.send("aborted", 11, Body::Abort(v1::Abort { certain: true }));
     until("nothing is in doubt", async || (in_doubt(&url).await == 0).then_some(())).await;
     assert_eq!(read(&mut session, "look", 20, "k").await, Some("v".into()));
     assert_eq!(read(&mut session, "look too", 21, "j").await, None);
@@ -279,7 +279,7 @@ async fn a_later_attempt_under_the_same_id_undoes_the_earlier() {
     let mut session = Session::welcomed(&url, "bank", 1).await;
     is_prepared(session.prepare("t", 10, prepare(1, put("k", "first").put("only", "first"))).await);
     is_prepared(session.prepare("t", 11, prepare(2, put("k", "second"))).await);
-    session.send("t", 10, Body::Abort(v1::Abort {}));
+    session.send("t", 10, Body::Abort(v1::Abort { certain: true }));
     session.send("t", 10, Body::Prepare(prepare(1, put("k", "first"))));
     session.send("t", 11, Body::Commit(v1::Commit {}));
     assert_eq!(session.finished("t", 11).await, BranchOutcome::Committed);

@@ -39,7 +39,7 @@ fn reading_saga(tx: &str, pivot: Option<usize>) -> v1::SubmitRequest {
     let step = |number: usize| v1::SagaStep {
         name: format!("s{number}"),
         participant: "bank-a".into(),
-        action: reads(KEYS).encode().unwrap(),
+        action: Some(reads(KEYS).encode().unwrap()),
         compensation: pivot.is_none().then(|| reads(1).encode().unwrap()),
         after: number.checked_sub(1).map(|before| u32::try_from(before).unwrap()).into_iter().collect(),
         pivot: pivot == Some(number),

@@ -172,7 +172,7 @@ async fn the_spans_of_all_processes_are_one_tree_below_the_span_of_the_caller() 
     let step = |name: &str, at: &str| v1::SagaStep {
         name: name.to_owned(),
         participant: at.to_owned(),
-        action: undoubt_client::kv::KvWork::new().put(name.to_owned(), "v").encode().unwrap(),
+        action: Some(undoubt_client::kv::KvWork::new().put(name.to_owned(), "v").encode().unwrap()),
         compensation: Some(undoubt_client::kv::KvWork::new().delete(name.to_owned()).encode().unwrap()),
         ..v1::SagaStep::default()
     };

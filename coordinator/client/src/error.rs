@@ -4,8 +4,8 @@
 //! as well, so that nothing is told twice. Variants that only hold another error display that one.
 
 use std::time::Duration;
-use undoubt_proto::convert::Malformed;
-use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, StuckStep, TxId};
+use undoubt_proto::convert::{KnownOutcome, Malformed};
+use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, Refusal, StuckStep, TxId};
 use undoubt_work::InvalidWork;
 
 /// An address that nobody can be reached at. Correct it.
@@ -119,6 +119,61 @@ pub struct Unanswered {
     pub maybe_received: bool,
 }
 
+/// The reason why an open saga was not begun, or a step did not join it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The action was refused and left nothing behind. The saga is as open as before.
+    #[error("step {step} of saga {tx} was refused: {refusal}; nothing of it is in effect, and the saga is still open")]
+    Refused {
+        /// The saga's id.
+        tx: TxId,
+        /// The step's name.
+        step: String,
+        /// The participant's refusal.
+        refusal: Box<Refusal>,
+    },
+    /// The action may be in effect. Run it again, or cancel the saga.
+    #[error(
+        "step {step} of saga {tx} was not answered in {attempts} attempts, and may be in effect; run it again, or cancel the saga"
+    )]
+    Unanswered {
+        /// The saga's id.
+        tx: TxId,
+        /// The step's name.
+        step: String,
+        /// The number of attempts.
+        attempts: u32,
+    },
+    /// An operator went on without the step.
+    #[error("an operator went on without step {step} of saga {tx}, so nobody vouches for its effect")]
+    Skipped {
+        /// The saga's id.
+        tx: TxId,
+        /// The step's name.
+        step: String,
+    },
+    /// The step has no action to be run.
+    #[error("step {step} of saga {tx} has no action to be run; join it, and do its action yourself")]
+    NoAction {
+        /// The saga's id.
+        tx: TxId,
+        /// The step's name.
+        step: String,
+    },
+    /// The saga takes no steps any more.
+    #[error("saga {tx} takes no steps any more{}", known.decided.as_ref().map_or(String::new(), |outcome| format!(": {outcome}")))]
+    Over {
+        /// The saga's id.
+        tx: TxId,
+        /// How it ended, if it has.
+        known: Box<KnownOutcome>,
+    },
+    /// The call itself failed.
+    #[error(transparent)]
+    Call(#[from] SubmitError),
+}
+
 /// What went wrong with submitting. An abort is no error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -159,6 +214,16 @@ pub enum SubmitError {
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
     },
+    /// It does not stand so that this could be done, and nothing was done.
+    #[error("transaction {tx}: {message}")]
+    NotPossible {
+        /// Its id.
+        tx: TxId,
+        /// What the coordinator says.
+        message: String,
+        /// The stable word of its reason, for programs; `None` if it gives none.
+        reason: Option<String>,
+    },
     /// It is no coordinator, or does not let this client in. Nothing was done: ask another address.
     #[error(
         "transaction {tx} was not taken, for {address} offers this to nobody like you: {message}; ask a coordinator"
@@ -167,7 +232,7 @@ pub enum SubmitError {
         /// The id under which it was submitted.
         tx: TxId,
         /// The address that was called.
-        address: String,
+        address: Box<str>,
         /// What is said there.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.

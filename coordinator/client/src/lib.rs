@@ -6,6 +6,7 @@
 //! | change several participants, all or nothing | [`Transaction`], [`Client::submit`] | [A transfer](#a-transfer) |
 //! | go step by step, and undo what was done if one fails | [`Saga`], [`Step`] | [A saga](#a-saga) |
 //! | let the coordinator choose between the two | [`Saga::auto`] | [Auto](#auto) |
+//! | decide while the application runs, step by step | [`Client::begin`], [`OpenSaga::run`] | [An open saga](#an-open-saga) |
 //! | keep many under way | [`Client::submit_many`] | [Many at once](#many-at-once) |
 //! | go on without the outcome, and ask for it later | [`Client::submit_no_wait`], [`Client::wait`] | [Later](#later) |
 //! | see what happens | [`Client::watch`], [`Client::get`] | [Watching](#watching) |
@@ -67,6 +68,27 @@
 //! # use undoubt_client::{Client, Saga, SubmitError};
 //! # async fn example(client: Client, trip: Saga) -> Result<(), SubmitError> {
 //! let answer = client.submit(trip.auto().value(5_000)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # An open saga
+//!
+//! It begins without steps. Each joins when the application gets there: it runs an action at a participant and looks at the
+//! answer, or says what undoes and what completes something that the application does itself. Closing is the point of no
+//! return: then every step is completed; to cancel it undoes them, the last first.
+//!
+//! ```no_run
+//! # use undoubt_client::kv::{Add, KvWork};
+//! # use undoubt_client::{Client, JoinError, OpenStep, Opening};
+//! # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let saga = client.begin(Opening::new()).await?;
+//! let take = OpenStep::new("take", "airline").action(KvWork::new().add("seats", Add::of(-1).floor(0)));
+//! match saga.run(take.undo(KvWork::new().add("seats", 1)).complete(KvWork::new().add("sold", 1))).await {
+//!     Ok(left) => println!("a seat is taken: {left:?}"),
+//!     Err(JoinError::Refused { refusal, .. }) => println!("no seat: {refusal}"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! saga.close().await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -199,6 +221,7 @@ mod figures;
 mod held;
 mod limits;
 mod listing;
+mod open_saga;
 mod operation;
 mod operator;
 mod options;
@@ -221,12 +244,14 @@ pub use auto::Auto;
 pub use client::Client;
 pub use credentials::{InvalidCredentials, OnBehalfOf};
 pub use error::{
-    CancelError, InvalidAddress, InvalidSubmission, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
+    CancelError, InvalidAddress, InvalidSubmission, JoinError, OperatorError, QueryError, SubmitError, Unanswered,
+    WaitError,
 };
 pub use figures::Figures;
 pub use held::{Held, HeldFilter, HeldQuery};
 pub use limits::LIMITS;
 pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing, OutcomeState};
+pub use open_saga::{CompletionOrder, Joined, OpenSaga, OpenStep, Opening};
 pub use operator::{LossAccepted, StepResolution};
 pub use options::ClientOptions;
 pub use participant::{BranchResolution, ParticipantClient};

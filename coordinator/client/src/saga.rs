@@ -151,7 +151,7 @@ mod tests {
         let back = KvWork::new().get("z").put("order", "compensated t");
         assert_eq!(saga.steps(), [take.undo(back), give]);
         let taken = |submission: Submission| {
-            let action = submission.request().unwrap().steps[0].action.clone();
+            let action = submission.request().unwrap().steps[0].action.clone().unwrap();
             let Some(wire::operation::Kind::Put(put)) = wire::Work::decode(action).unwrap().operations[1].kind.clone()
             else {
                 panic!("the key is put last");

@@ -147,7 +147,7 @@ impl Terms {
 }
 
 /// At least 1, because 0 asks for the coordinator's default.
-fn milliseconds(timeout: Duration) -> u32 {
+pub(crate) fn milliseconds(timeout: Duration) -> u32 {
     u32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1)
 }
 

@@ -98,17 +98,24 @@ impl SubmitError {
         let (message, reason) = (explain(status), reason(status));
         match status.code() {
             Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated => {
-                SubmitError::NotOffered { tx, address: address.to_owned(), message, reason }
+                SubmitError::NotOffered { tx, address: address.into(), message, reason }
             }
             Code::InvalidArgument => SubmitError::Refused { tx, message, reason },
+            Code::NotFound if reason.as_deref() == Some("NOT_FOUND") => {
+                SubmitError::NotPossible { tx, message, reason }
+            }
             Code::NotFound => SubmitError::UnknownParticipant { tx, message, reason },
+            // The transaction is the one that is meant, and a step of it another.
+            Code::AlreadyExists if reason.as_deref() == Some("OTHER_STEP") => {
+                SubmitError::NotPossible { tx, message, reason }
+            }
             Code::AlreadyExists => SubmitError::IdReused { tx, message, reason },
+            Code::FailedPrecondition => SubmitError::NotPossible { tx, message, reason },
             code @ (Code::Ok
             | Code::Cancelled
             | Code::Unknown
             | Code::DeadlineExceeded
             | Code::ResourceExhausted
-            | Code::FailedPrecondition
             | Code::Aborted
             | Code::OutOfRange
             | Code::Internal

@@ -186,6 +186,21 @@ impl Coordinator for Double {
         Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome) }))
     }
 
+    async fn begin(&self, _: Request<v1::BeginRequest>) -> Result<Response<v1::BeginResponse>, Status> {
+        let outcome = self.reply(self.next_call()).await?;
+        Ok(Response::new(v1::BeginResponse { outcome: Some(outcome) }))
+    }
+
+    async fn join(&self, _: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        let ended = self.reply(self.next_call()).await?;
+        Ok(Response::new(v1::JoinResponse { state: Some(v1::join_response::State::Ended(ended)) }))
+    }
+
+    async fn close(&self, _: Request<v1::CloseRequest>) -> Result<Response<v1::CloseResponse>, Status> {
+        let outcome = self.reply(self.next_call()).await?;
+        Ok(Response::new(v1::CloseResponse { outcome: Some(outcome) }))
+    }
+
     async fn submit_many(
         &self,
         request: Request<Streaming<v1::SubmitBatch>>,

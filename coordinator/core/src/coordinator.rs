@@ -3,13 +3,14 @@
 mod admission;
 mod heuristics;
 mod messages;
+mod open_sagas;
 mod operator;
 mod refused_records;
 
 use crate::breaker::Breakers;
 use crate::context::{Context, Peers};
 use crate::effect::{Answer, Effect, Rejection};
-use crate::input::{Input, Request, Submission};
+use crate::input::{Beginning, Input, Request, Submission};
 use crate::low_water_mark::LowWaterMarks;
 use crate::open_transaction::{Open, OpenInput};
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
@@ -27,7 +28,10 @@ const AHEAD: &str = "its attempt number is ahead of this coordinator's, which ha
 /// Bounds of one coordinator (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
+    /// Transactions that are under way. Open sagas that take steps have a bound of their own.
     pub max_open_transactions: usize,
+    /// Open sagas that take steps.
+    pub max_begun_transactions: usize,
     /// The work of all that are open.
     pub max_open_bytes: usize,
     /// The bytes that their branches and steps have handed back. Above three quarters of it no new transaction is
@@ -56,6 +60,8 @@ pub struct Coordinator {
     phase: Phase,
     recovery_paused: bool,
     next_attempt_number: AttemptNumber,
+    /// The latest attempt whose record has been dropped.
+    forgotten: Option<AttemptNumber>,
     transactions: DigestMap<TxId, Open>,
     room: Room,
     peers: Peers,
@@ -71,6 +77,7 @@ impl Coordinator {
             phase: Phase::Recovering,
             recovery_paused: false,
             next_attempt_number: AttemptNumber::first_of(epoch),
+            forgotten: None,
             transactions: DigestMap::new(),
             room: Room::new(limits.max_open_bytes, limits.max_gathered_bytes),
             peers: Peers {
@@ -91,6 +98,7 @@ impl Coordinator {
                 assert_eq!(self.phase, Phase::Recovering, "an epoch is taken before anything is sent");
                 self.next_attempt_number = self.next_attempt_number.max(AttemptNumber::first_of(epoch));
             }
+            Input::Forgotten { latest } => self.forgotten = self.forgotten.max(Some(latest)),
             Input::RecoveryDone { paused } => {
                 self.phase = Phase::Serving;
                 if paused || self.recovery_paused {
@@ -175,6 +183,11 @@ impl Coordinator {
         self.noting.contains_key(tx)
     }
 
+    /// Returns the number of open sagas that go on only once a client asks for it: a drain leaves them to the next start.
+    pub fn idle(&self) -> usize {
+        self.transactions.in_any_order().filter(|(_, open)| open.is_idle()).count()
+    }
+
     /// Returns the number of clients that wait for the transaction.
     pub fn waiters(&self, tx: &TxId) -> usize {
         self.transactions.get(tx).map_or(0, Open::waiters)
@@ -226,7 +239,7 @@ impl Coordinator {
             *open = held;
             return;
         }
-        let is_ahead = unfinished.attempt_number() >= self.next_attempt_number;
+        let is_ahead = unfinished.last_attempt_number() >= self.next_attempt_number;
         // Whoever is ahead would have the low-water mark of a transaction that is yet to begin, and each would close
         // the other's. So it gets one at the end of the epoch before, which gave out no such attempt number; and each
         // of several gets its own.
@@ -239,6 +252,9 @@ impl Coordinator {
         let open = match (unfinished, fault) {
             (Unfinished::TwoPhase(record), None) => Open::TwoPhase(Box::new(Transaction::recover(record, &mut cx))),
             (Unfinished::Saga(record), None) => Open::Saga(Box::new(Saga::recover(record, &mut cx))),
+            (Unfinished::Opened(record, steps), None) => {
+                Open::Saga(Box::new(Saga::recover_open(record, steps, &mut cx)))
+            }
             (Unfinished::Unusable(record), None) => Open::hold(record, kept_open, &mut cx),
             (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), kept_open, &mut cx),
         };
@@ -305,6 +321,9 @@ impl Coordinator {
         }
         match request {
             Request::Submit(submission) => self.handle_repeated_submission(now, submission, effects),
+            Request::Begin(beginning) => self.handle_repeated_beginning(now, beginning, effects),
+            Request::Join(joining) => self.handle_join(now, *joining, effects),
+            Request::Close { tx, client, wait } => self.handle_close(now, &tx, client, wait, effects),
             Request::Await { tx, client } => self.wait_for(now, &tx, client, true, effects),
             Request::Cancel { tx, client } => self.handle_cancel(now, &tx, client, effects),
             Request::Forget { tx, client } => self.handle_forget(now, &tx, client, effects),
@@ -337,7 +356,24 @@ impl Coordinator {
                 let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
                 effects.push(answer(client, tx, reply));
             }
-            (Request::Await { tx, client } | Request::Cancel { tx, client }, ended) => {
+            (Request::Begin(beginning), None) if self.noting.contains_key(&beginning.tx) => {
+                let Beginning { tx, client, .. } = beginning;
+                effects.push(answer(client, tx, Answer::Rejected(Rejection::BeingNoted)));
+            }
+            (Request::Begin(beginning), None) => self.handle_beginning(now, beginning, effects),
+            (Request::Begin(Beginning { tx, digest, client, .. }), Some(ended)) => {
+                let same = ended.digest == digest || ended.digest == DIGEST_UNKNOWN;
+                let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
+                effects.push(answer(client, tx, reply));
+            }
+            (Request::Join(joining), ended) => {
+                let reply = ended.map_or(Answer::Rejected(Rejection::NotFound), known);
+                effects.push(answer(joining.client, joining.tx, reply));
+            }
+            (
+                Request::Await { tx, client } | Request::Cancel { tx, client } | Request::Close { tx, client, .. },
+                ended,
+            ) => {
                 let reply = ended.map_or(Answer::Rejected(Rejection::NotFound), known);
                 effects.push(answer(client, tx, reply));
             }

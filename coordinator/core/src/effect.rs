@@ -8,8 +8,8 @@ use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
     Ability, AbortReason, AttemptNumber, BranchOutcome, Direction, EventKind, InvalidSaga, Outcome, PartName,
-    PartState, ParticipantName, Refusal, RefusalCode, StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId,
-    Vote,
+    PartState, ParticipantName, Refusal, RefusalCode, StepIndex, StepName, StepOutcome, StuckStep, ToParticipant,
+    TransactionPhase, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +58,26 @@ pub enum Answer {
     Pending,
     /// Under way, and it goes on only once an operator has ended this step.
     Stuck(StuckStep),
+    /// What became of a step that joined an open saga.
+    Step(StepAnswer),
     Rejected(Rejection),
+}
+
+/// What became of a step that joined an open saga.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StepAnswer {
+    /// It is on record that it joined: its caller may do the action.
+    Joined,
+    /// It is on record that it joined, and its action is under way.
+    Running,
+    /// The action is in effect.
+    Done { result: Bytes },
+    /// The action was refused and left nothing behind. The saga stays open.
+    Refused(Refusal),
+    /// The action was asked for as often as its policy has it, and may be in effect. Asked for again it is tried again.
+    Unanswered { attempts: u32 },
+    /// An operator went on without it.
+    Skipped,
 }
 
 /// The reason why a request was not carried out. Nothing was changed.
@@ -131,6 +150,24 @@ pub enum Rejection {
     StepSettled { step: StepName, state: &'static str },
     #[error("the transaction has ended, and nothing of it is damaged, so there is nothing to forget")]
     NothingToForget,
+    #[error("the transaction is {phase}, so no step can join it any more; ask for its outcome")]
+    NotOpen { phase: TransactionPhase },
+    #[error("the transaction was submitted whole, and was not begun: it takes no steps, and ends by itself")]
+    NotBegun,
+    #[error("the beginning of the transaction is being recorded; try again in a moment")]
+    Beginning,
+    #[error("another step joined as {step} with other content; give this one a name of its own")]
+    OtherStep { step: StepName },
+    #[error("{max} steps have joined, the most that an open saga may have; close it, and go on in another")]
+    TooManySteps { max: usize },
+    #[error(
+        "{max_begun_transactions} open sagas wait for their clients, the most this coordinator holds (max_begun_transactions); end some, or raise it"
+    )]
+    TooManyBegun { max_begun_transactions: usize },
+    #[error(
+        "step {step} is {state}, so nobody knows yet what is to be completed; run it again until it is answered, or cancel the transaction"
+    )]
+    StepUnsettled { step: StepName, state: PartState },
     #[error("a heuristic outcome of one more branch is being recorded at this moment; look at it, and try again")]
     BeingNoted,
 }
@@ -158,6 +195,15 @@ pub enum Note {
     SagaBegun {
         steps: usize,
     },
+    /// An open saga has begun.
+    Opened,
+    /// A step joined an open saga.
+    Joined {
+        at: ParticipantName,
+        step: StepName,
+    },
+    /// An open saga was asked to be closed, which nothing stood in the way of.
+    CloseAsked,
     /// The way that auto goes, and the reason.
     Chosen {
         saga: bool,
@@ -262,7 +308,10 @@ pub enum Note {
 impl Note {
     pub fn kind(&self) -> EventKind {
         match self {
-            Note::Begun { .. } | Note::SagaBegun { .. } => EventKind::Begun,
+            Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened => EventKind::Begun,
+            Note::Joined { .. } => EventKind::Joined,
+            Note::CloseAsked => EventKind::CloseAsked,
+            Note::Ran { direction: Direction::Completing, .. } => EventKind::Completed,
             Note::Chosen { .. } => EventKind::Chosen,
             Note::Recovered { .. } => EventKind::Recovered,
             Note::Sent { .. } => EventKind::Sent,
@@ -295,6 +344,8 @@ impl Note {
         match self {
             Note::Begun { branches: 2 } => "2 branches".into(),
             Note::Begun { branches } => format!("{branches} branches").into(),
+            Note::Opened => "open saga".into(),
+            Note::Joined { step, .. } => step.to_string().into(),
             Note::SagaBegun { steps } => format!("saga of {steps} steps").into(),
             Note::Chosen { saga: true, why } => format!("saga: {why}").into(),
             Note::Chosen { saga: false, why } => format!("two-phase commit: {why}").into(),
@@ -328,7 +379,9 @@ impl Note {
             Note::Unusable { cause } => cause.clone().into(),
             Note::LeftOut { step: Some(step), refusal, .. } => format!("result of {step}: {refusal}").into(),
             Note::LeftOut { step: None, refusal, .. } => format!("result: {refusal}").into(),
-            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::Closed { .. } => "".into(),
+            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::CloseAsked | Note::Closed { .. } => {
+                "".into()
+            }
         }
     }
 
@@ -346,9 +399,12 @@ impl Note {
             | Note::Stuck(StuckStep { participant: name, .. })
             | Note::HeldUp { by: name, .. }
             | Note::Closed { from: name }
+            | Note::Joined { at: name, .. }
             | Note::LeftOut { from: name, .. } => Some(name),
             Note::Begun { .. }
             | Note::SagaBegun { .. }
+            | Note::Opened
+            | Note::CloseAsked
             | Note::Chosen { .. }
             | Note::Compensating { .. }
             | Note::Resolved { .. }

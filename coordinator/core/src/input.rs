@@ -1,7 +1,7 @@
 //! The inputs of a coordinator.
 
 use crate::effect::Timer;
-use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
+use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Terms, Unfinished};
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
@@ -30,6 +30,30 @@ impl Submission {
     pub(crate) fn has(&self, digest: &[u8; 32]) -> bool {
         self.digest == *digest || *digest == DIGEST_UNKNOWN
     }
+}
+
+/// An open saga as a client begins it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Beginning {
+    pub tx: TxId,
+    /// Collision-free hash of the terms.
+    pub digest: [u8; 32],
+    pub terms: Terms,
+    /// The time from now until it compensates, unless it is closed before.
+    pub timeout: Duration,
+    pub client: Client,
+}
+
+/// A step that is to join an open saga.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Joining {
+    pub tx: TxId,
+    pub step: SagaStep,
+    /// Collision-free hash of the step: the same name with another digest is refused.
+    pub digest: [u8; 32],
+    pub client: Client,
+    /// True if the answer is given when it is known what the action came to; else once it is on record that it joined.
+    pub wait: bool,
 }
 
 /// The work of a submission, and the way it asks for.
@@ -96,6 +120,16 @@ impl fmt::Display for StepResolution {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     Submit(Submission),
+    /// Begin an open saga.
+    Begin(Beginning),
+    /// Let a step join an open saga.
+    Join(Box<Joining>),
+    /// Close an open saga. With `wait` the client hears how it ended, else as soon as it is accepted.
+    Close {
+        tx: TxId,
+        client: Client,
+        wait: bool,
+    },
     /// A client waits for the outcome.
     Await {
         tx: TxId,
@@ -129,7 +163,10 @@ impl Request {
     pub fn tx(&self) -> &TxId {
         match self {
             Request::Submit(submission) => &submission.tx,
-            Request::Await { tx, .. }
+            Request::Begin(beginning) => &beginning.tx,
+            Request::Join(joining) => &joining.tx,
+            Request::Close { tx, .. }
+            | Request::Await { tx, .. }
             | Request::Cancel { tx, .. }
             | Request::Forget { tx, .. }
             | Request::ResolveStep { tx, .. } => tx,
@@ -149,6 +186,11 @@ pub enum Input {
     /// The epoch of this start is another than was thought when the log was opened, and higher. Before
     /// [`Input::RecoveryDone`].
     EpochTaken(Epoch),
+    /// The records of some ended transactions are being dropped from the log, or were by an earlier start; this is the latest of
+    /// their attempts. Of none that is as late it is known any more that it did not commit. Before the drop can be seen.
+    Forgotten {
+        latest: AttemptNumber,
+    },
     /// The whole log was read, and nobody has seen more of it than it holds: from here on an unknown transaction is an aborted one (R4).
     RecoveryDone {
         paused: bool,

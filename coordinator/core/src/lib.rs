@@ -9,7 +9,8 @@
 //! * Effects are carried out in the order given, before the next input's effects.
 //! * [`Effect::Append`]: once the record is on stable storage (not merely written), [`Input::Appended`] is due. A record
 //!   marked `forced` has somebody waiting for it; one that isn't may ride along with the next that is. Each append of a
-//!   transaction is answered once, in the order of the appends; a later record takes the place of an earlier one.
+//!   transaction is answered once, in the order of the appends; a later record takes the place of an earlier one, save that each
+//!   step of an open saga has a record of its own.
 //! * [`Effect::Send`] may be lost at any time, delayed, repeated or overtaken; [`Input::Connected`] makes the coordinator
 //!   repeat what is still awaited. Nothing is sent to a participant that is not connected.
 //! * [`Input::Disconnected`] ends a session, and [`Input::Connected`] begins the next: after either, no
@@ -22,7 +23,7 @@
 //!
 //! # Two ways
 //!
-//! Two-phase commit, and sagas. Auto chooses between them, and lets a two-phase commit that was not answered go on as a
+//! Two-phase commit, and sagas, which are submitted whole or open: begun, joined by steps while they go on, and closed. Auto chooses between them, and lets a two-phase commit that was not answered go on as a
 //! saga: under the same id, with a new attempt number.
 //!
 //! # The rules it keeps
@@ -51,12 +52,12 @@ mod unusable_transaction;
 
 pub use census::{Census, Counted};
 pub use coordinator::{Coordinator, Limits, Phase};
-pub use effect::{Answer, Effect, Note, Rejection, Timer};
-pub use input::{Client, Content, Input, Request, StepResolution, Submission};
+pub use effect::{Answer, Effect, Note, Rejection, StepAnswer, Timer};
+pub use input::{Beginning, Client, Content, Input, Joining, Request, StepResolution, Submission};
 pub use loss::{Part, PartStep, StillKnown};
 pub use reconciliation::{Recollection, TakenBack, held_after_loss};
 pub use record::{
-    EndedBranch, EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord,
-    decided,
+    Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, OpenKind, OpenRecord, OpenedRecord, OpenedState,
+    Progress, Record, SagaRecord, Stage, Terms, Unfinished, UnusableRecord, decided,
 };
 pub use transaction::{BranchView, TransactionView};

@@ -1,7 +1,7 @@
 //! The parts of transactions that a participant has lost which was put back.
 
 use crate::coordinator::Coordinator;
-use crate::record::{EndedBranch, EndedRecord};
+use crate::record::{Barrier, EndedBranch, EndedRecord};
 use crate::saga::step_index;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, StepIndex, StepName, TxId};
@@ -73,7 +73,7 @@ impl Coordinator {
     pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<(TxId, Vec<Part>)> {
         let lost = self.open().filter(|open| !open.is_ending() && !open.is_ended()).map(|open| {
             let parts = open.answered_by(participant).into_iter();
-            let mut lost = known.lost(open.attempt_number(), open.tx(), parts);
+            let mut lost = known.lost(open.attempt_number_at(participant), open.tx(), parts);
             lost.extend(open.left_to(participant).filter(|_| known.is_gone(open.attempt_number(), open.tx())));
             (open.tx().clone(), lost)
         });
@@ -84,7 +84,9 @@ impl Coordinator {
 impl EndedRecord {
     /// Returns what a participant has lost of this transaction.
     pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<Part> {
-        known.lost(self.attempt_number, &self.tx, self.parts_at(participant).into_iter())
+        let parts = self.parts_at(participant);
+        let attempt_number = parts.iter().find_map(|(_, at)| *at).unwrap_or(self.attempt_number);
+        known.lost(attempt_number, &self.tx, parts.into_iter().map(|(part, _)| part))
     }
 
     /// Says of parts that were lost that nobody knows what they are now, unless they have come to something else since.
@@ -100,7 +102,8 @@ impl EndedRecord {
         }
     }
 
-    fn parts_at(&self, participant: &ParticipantName) -> Vec<Part> {
+    /// Returns the parts of which a participant keeps something, and their attempt number if that is not the transaction's.
+    fn parts_at(&self, participant: &ParticipantName) -> Vec<(Part, Option<AttemptNumber>)> {
         let part = |(index, branch): (usize, &EndedBranch)| {
             let is_there = match (&branch.step, self.saga) {
                 (Some(_), _) => branch.participant == *participant,
@@ -109,7 +112,13 @@ impl EndedRecord {
                 (None, true) => false,
             };
             let step = branch.step.clone().map(|name| PartStep { index: step_index(index), name });
-            is_there.then(|| Part { participant: participant.clone(), step, outcome: branch.outcome })
+            let attempt_number = match branch.barrier {
+                Barrier::OfTransaction => None,
+                Barrier::Of(attempt_number) => Some(attempt_number),
+                Barrier::Nowhere => return None,
+            };
+            let part = || Part { participant: participant.clone(), step, outcome: branch.outcome };
+            is_there.then(|| (part(), attempt_number))
         };
         self.branches.iter().enumerate().filter_map(part).collect()
     }

@@ -142,6 +142,22 @@ impl Open {
         }
     }
 
+    /// Returns the attempt number under which a participant knows it.
+    pub(crate) fn attempt_number_at(&self, participant: &ParticipantName) -> AttemptNumber {
+        match self {
+            Open::Saga(saga) => saga.attempt_number_at(participant),
+            Open::TwoPhase(_) | Open::Unusable(_) => self.attempt_number(),
+        }
+    }
+
+    /// Returns true if nothing of it goes on before a client asks for it.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            Open::Saga(saga) => saga.is_idle(),
+            Open::TwoPhase(_) | Open::Unusable(_) => false,
+        }
+    }
+
     pub(crate) fn begun_at(&self) -> Timestamp {
         match self {
             Open::TwoPhase(transaction) => transaction.begun_at,

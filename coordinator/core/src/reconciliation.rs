@@ -1,7 +1,9 @@
 //! The reconciliation of a log that has lost something, once an operator has accepted that: attempts that it has lost
 //! get what participants still know, and what it holds open may have ended since.
 
-use crate::record::{DIGEST_UNKNOWN, EndedBranch, EndedRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
+use crate::record::{
+    DIGEST_UNKNOWN, EndedBranch, EndedRecord, OpenedState, Progress, SagaRecord, Unfinished, UnusableRecord,
+};
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, KnownAttempt, KnownState, Outcome, ParticipantName, Timestamp, TxId,
@@ -36,6 +38,7 @@ pub fn held_after_loss(open: Unfinished) -> Option<UnusableRecord> {
             let past_pivot = steps.iter().zip(progress).any(|(step, progress)| step.pivot && is_done(progress));
             compensating.is_none() && !past_pivot && progress.contains(&Progress::Pending)
         }
+        Unfinished::Opened(opened, _) => opened.state == OpenedState::Open,
         // A decision stays, and of a single branch its participant tells.
         Unfinished::TwoPhase(_) | Unfinished::Unusable(_) => false,
     };
@@ -136,8 +139,9 @@ mod tests {
             Arc::new(SagaStep {
                 name: "s".parse().unwrap(),
                 participant: "a".parse().unwrap(),
-                action: Bytes::new(),
+                action: Some(Bytes::new()),
                 compensation: None,
+                completion: None,
                 after: vec![],
                 uses: vec![],
                 pivot,

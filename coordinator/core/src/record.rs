@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Outcome, PartName, ParticipantName, SagaStep, StepName, Timestamp, TxId,
-    saga,
+    AbortReason, AttemptNumber, BranchOutcome, Outcome, PartName, ParticipantName, Refusal, SagaStep, StepIndex,
+    StepName, Timestamp, TxId, saga,
 };
 
 /// The stage of a transaction that a record stands for.
@@ -20,12 +20,20 @@ pub enum Stage {
     Stepped,
     /// A saga compensates.
     Compensating,
+    /// An open saga has begun.
+    Opened,
+    /// A step has joined an open saga.
+    Joined,
+    /// An open saga was closed.
+    Closed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Record {
     Open(OpenRecord),
     Saga(SagaRecord),
+    Opened(OpenedRecord),
+    Joined(JoinedRecord),
     Ended(EndedRecord),
 }
 
@@ -68,6 +76,63 @@ pub struct SagaRecord {
     pub progress: Vec<Progress>,
 }
 
+/// An open saga that recovery must carry on, without its steps: each has a [record of its own](JoinedRecord), for what is written
+/// again at every joining grows with the square of the steps.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OpenedRecord {
+    pub tx: TxId,
+    pub attempt_number: AttemptNumber,
+    pub begun_at: Timestamp,
+    pub digest: [u8; 32],
+    /// The time at which it compensates, unless it was closed.
+    pub deadline: Timestamp,
+    pub terms: Terms,
+    pub state: OpenedState,
+}
+
+/// The terms on which an open saga was begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Terms {
+    pub completions: Completions,
+}
+
+/// The order in which the steps of an open saga are completed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Completions {
+    /// All at once: none waits for another.
+    #[default]
+    Together,
+    /// One by one, in the order in which they joined.
+    AsJoined,
+    /// One by one, the last that joined first.
+    Reversed,
+}
+
+/// The state of an open saga: the first of a close, a cancellation and its deadline that is on record counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OpenedState {
+    Open,
+    Closed,
+    Compensating(AbortReason),
+}
+
+/// A step of an open saga.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JoinedRecord {
+    pub tx: TxId,
+    /// The saga's.
+    pub attempt_number: AttemptNumber,
+    /// Its place, in the order in which steps joined.
+    pub index: StepIndex,
+    pub step: Arc<SagaStep>,
+    /// Collision-free hash of what joined: other content under the same name is refused.
+    pub digest: [u8; 32],
+    /// The attempt number under which its participant knows the saga. A participant that is joined late may have seen its
+    /// low-water mark pass that of the saga.
+    pub at_participant: AttemptNumber,
+    pub progress: Progress,
+}
+
 /// The progress of a step, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Progress {
@@ -75,6 +140,10 @@ pub enum Progress {
     Pending,
     /// Its action is in effect.
     Done { result: Bytes, pending: bool },
+    /// Its action was refused, and the saga, which is an open one, heeds it no more.
+    Refused(Refusal),
+    /// It is completed, or there was nothing to complete.
+    Completed { result: Bytes, pending: bool },
     /// Its action is not in effect, and never will be.
     Undone,
     /// An operator did without it: nobody vouches for its effect.
@@ -86,6 +155,8 @@ pub enum Progress {
 pub enum Unfinished {
     TwoPhase(OpenRecord),
     Saga(SagaRecord),
+    /// An open saga, with the steps that have joined it, in their order.
+    Opened(OpenedRecord, Vec<JoinedRecord>),
     /// A record that can be read, and not carried out.
     Unusable(UnusableRecord),
 }
@@ -111,6 +182,7 @@ impl Unfinished {
         match self {
             Unfinished::TwoPhase(open) => &open.tx,
             Unfinished::Saga(saga) => &saga.tx,
+            Unfinished::Opened(opened, _) => &opened.tx,
             Unfinished::Unusable(unusable) => &unusable.tx,
         }
     }
@@ -119,6 +191,7 @@ impl Unfinished {
         match self {
             Unfinished::TwoPhase(open) => open.attempt_number,
             Unfinished::Saga(saga) => saga.attempt_number,
+            Unfinished::Opened(opened, _) => opened.attempt_number,
             Unfinished::Unusable(unusable) => unusable.attempt_number,
         }
     }
@@ -127,7 +200,19 @@ impl Unfinished {
         match self {
             Unfinished::TwoPhase(open) => open.begun_at,
             Unfinished::Saga(saga) => saga.begun_at,
+            Unfinished::Opened(opened, _) => opened.begun_at,
             Unfinished::Unusable(unusable) => unusable.begun_at,
+        }
+    }
+
+    /// Returns the highest attempt number that it has anywhere.
+    pub(crate) fn last_attempt_number(&self) -> AttemptNumber {
+        match self {
+            Unfinished::Opened(opened, steps) => {
+                let of_steps = steps.iter().map(|step| step.at_participant);
+                of_steps.fold(opened.attempt_number, AttemptNumber::max)
+            }
+            Unfinished::TwoPhase(_) | Unfinished::Saga(_) | Unfinished::Unusable(_) => self.attempt_number(),
         }
     }
 
@@ -151,6 +236,16 @@ impl Unfinished {
                 let participants = once(steps.iter().map(|step| step.participant.clone()));
                 UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
+            Unfinished::Opened(record, steps) => {
+                let OpenedRecord { tx, attempt_number, begun_at, digest, state, .. } = record;
+                let decided = match state {
+                    OpenedState::Open => None,
+                    OpenedState::Closed => Some(Outcome::Committed),
+                    OpenedState::Compensating(reason) => Some(Outcome::Aborted(reason)),
+                };
+                let participants = once(steps.iter().map(|step| step.step.participant.clone()));
+                UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
+            }
             Unfinished::Unusable(record) => record,
         }
     }
@@ -160,6 +255,7 @@ impl Unfinished {
         match self {
             Unfinished::TwoPhase(record) => record.fault(),
             Unfinished::Saga(record) => record.fault(),
+            Unfinished::Opened(record, steps) => record.fault(steps),
             Unfinished::Unusable(record) => Some(record.cause.clone()),
         }
     }
@@ -188,12 +284,29 @@ pub struct EndedBranch {
     /// `None`: a branch. Beside the steps of a saga it belongs to an earlier attempt, by two-phase commit.
     pub step: Option<StepName>,
     pub outcome: BranchOutcome,
+    pub barrier: Barrier,
+}
+
+/// The attempt number under which a participant keeps what it remembers of a branch or step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Barrier {
+    /// Its transaction's.
+    OfTransaction,
+    /// This one, of a step that joined an open saga.
+    Of(AttemptNumber),
+    /// None: nothing is kept there of what was refused, nor of what was never asked for.
+    Nowhere,
 }
 
 impl EndedBranch {
     /// Returns what became of a branch.
     pub fn new(participant: ParticipantName, outcome: BranchOutcome) -> EndedBranch {
-        EndedBranch { participant, step: None, outcome }
+        EndedBranch { participant, step: None, outcome, barrier: Barrier::OfTransaction }
+    }
+
+    /// Returns true if it is a step that was refused while its saga went on.
+    fn was_refused(&self) -> bool {
+        self.barrier == Barrier::Nowhere && self.outcome == BranchOutcome::Aborted
     }
 
     /// Returns the name of the step, or of the branch's participant.
@@ -209,9 +322,9 @@ pub(crate) const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
 pub fn decided(compensating: Option<&AbortReason>, progress: &[Progress]) -> Option<Outcome> {
     let is_settled = |step: &Progress| match step {
         Progress::Pending => false,
-        Progress::Done { .. } => compensating.is_none(),
+        Progress::Done { .. } | Progress::Completed { .. } => compensating.is_none(),
         Progress::Undone => compensating.is_some(),
-        Progress::Skipped => true,
+        Progress::Skipped | Progress::Refused(_) => true,
     };
     let outcome = compensating.map_or(Outcome::Committed, |reason| Outcome::Aborted(reason.clone()));
     (!progress.is_empty() && progress.iter().all(is_settled)).then_some(outcome)
@@ -254,7 +367,35 @@ impl SagaRecord {
             Progress::Pending | Progress::Done { .. } if compensating && compensation.is_none() => {
                 Some(format!("step {name} is to be undone, and has no compensation"))
             }
+            Progress::Refused(_) | Progress::Completed { .. } => {
+                Some(format!("step {name} has come to what only a step of an open saga can"))
+            }
             Progress::Pending | Progress::Done { .. } | Progress::Undone | Progress::Skipped => None,
+        })
+    }
+}
+
+impl OpenedRecord {
+    fn fault(&self, steps: &[JoinedRecord]) -> Option<String> {
+        let mut names = BTreeSet::new();
+        steps.iter().enumerate().find_map(|(place, joined)| {
+            let name = &joined.step.name;
+            if usize::from(joined.index.0) != place || joined.attempt_number != self.attempt_number {
+                return Some(format!("step {name} is not the one that joined as number {place}"));
+            }
+            if !names.insert(name) {
+                return Some(format!("two steps are called {name}"));
+            }
+            if let Err(unsound) = saga::check_joining(&joined.step) {
+                return Some(format!("step {name} cannot be carried out, {unsound}"));
+            }
+            let fits = match (&joined.progress, &self.state) {
+                (Progress::Completed { .. }, state) => *state == OpenedState::Closed,
+                (Progress::Undone, state) => matches!(state, OpenedState::Compensating(_)),
+                (Progress::Pending, OpenedState::Closed) => joined.step.action.is_none(),
+                (Progress::Pending | Progress::Done { .. } | Progress::Refused(_) | Progress::Skipped, _) => true,
+            };
+            (!fits).then(|| format!("step {name} is further than its saga, or less far"))
         })
     }
 }
@@ -267,6 +408,11 @@ impl Record {
             Record::Saga(SagaRecord { compensating: Some(_), .. }) => Stage::Compensating,
             Record::Saga(saga) if saga.progress.iter().all(|step| *step == Progress::Pending) => Stage::Begun,
             Record::Saga(_) => Stage::Stepped,
+            Record::Opened(OpenedRecord { state: OpenedState::Open, .. }) => Stage::Opened,
+            Record::Opened(OpenedRecord { state: OpenedState::Closed, .. }) => Stage::Closed,
+            Record::Opened(OpenedRecord { state: OpenedState::Compensating(_), .. }) => Stage::Compensating,
+            Record::Joined(JoinedRecord { progress: Progress::Pending, .. }) => Stage::Joined,
+            Record::Joined(_) => Stage::Stepped,
             Record::Ended(_) => Stage::Ended,
         }
     }
@@ -275,6 +421,8 @@ impl Record {
         match self {
             Record::Open(open) => &open.tx,
             Record::Saga(saga) => &saga.tx,
+            Record::Opened(opened) => &opened.tx,
+            Record::Joined(joined) => &joined.tx,
             Record::Ended(ended) => &ended.tx,
         }
     }
@@ -283,6 +431,8 @@ impl Record {
         match self {
             Record::Open(open) => open.attempt_number,
             Record::Saga(saga) => saga.attempt_number,
+            Record::Opened(opened) => opened.attempt_number,
+            Record::Joined(joined) => joined.attempt_number,
             Record::Ended(ended) => ended.attempt_number,
         }
     }
@@ -311,7 +461,9 @@ impl EndedRecord {
         let twice = |branch: &EndedBranch| {
             self.saga && branch.step.is_none() && branch.outcome == BranchOutcome::HeuristicallyCommitted
         };
-        self.branches.iter().any(|branch| twice(branch) || damages(&self.outcome, branch.outcome))
+        let is_damage =
+            |branch: &EndedBranch| twice(branch) || (!branch.was_refused() && damages(&self.outcome, branch.outcome));
+        self.branches.iter().any(is_damage)
     }
 
     /// Adds a branch's heuristic outcome that became known after the end (R3). Branches keep their order; those of a

@@ -13,6 +13,8 @@ pub(crate) struct Held {
     pub(crate) result_bytes: usize,
     /// The bytes of results whose transaction's decision or end is being recorded: what is about to be let go.
     pub(crate) leaving_bytes: usize,
+    /// Open sagas that take steps.
+    pub(crate) begun: usize,
 }
 
 /// The room that all open transactions share.
@@ -48,6 +50,7 @@ impl Room {
         self.held.work_bytes = changed(self.held.work_bytes, before.work_bytes, after.work_bytes);
         self.held.result_bytes = changed(self.held.result_bytes, before.result_bytes, after.result_bytes);
         self.held.leaving_bytes = changed(self.held.leaving_bytes, before.leaving_bytes, after.leaving_bytes);
+        self.held.begun = changed(self.held.begun, before.begun, after.begun);
     }
 
     /// Checks that a transaction with so much work can be taken. None is while more than three quarters of the room for
@@ -108,7 +111,7 @@ mod tests {
     #[test]
     fn what_is_held_is_counted_and_lets_go_again() {
         let mut room = Room::new(100, 10);
-        let one = Held { work_bytes: 60, result_bytes: 9, leaving_bytes: 0 };
+        let one = Held { work_bytes: 60, result_bytes: 9, leaving_bytes: 0, begun: 0 };
         room.change(Held::default(), one);
         assert_eq!(room.admit(41), Err(Rejection::TooMuchOpen { max_open_bytes: 100 }));
         assert_eq!(room.admit(40), Err(Rejection::TooMuchGathered { max_gathered_bytes: 10 }));
@@ -121,9 +124,9 @@ mod tests {
     #[test]
     fn nobody_waits_for_room_that_open_transactions_hold_on_to() {
         let mut room = Room::new(100, 160);
-        let held = Held { work_bytes: 0, result_bytes: 100, leaving_bytes: 0 };
-        let small = Held { work_bytes: 0, result_bytes: 10, leaving_bytes: 10 };
-        let large = Held { work_bytes: 0, result_bytes: 11, leaving_bytes: 11 };
+        let held = Held { work_bytes: 0, result_bytes: 100, leaving_bytes: 0, begun: 0 };
+        let small = Held { work_bytes: 0, result_bytes: 10, leaving_bytes: 10, begun: 0 };
+        let large = Held { work_bytes: 0, result_bytes: 11, leaving_bytes: 11, begun: 0 };
         room.change(Held::default(), held);
         room.change(Held::default(), small);
         assert!(!room.is_about_to_grow(), "little is about to go");

@@ -12,12 +12,22 @@
 //! results, is sent only once it is on record that the steps before it are done: so whoever reads the log knows whether
 //! the pivot may be in effect, and has the results that each compensation is to be given. All other progress is
 //! recorded behind the saga's back, because barriers make it safe to run a step again.
+//!
+//! An open saga begins without steps, which [join](opening) while it goes on, until it is closed or turned back:
+//!
+//! ```text
+//! Beginning ──▶ Open ──┬── close ───▶ LoggingClose ──▶ Completing ──▶ Ending, as above, every step
+//!                      └── cancel, deadline ──▶ LoggingCompensation ──▶ Compensating, as above
+//! ```
 
 mod abandonment;
 mod attempts;
+mod closing;
 mod compensation;
 mod end;
+mod joining;
 mod log;
+mod opening;
 mod order;
 mod resolution;
 mod start;
@@ -28,10 +38,12 @@ use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
 use crate::loss::{Part, PartStep};
 use crate::open_transaction::OpenInput;
-use crate::record::Stage;
+use crate::record::{Progress, Stage};
 use crate::room::Held;
 use bytes::Bytes;
+use joining::Joined;
 use log::Written;
+use opening::Opening;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use undoubt_vocabulary::{
@@ -59,6 +71,8 @@ pub(crate) struct Saga {
     waiters: BTreeSet<Client>,
     /// An operator has given it up.
     forgotten: bool,
+    /// Of one whose steps join it while it goes on.
+    opening: Option<Opening>,
     /// True if it came from the log at this coordinator's start.
     pub(crate) recovered: bool,
     /// True while nothing is sent for it: the log is still being read, or an operator has paused it.
@@ -87,6 +101,17 @@ struct Step {
     refused: Option<Refusal>,
     /// Its participant has yet to say that no semantic lock is left.
     to_be_closed: bool,
+    /// Of a step that joined an open saga.
+    joined: Option<Joined>,
+    /// What the action came to, while the step is being completed and after.
+    acted: Acted,
+}
+
+/// What an action has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Acted {
+    result: Bytes,
+    pending: bool,
 }
 
 impl Step {
@@ -100,6 +125,35 @@ impl Step {
             word_unrecorded: false,
             refused: None,
             to_be_closed: false,
+            joined: None,
+            acted: Acted::default(),
+        }
+    }
+
+    fn gathered(&self) -> usize {
+        self.at.result_bytes() + self.acted.result.len()
+    }
+
+    /// Returns how far it is, for the record.
+    fn progress(&self) -> Progress {
+        let acted = || {
+            let Acted { result, pending } = self.acted.clone();
+            (result, pending)
+        };
+        match &self.at {
+            At::Running(Run { direction: Direction::Completing, .. }) if self.definition.action.is_some() => {
+                let (result, pending) = acted();
+                Progress::Done { result, pending }
+            }
+            At::Waiting | At::Doubtful | At::Elsewhere | At::Unanswered { .. } | At::Running(_) => Progress::Pending,
+            At::Refused(refusal) => Progress::Refused(refusal.clone()),
+            At::Done { result, pending } => Progress::Done { result: result.clone(), pending: *pending },
+            At::Completed => {
+                let (result, pending) = acted();
+                Progress::Completed { result, pending }
+            }
+            At::Undone => Progress::Undone,
+            At::Skipped => Progress::Skipped,
         }
     }
 }
@@ -111,10 +165,19 @@ enum At {
     /// Its action may be in effect: what the log leaves open, or what was under way when the saga began to compensate.
     Doubtful,
     Running(Run),
+    /// Its caller does the action himself, so it may be in effect.
+    Elsewhere,
+    /// Its action may be in effect, and was asked for as often as its policy has it. Its caller may ask again.
+    Unanswered {
+        attempts: u32,
+    },
+    /// Its action was refused, which only its caller heeds: nothing of it is in effect.
+    Refused(Refusal),
     Done {
         result: Bytes,
         pending: bool,
     },
+    Completed,
     Undone,
     Skipped,
 }
@@ -145,6 +208,11 @@ enum State {
     /// The record of its beginning is being forced. Nothing is sent.
     Beginning,
     Forward,
+    /// Steps join it.
+    Open,
+    /// The record that it was closed is being forced.
+    LoggingClose,
+    Completing,
     /// The record that it compensates is being forced.
     LoggingCompensation,
     Compensating,
@@ -232,8 +300,18 @@ impl Saga {
         let part = |(index, step): (usize, &Step)| {
             let outcome = match step.at {
                 At::Done { .. } => BranchOutcome::Committed,
+                At::Completed if step.definition.completion.is_some() || step.definition.action.is_some() => {
+                    BranchOutcome::Committed
+                }
                 At::Undone => BranchOutcome::Aborted,
-                At::Waiting | At::Doubtful | At::Running(_) | At::Skipped => return None,
+                At::Waiting
+                | At::Doubtful
+                | At::Running(_)
+                | At::Elsewhere
+                | At::Unanswered { .. }
+                | At::Refused(_)
+                | At::Completed
+                | At::Skipped => return None,
             };
             let step_part = || PartStep { index: step_index(index), name: step.definition.name.clone() };
             let is_there = step.definition.participant == *participant;
@@ -250,7 +328,7 @@ impl Saga {
         let work_bytes = self.steps.iter().map(|step| step.definition.work_bytes()).sum();
         let result_bytes = self.gathered();
         let leaving_bytes = if self.is_being_recorded() { result_bytes } else { 0 };
-        Held { work_bytes, result_bytes, leaving_bytes }
+        Held { work_bytes, result_bytes, leaving_bytes, begun: usize::from(self.takes_steps()) }
     }
 
     /// Returns true while its decision or its end is on its way to the log.
@@ -259,6 +337,9 @@ impl Saga {
             State::Deciding | State::Ending { .. } => true,
             State::Beginning
             | State::Forward
+            | State::Open
+            | State::LoggingClose
+            | State::Completing
             | State::LoggingCompensation
             | State::Compensating
             | State::Closing { .. }
@@ -267,7 +348,7 @@ impl Saga {
     }
 
     fn gathered(&self) -> usize {
-        self.steps.iter().map(|step| step.at.result_bytes()).sum()
+        self.steps.iter().map(Step::gathered).sum()
     }
 
     fn participants(&self) -> BTreeSet<ParticipantName> {
@@ -291,16 +372,18 @@ impl Saga {
     pub(crate) fn take_waiters(&mut self) -> BTreeSet<Client> {
         let mut waiters = std::mem::take(&mut self.waiters);
         waiters.extend(self.unstable.iter().filter_map(|(_, written)| written.client()));
+        waiters.extend(self.take_callers());
         waiters
     }
 
     pub(crate) fn stop_waiting(&mut self, client: Client) {
         self.waiters.remove(&client);
         self.stop_waiting_for_record(client);
+        self.stop_calling(client);
     }
 
     pub(crate) fn waiters(&self) -> usize {
-        self.waiters.len()
+        self.waiters.len() + self.callers()
     }
 
     /// Returns a step that waits for an operator, if there is one.

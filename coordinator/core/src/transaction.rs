@@ -328,7 +328,7 @@ impl Transaction {
         };
         let result_bytes = self.gathered();
         let leaving_bytes = if self.is_being_recorded() { result_bytes } else { 0 };
-        Held { work_bytes, result_bytes, leaving_bytes }
+        Held { work_bytes, result_bytes, leaving_bytes, begun: 0 }
     }
 
     /// Returns true while its decision or its end is on its way to the log.
@@ -470,7 +470,8 @@ impl Transaction {
     }
 
     fn send_abort(&self, branch: usize, cx: &mut Context<'_>) {
-        self.send(branch, ToParticipant::Abort { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
+        let (tx, attempt_number) = (self.tx.clone(), self.attempt_number);
+        self.send(branch, ToParticipant::Abort { tx, attempt_number, certain: true }, cx);
     }
 
     fn send_undecided(&self, branch: usize, cx: &mut Context<'_>) {
@@ -510,7 +511,10 @@ impl Transaction {
             Event::Logged { stage: Stage::Delegated } => Note::Logged { stage: "delegated" },
             Event::Logged { stage: Stage::Committed } => Note::Logged { stage: "committed" },
             Event::Logged { stage: Stage::Ended } => Note::Logged { stage: "ended" },
-            Event::Logged { stage: Stage::Begun | Stage::Stepped | Stage::Compensating } => return,
+            Event::Logged {
+                stage:
+                    Stage::Begun | Stage::Stepped | Stage::Compensating | Stage::Opened | Stage::Joined | Stage::Closed,
+            } => return,
             Event::Forgotten => Note::Forgotten,
             Event::RetryDue { .. } | Event::Connected { .. } | Event::Cancelled | Event::Resumed => return,
         };

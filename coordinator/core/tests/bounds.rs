@@ -16,6 +16,7 @@ use undoubt_vocabulary::{
 };
 
 const LIMITS: Limits = Limits {
+    max_begun_transactions: 10,
     max_open_transactions: 100,
     max_open_bytes: 1 << 30,
     max_gathered_bytes: 1 << 30,
@@ -103,8 +104,9 @@ fn steps(count: u16, pivot: Option<u16>, uses: &[(u16, &[u16])]) -> Vec<SagaStep
     let step = |number: u16| SagaStep {
         name: name(number).as_str().parse().unwrap(),
         participant: name(number),
-        action: Bytes::from_static(b"get"),
+        action: Some(Bytes::from_static(b"get")),
         compensation: pivot.is_none_or(|pivot| number < pivot).then(|| Bytes::from_static(b"undo")),
+        completion: None,
         after: (0..number).map(StepIndex).collect(),
         uses: uses
             .iter()

@@ -11,6 +11,7 @@ use undoubt_coordinator_core::{
 use undoubt_vocabulary::{AttemptNumber, Epoch, RetryPolicy, SagaStep, Timestamp, ToCoordinator, ToParticipant, TxId};
 
 const LIMITS: Limits = Limits {
+    max_begun_transactions: 10,
     max_open_transactions: 1,
     max_open_bytes: 1 << 30,
     max_gathered_bytes: 1 << 30,
@@ -25,8 +26,9 @@ fn saga() -> Unfinished {
     let step = SagaStep {
         name: "step".parse().unwrap(),
         participant: "bank".parse().unwrap(),
-        action: Bytes::new(),
+        action: Some(Bytes::new()),
         compensation: Some(Bytes::new()),
+        completion: None,
         after: Vec::new(),
         uses: Vec::new(),
         pivot: false,
@@ -72,6 +74,6 @@ fn what_a_participant_tells_of_an_attempt_that_a_crash_forgot_is_noted_and_answe
     let request = Request::Message { from: "bank".parse().unwrap(), message };
     coordinator.handle_input(Timestamp(2), Input::LookedUp { request, ended: None }, &mut effects);
     let note = Note::Earlier { from: "bank".parse().unwrap(), attempt_number: lost, message: "inquiry" };
-    let abort = ToParticipant::Abort { tx: tx.clone(), attempt_number: lost };
+    let abort = ToParticipant::Abort { tx: tx.clone(), attempt_number: lost, certain: true };
     assert_eq!(effects, [Effect::Note { tx, note }, Effect::Send { to: "bank".parse().unwrap(), message: abort }]);
 }

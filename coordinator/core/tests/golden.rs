@@ -156,6 +156,33 @@ fn a_recovered_commit_tells_its_results_in_the_order_in_which_it_told_them_befor
 }
 
 #[test]
+fn an_abort_is_certain_while_no_record_is_dropped_that_is_as_late() {
+    let (mut script, t) = (Script::new(), |counter| attempt_number(1, counter));
+    script.inquiry("a", "T1", t(3));
+    script.tell("the record of attempt 1.5 is dropped", Input::Forgotten { latest: t(5) });
+    script.inquiry("a", "T1", t(5));
+    script.inquiry("a", "T2", t(6));
+    script.finished("b", "T1", t(5), BranchOutcome::HeuristicallyAborted);
+    script.stable();
+    script.inquiry("a", "T1", t(5));
+    script.tell("the record of attempt 1.4 is dropped", Input::Forgotten { latest: t(4) });
+    script.inquiry("a", "T1", t(5));
+    check("forgotten-commits", &script.text);
+}
+
+#[test]
+fn a_single_branch_that_asks_hears_of_its_commit_once_that_is_stable() {
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
+    script.submit(1, "T1", 1, &["a"]);
+    script.stable();
+    script.vote("a", "T1", t, Vote::Committed { result: Bytes::from_static(b"x=1") });
+    script.inquiry("a", "T1", t);
+    script.stable();
+    script.inquiry("a", "T1", t);
+    check("one-phase-inquiry", &script.text);
+}
+
+#[test]
 fn the_same_id_again_gets_the_same_outcome() {
     let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);

@@ -37,7 +37,7 @@ fn knows(steps: &[u16]) -> StillKnown {
 /// A transaction whose branches, or, where it says at whom they were, steps came to this.
 fn ended(branches: &[(&str, BranchOutcome)], at: &[&str]) -> EndedRecord {
     let branch = |(index, (of, outcome)): (usize, &(&str, BranchOutcome))| match at.get(index) {
-        Some(at) => EndedBranch { participant: name(at), step: Some(of.parse().unwrap()), outcome: *outcome },
+        Some(at) => EndedBranch { step: Some(of.parse().unwrap()), ..EndedBranch::new(name(at), *outcome) },
         None => EndedBranch::new(name(of), *outcome),
     };
     EndedRecord {
@@ -95,6 +95,7 @@ fn what_is_lost_is_unknown_in_the_end_unless_it_has_come_to_something_else_since
 /// A coordinator that has recovered this, and has no other.
 fn recovered(unfinished: Unfinished) -> Coordinator {
     let limits = Limits {
+        max_begun_transactions: 10,
         max_open_transactions: 8,
         max_open_bytes: 1 << 20,
         max_gathered_bytes: 1 << 20,
@@ -177,8 +178,9 @@ fn of_a_saga_that_is_open_the_steps_that_are_done_can_be_lost() {
     let step = |number: u16, at: &str| SagaStep {
         name: format!("s{number}").parse().unwrap(),
         participant: name(at),
-        action: Bytes::new(),
+        action: Some(Bytes::new()),
         compensation: Some(Bytes::new()),
+        completion: None,
         after: (0..number).map(StepIndex).collect(),
         uses: Vec::new(),
         pivot: false,

@@ -18,6 +18,7 @@ use undoubt_vocabulary::{
 };
 
 const LIMITS: Limits = Limits {
+    max_begun_transactions: 10,
     max_open_transactions: 1,
     max_open_bytes: 1 << 30,
     max_gathered_bytes: 1 << 30,
@@ -74,8 +75,9 @@ fn step(label: &str, after: &[u16], uses: &[u16], pivot: bool, undoable: bool) -
     SagaStep {
         name: label.parse().expect("a valid name"),
         participant: name(&label[..1]),
-        action: Bytes::from_static(b"do"),
+        action: Some(Bytes::from_static(b"do")),
         compensation: undoable.then_some(Bytes::from_static(b"undo")),
+        completion: None,
         after: index(after),
         uses: index(uses),
         pivot,
@@ -152,12 +154,15 @@ impl Walk {
                 }
                 Effect::Send { to, message } => self.sent.push((to, message)),
                 Effect::Answer { answer: Answer::Outcome { outcome, .. }, .. } => self.hear(outcome),
-                Effect::Answer { answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_), .. } => {}
+                Effect::Answer {
+                    answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) | Answer::Step(_),
+                    ..
+                } => {}
                 Effect::Arm { attempt_number, timer, .. } => self.timers.push((attempt_number, timer)),
                 Effect::LookUp(request) => {
                     let ended = match &self.stable {
                         Some(Record::Ended(ended)) => Some(ended.clone()),
-                        Some(Record::Open(_) | Record::Saga(_)) | None => None,
+                        Some(Record::Open(_) | Record::Saga(_) | Record::Opened(_) | Record::Joined(_)) | None => None,
                     };
                     self.put(Input::LookedUp { request, ended });
                 }
@@ -267,6 +272,7 @@ impl Walk {
                     done
                 }
             },
+            (Direction::Completing, _) => unreachable!("only a step of an open saga is completed"),
             (Direction::Compensating, None) => {
                 self.barriers.insert(step, Barrier::Empty);
                 StepOutcome::Empty

@@ -15,6 +15,7 @@ use undoubt_vocabulary::{
 };
 
 const LIMITS: Limits = Limits {
+    max_begun_transactions: 10,
     max_open_transactions: 8,
     max_open_bytes: 1 << 20,
     max_gathered_bytes: 1 << 20,
@@ -130,8 +131,9 @@ fn saga() -> Content {
     let step = |number: u16| SagaStep {
         name: name(number).as_str().parse().unwrap(),
         participant: name(number),
-        action: Bytes::new(),
+        action: Some(Bytes::new()),
         compensation: Some(Bytes::new()),
+        completion: None,
         after: (0..number).map(StepIndex).collect(),
         uses: Vec::new(),
         pivot: false,

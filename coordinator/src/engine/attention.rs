@@ -34,6 +34,9 @@ pub(super) fn noted(tx: &TxId, note: &Note) {
         ),
         Note::Begun { .. }
         | Note::SagaBegun { .. }
+        | Note::Opened
+        | Note::Joined { .. }
+        | Note::CloseAsked
         | Note::Chosen { .. }
         | Note::Recovered { .. }
         | Note::Sent { .. }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::Instant;
 use undoubt_platform::Batch;
-use undoubt_vocabulary::Timestamp;
+use undoubt_vocabulary::{AttemptNumber, Timestamp};
 
 /// Ended transactions looked at in one round.
 const MAX_COLLECTED_PER_ROUND: usize = 10_000;
@@ -26,11 +26,13 @@ pub(super) struct Collection {
     /// The key from which the next round looks on.
     from: Bytes,
     began: Instant,
+    /// The latest attempt that these rounds have dropped.
+    latest: Option<AttemptNumber>,
 }
 
 impl Collection {
     pub(super) fn new(now: Instant) -> Collection {
-        Collection { from: Bytes::new(), began: now }
+        Collection { from: Bytes::new(), began: now, latest: None }
     }
 
     /// Lets the next round begin with the oldest, for something was stored that is older than where the last one stopped.
@@ -44,9 +46,15 @@ impl Collection {
             *self = Collection::new(now);
         }
         let max_bytes = MAX_COLLECTED_BYTES_PER_ROUND.min(log.max_batch_bytes() / 4);
-        let Collected { batch, from } = log.collect(&self.from, horizon, MAX_COLLECTED_PER_ROUND, max_bytes)?;
+        let Collected { batch, from, latest } = log.collect(&self.from, horizon, MAX_COLLECTED_PER_ROUND, max_bytes)?;
         self.from = from;
+        self.latest = self.latest.max(latest);
         Ok(batch)
+    }
+
+    /// Returns the latest attempt whose record a batch drops that was returned since rounds began with the oldest.
+    pub(super) fn latest(&self) -> Option<AttemptNumber> {
+        self.latest
     }
 }
 
@@ -56,7 +64,7 @@ mod tests {
     use crate::log::Apart;
     use undoubt_coordinator_core::{EndedRecord, Record};
     use undoubt_platform::Durability;
-    use undoubt_vocabulary::{AttemptNumber, TxId};
+    use undoubt_vocabulary::TxId;
 
     fn tx(id: &str) -> TxId {
         id.parse().unwrap()

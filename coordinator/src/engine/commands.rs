@@ -12,19 +12,35 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Rejection, Request, StepResolution, StillKnown,
-    Submission, UnusableRecord,
+    Answer, Beginning, Client, Content, Coordinator, Effect, Input, Joining, Part, Phase, Rejection, Request,
+    StepAnswer, StepResolution, StillKnown, Submission, Terms, TransactionView, UnusableRecord,
 };
 use undoubt_platform::access::LimitsConfig;
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
+use undoubt_vocabulary::{
+    Abilities, CoordinatorPhase, Epoch, ParticipantName, SagaStep, StepName, ToCoordinator, TxId,
+};
 
 pub(crate) enum Command {
     Submit {
         request: NewTransaction,
+        reply: Reply,
+    },
+    Begin {
+        request: Opening,
+        reply: Reply,
+    },
+    Join {
+        request: NewStep,
+        reply: Reply,
+    },
+    Close {
+        tx: TxId,
+        wait: bool,
+        origin: Origin,
         reply: Reply,
     },
     Await {
@@ -115,6 +131,28 @@ pub(crate) struct NewTransaction {
     pub(crate) trace: Option<Box<v1::TraceContext>>,
 }
 
+/// An open saga before it has a client's number.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) tx: TxId,
+    pub(crate) digest: [u8; 32],
+    pub(crate) terms: Terms,
+    pub(crate) timeout: Duration,
+    pub(crate) origin: Origin,
+    /// The caller's trace context, as it came.
+    pub(crate) trace: Option<Box<v1::TraceContext>>,
+}
+
+/// A step that joins an open saga, before it has a client's number.
+#[derive(Clone, Debug)]
+pub(crate) struct NewStep {
+    pub(crate) tx: TxId,
+    pub(crate) step: SagaStep,
+    pub(crate) digest: [u8; 32],
+    pub(crate) wait: bool,
+    pub(crate) origin: Origin,
+}
+
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -152,7 +190,8 @@ impl Replied {
             | Replied::NoRoom(_)
             | Replied::UnknownParticipant(_)
             | Replied::Exceeded(_) => true,
-            Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_)) | Replied::Again(_) => false,
+            Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Step(_))
+            | Replied::Again(_) => false,
         }
     }
 }
@@ -204,14 +243,15 @@ fn bytes_of(answer: &Answer) -> usize {
     const BESIDE_A_RESULT: usize = 64;
     match answer {
         Answer::Outcome { results, .. } => results.iter().map(|(_, result)| result.len() + BESIDE_A_RESULT).sum(),
-        Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => 0,
+        Answer::Step(StepAnswer::Done { result }) => result.len() + BESIDE_A_RESULT,
+        Answer::Step(_) | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => 0,
     }
 }
 
 fn without_results(answer: Answer) -> Answer {
     match answer {
         Answer::Outcome { outcome, results: _ } => Answer::Outcome { outcome, results: Vec::new() },
-        other @ (Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_)) => other,
+        other @ (Answer::Pending | Answer::Stuck(_) | Answer::Step(_) | Answer::Rejected(_)) => other,
     }
 }
 
@@ -231,8 +271,11 @@ impl Command {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Command::Submit { request, .. } => request.content.work_bytes(),
+            Command::Join { request, .. } => request.step.work_bytes(),
             Command::Messages { messages, .. } => messages.iter().map(ToCoordinator::payload_bytes).sum(),
-            Command::Await { .. }
+            Command::Begin { .. }
+            | Command::Close { .. }
+            | Command::Await { .. }
             | Command::Cancel { .. }
             | Command::Forget { .. }
             | Command::ResolveStep { .. }
@@ -255,6 +298,15 @@ impl Engine {
     pub(super) fn handle_command(&mut self, command: Command) -> Result<(), LogError> {
         match command {
             Command::Submit { request, reply } => self.submit(request, reply),
+            Command::Begin { request, reply } => self.begin(request, reply),
+            Command::Join { request, reply } => self.join(request, reply),
+            Command::Close { tx, wait, origin, reply } => {
+                let client = self.client(&tx, reply)?;
+                self.submitting = Some((tx.clone(), origin));
+                let put = self.handle_input(Input::Request(Request::Close { tx, client, wait }));
+                self.submitting = None;
+                put
+            }
             Command::Await { tx, reply } => {
                 let client = self.client(&tx, reply)?;
                 self.handle_input(Input::Request(Request::Await { tx, client }))
@@ -364,6 +416,64 @@ impl Engine {
         let put = self.handle_input(Input::Request(Request::Submit(submission)));
         self.submitting = None;
         self.traced.put();
+        put
+    }
+
+    fn begin(&mut self, request: Opening, reply: Reply) -> Result<(), LogError> {
+        let Opening { tx, digest, terms, timeout, origin, trace } = request;
+        let not_let_in = match &self.refusing {
+            Some(why) => Some(Replied::NoRoom(why.clone())),
+            None => self.holders.admit(&origin.who, Instant::now() - self.began).err().map(Replied::Exceeded),
+        };
+        if let Some(reason) = not_let_in
+            && self.core.view(&tx).is_none()
+            && self.log.ended(&tx)?.is_none()
+        {
+            self.figures.rejected(match &reason {
+                Replied::Exceeded(exceeded) => metrics::exceeded(exceeded.limit),
+                Replied::UnknownParticipant(_) | Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => {
+                    metrics::NO_ROOM
+                }
+            });
+            reply.give(reason);
+            return Ok(());
+        }
+        let client = self.client(&tx, reply)?;
+        self.traced.offer(&tx, trace.as_deref());
+        self.submitting = Some((tx.clone(), origin));
+        let beginning = Beginning { tx, digest, terms, timeout, client };
+        let put = self.handle_input(Input::Request(Request::Begin(beginning)));
+        self.submitting = None;
+        self.traced.put();
+        put
+    }
+
+    fn join(&mut self, request: NewStep, reply: Reply) -> Result<(), LogError> {
+        let NewStep { tx, step, digest, wait, origin } = request;
+        let is_unknown = self.links.get(&step.participant).is_none_or(|link| link.leaving);
+        let not_let_in = match &self.refusing {
+            _ if is_unknown => Some(Replied::UnknownParticipant(step.participant.clone())),
+            Some(why) => Some(Replied::NoRoom(why.clone())),
+            None => None,
+        };
+        // What has joined is answered all the same, and so is what has ended.
+        let is_known = |view: TransactionView| view.branches.iter().any(|part| part.step.as_ref() == Some(&step.name));
+        if let Some(reason) = not_let_in
+            && !self.core.view(&tx).is_some_and(is_known)
+            && self.log.ended(&tx)?.is_none()
+        {
+            self.figures.rejected(match &reason {
+                Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
+                Replied::NoRoom(_) | Replied::Exceeded(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
+            });
+            reply.give(reason);
+            return Ok(());
+        }
+        let client = self.client(&tx, reply)?;
+        self.submitting = Some((tx.clone(), origin));
+        let joining = Joining { tx, step, digest, client, wait };
+        let put = self.handle_input(Input::Request(Request::Join(Box::new(joining))));
+        self.submitting = None;
         put
     }
 

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Answer, Effect, Input, Note, Record, Request, Stage, Timer};
 use undoubt_platform::Batch;
-use undoubt_vocabulary::{AttemptNumber, Backoff, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, Backoff, Timestamp, ToCoordinator, TxId};
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
@@ -104,13 +104,10 @@ impl Engine {
             }
             Effect::Note { tx, note } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.kind().as_str(), participant = note.participant().map(tracing::field::display), detail = %note);
-                if let Note::Begun { .. } | Note::SagaBegun { .. } = &note {
-                    self.figures.begun(matches!(note, Note::SagaBegun { .. }));
-                    if let Some((submitted, origin)) = self.submitting.take_if(|(submitted, _)| *submitted == tx) {
-                        self.holders.begun(&submitted, &origin.who);
-                        self.audit.note_submission(&origin, &submitted);
-                    }
+                if let Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened = &note {
+                    self.figures.begun(!matches!(note, Note::Begun { .. }));
                 }
+                self.note_who_asked(&tx, &note);
                 attention::noted(&tx, &note);
                 self.traced.noted(now, &tx, &note);
                 if matches!(note, Note::Resolved { .. } | Note::Forgotten)
@@ -142,12 +139,37 @@ impl Engine {
             Request::Await { client, .. } => {
                 self.clients.get(client).is_some_and(|(_, reply)| reply.is_outcome_alone())
             }
+            // A participant's start brings many.
+            Request::Message { message: ToCoordinator::Inquiry { .. }, .. } => true,
             Request::Submit(_)
+            | Request::Begin(_)
+            | Request::Join(_)
+            | Request::Close { .. }
             | Request::Cancel { .. }
             | Request::Forget { .. }
             | Request::ResolveStep { .. }
             | Request::Message { .. } => false,
         }
+    }
+
+    /// Notes for the audit record who has asked for what a transaction begins, joins or ends with.
+    fn note_who_asked(&mut self, tx: &TxId, note: &Note) {
+        let action = if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. }) {
+            "submit"
+        } else if matches!(note, Note::Opened) {
+            "begin"
+        } else if matches!(note, Note::Joined { .. }) {
+            "join"
+        } else if matches!(note, Note::CloseAsked) {
+            "close"
+        } else {
+            return;
+        };
+        let Some((asked, origin)) = self.submitting.take_if(|(asked, _)| asked == tx) else { return };
+        if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened) {
+            self.holders.begun(&asked, &origin.who);
+        }
+        self.audit.note_submission(&origin, action, &asked);
     }
 
     /// Hands on what has gathered: records to the log, messages to the sessions.

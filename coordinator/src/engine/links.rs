@@ -96,7 +96,10 @@ impl Link {
                 let outcome = match run.direction {
                     Direction::Forward => StepOutcome::Refused(Refusal::new(RefusalCode::InvalidWork, detail)),
                     // It has run nothing that could be undone.
-                    Direction::Compensating => StepOutcome::Empty,
+                    Direction::Compensating if !run.acted_elsewhere => StepOutcome::Empty,
+                    Direction::Compensating | Direction::Completing => {
+                        StepOutcome::Refused(Refusal::new(RefusalCode::InvalidWork, detail))
+                    }
                 };
                 let RunStep { tx, attempt_number, step, direction, attempt, .. } = run.clone();
                 Some(ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome })
@@ -167,6 +170,7 @@ mod tests {
                 attempt_number,
                 step: StepIndex(0),
                 direction,
+                acted_elsewhere: false,
                 attempt: 1,
                 begun_at: Timestamp(1),
                 timeout: Duration::from_secs(1),

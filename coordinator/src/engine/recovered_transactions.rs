@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 use tokio::time::Instant;
-use undoubt_coordinator_core::Unfinished;
+use undoubt_coordinator_core::{OpenedState, Unfinished};
 use undoubt_vocabulary::{DigestMap, Timestamp, TxId};
 
 /// First pause before those that are still open are told again; it doubles.
@@ -22,6 +22,9 @@ impl CarriedOn {
         let (tx, begun_at) = match unfinished {
             Unfinished::TwoPhase(open) => (&open.tx, open.begun_at),
             Unfinished::Saga(saga) => (&saga.tx, saga.begun_at),
+            Unfinished::Opened(opened, _) if opened.state != OpenedState::Open => (&opened.tx, opened.begun_at),
+            // It waits for its client, as it did before.
+            Unfinished::Opened(..) => return,
             // It is not carried on, and told as what it is.
             Unfinished::Unusable(_) => return,
         };

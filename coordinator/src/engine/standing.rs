@@ -8,13 +8,14 @@ use tokio::sync::oneshot;
 use undoubt_coordinator_core::{Input, Part, Record, StillKnown, Unfinished, UnusableRecord};
 use undoubt_platform::Batch;
 use undoubt_platform::pulse::Life;
-use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
+use undoubt_vocabulary::{AttemptNumber, Epoch, ParticipantName, TxId};
 
 impl Engine {
     /// Begins to serve. What others know of attempts that the log lacks is held until an operator ends each.
     pub(super) fn handle_cleared(&mut self, epoch: Epoch, held: Vec<UnusableRecord>) -> Result<(), LogError> {
         self.trace_in(epoch);
         self.handle_input(Input::EpochTaken(epoch))?;
+        self.tell_what_is_forgotten(epoch)?;
         for record in held {
             self.handle_input(Input::Recovered(Unfinished::Unusable(record)))?;
         }
@@ -23,6 +24,22 @@ impl Engine {
         tracing::info!(target: "undoubt::life", recovered = open, epoch = epoch.0, paused, "recovery done: the whole log was read");
         self.pulse.set_life(Life::Serving);
         Ok(())
+    }
+
+    /// Tells the core which records the log may lack. Where that was never noted, an older version may have dropped any of the starts
+    /// before.
+    fn tell_what_is_forgotten(&mut self, epoch: Epoch) -> Result<(), LogError> {
+        let latest = match self.log.forgotten()? {
+            Some(latest) => latest,
+            None => {
+                let latest = AttemptNumber::first_of(epoch).back(1);
+                let mut batch = Batch::default();
+                Log::put_forgotten(&mut batch, latest);
+                self.writes.add_collected(batch);
+                latest
+            }
+        };
+        self.handle_input(Input::Forgotten { latest })
     }
 
     /// Remembers what a participant has lost of open transactions, for their ends. Answers how many, once everything is on

@@ -25,7 +25,7 @@ use undoubt_vocabulary::limits::{
 };
 use undoubt_vocabulary::{
     Abilities, Ability, AbortReason, AttemptNumber, BranchOutcome, Epoch, Outcome, PartState, ParticipantName,
-    RetryPolicy, SagaStep, StepIndex, Timestamp, ToCoordinator, TransactionPhase,
+    RetryPolicy, SagaStep, StepIndex, Timestamp, ToCoordinator, ToParticipant, TransactionPhase,
 };
 use world::{Manners, World, count, lose, name, plant, tx};
 
@@ -52,8 +52,9 @@ fn largest_saga(pivot: usize) -> Content {
     let step = |number: usize| SagaStep {
         name: format!("s{number}").parse().unwrap(),
         participant: name(number),
-        action: work(each),
+        action: Some(work(each)),
         compensation: (number < pivot).then(|| work(each)),
+        completion: None,
         after: (0..number).map(index).collect(),
         uses: (number.saturating_sub(given)..number).map(index).collect(),
         pivot: number == pivot,
@@ -334,6 +335,45 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
 }
 
 #[tokio::test]
+async fn a_presumed_abort_is_certain_unless_a_record_as_late_was_dropped_whatever_start_dropped_it() {
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
+    let start = || {
+        let config = Arc::new(Config { retention_s: 0, ..Config::default() });
+        driven(Parts { config, ..parts(store.clone(), Epoch(2), vec![name(7)]) })
+    };
+    let first = AttemptNumber::first_of(Epoch(2));
+    let (mut engine, queue) = start();
+    // A version that noted nothing may have dropped whatever came before.
+    assert_eq!(are_certain(&mut engine, &queue, &[first.back(1), first]).await, [false, true]);
+
+    let mut batch = Batch::default();
+    let ended = Record::Ended(EndedRecord::presumed(tx("old"), first.next(), Timestamp(1)));
+    Log::put(&mut batch, &ended, Timestamp(1), &[], &mut Apart::default());
+    drop(engine.log.write(batch, Durability::Lazy));
+    while count(&store, "ended") > 0 {
+        engine.keep_house().unwrap();
+        write_all(&mut engine).await;
+    }
+    let attempts = [first, first.next(), first.next().next()];
+    assert_eq!(are_certain(&mut engine, &queue, &attempts).await, [false, false, true]);
+    drop(engine);
+    let (mut engine, queue) = start();
+    assert_eq!(are_certain(&mut engine, &queue, &attempts).await, [false, false, true]);
+}
+
+/// Returns how certain the aborts are by which inquiries about these attempts are answered.
+async fn are_certain(engine: &mut Engine, queue: &crate::queue::Queue, attempts: &[AttemptNumber]) -> Vec<bool> {
+    let inquiry =
+        |attempt_number: &AttemptNumber| ToCoordinator::Inquiry { tx: tx("t"), attempt_number: *attempt_number };
+    let messages = attempts.iter().map(inquiry).collect();
+    engine.handle_command(Command::Messages { participant: name(7), session: 1, messages }).unwrap();
+    write_all(engine).await;
+    let told = queue.drain().await.unwrap().messages;
+    let is_certain = |message: &ToParticipant| matches!(message, ToParticipant::Abort { certain: true, .. });
+    told.iter().map(|sent| is_certain(&sent.message)).collect()
+}
+
+#[tokio::test]
 async fn a_record_that_is_damaged_still_refuses_the_start() {
     let store = world::store(MAX_STORE_QUEUE_BYTES);
     plant(&store, "open", b"t", vec![0xff; 9]);
@@ -363,8 +403,11 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
 
 /// An engine that is driven by hand, and the queue of messages to its one participant.
 fn by_hand(store: Arc<MemoryStore>) -> (Engine, crate::queue::Queue) {
-    let (mut engine, _handle) =
-        Engine::recover(parts(store, Epoch(2), vec![name(7)]), tokio::sync::watch::channel(false).0).unwrap();
+    driven(parts(store, Epoch(2), vec![name(7)]))
+}
+
+fn driven(parts: Parts) -> (Engine, crate::queue::Queue) {
+    let (mut engine, _handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
     let (participant, queue) = (name(7), crate::queue::Queue::default());
     let resource = "test".to_owned();
     let connected = Command::Connected {
@@ -405,8 +448,9 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
     let step = SagaStep {
         name: "s".parse().unwrap(),
         participant: participant.clone(),
-        action: work(1),
+        action: Some(work(1)),
         compensation: Some(work(1)),
+        completion: None,
         after: Vec::new(),
         uses: Vec::new(),
         pivot: false,

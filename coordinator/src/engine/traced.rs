@@ -110,7 +110,9 @@ impl TracedTransactions {
     }
 
     pub(super) fn noted(&mut self, now: Timestamp, tx: &TxId, note: &Note) {
-        if self.offered.is_some() && matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
+        if self.offered.is_some()
+            && matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened | Note::Chosen { .. })
+        {
             self.begin(now, tx);
         }
         if self.open.is_empty() {

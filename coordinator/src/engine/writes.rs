@@ -345,7 +345,7 @@ mod tests {
         for number in 0..SUBMITTED as u64 {
             let put = |batch: &mut Batch| batch.put(Family("open"), number.to_be_bytes(), vec![0; 100]);
             writes.add(item(number), true, put).unwrap();
-            audit.note_submission(&Origin::default(), &format!("t{number}").parse().unwrap());
+            audit.note_submission(&Origin::default(), "submit", &format!("t{number}").parse().unwrap());
         }
         let recorded = || {
             let query = AuditQuery { limit: SUBMITTED, max_bytes: usize::MAX, ..AuditQuery::default() };

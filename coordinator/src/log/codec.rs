@@ -5,8 +5,8 @@ use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_coordinator_core::{
-    EndedBranch, EndedRecord, OpenKind, OpenRecord, Part, PartStep, Progress, SagaRecord, Unfinished, UnusableRecord,
-    decided,
+    Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, OpenKind, OpenRecord, OpenedRecord, OpenedState,
+    Part, PartStep, Progress, SagaRecord, Terms, Unfinished, UnusableRecord, decided,
 };
 use undoubt_platform::{Store, StoreError};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
@@ -66,6 +66,7 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[PartName], history: &[u8],
         results_apart: part_names(apart),
         held_because: String::new(),
         traced: None,
+        opened: None,
     };
     put(&record, history, bytes);
 }
@@ -90,12 +91,12 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
     let history = events_of(std::mem::take(&mut wire.happened))?;
     let traced = Traced::read(wire.traced.as_ref());
     let held = UnusableRecord {
-        saga: wire.saga.is_some(),
+        saga: wire.saga.is_some() || wire.opened.is_some(),
         tx: TxId::new(key.clone())?,
         attempt_number: AttemptNumber(wire.attempt_number),
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
-        participants: participants_of(&wire),
+        participants: participants_of(store, &wire)?,
         decided: decided_of(&wire),
         cause: String::new(),
     };
@@ -117,11 +118,17 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
 }
 
 /// Returns the participants that may hold something of the transaction, as far as that can be read; each once.
-fn participants_of(wire: &record::OpenTransaction) -> Vec<ParticipantName> {
+fn participants_of(store: &dyn Store, wire: &record::OpenTransaction) -> Result<Vec<ParticipantName>, StoreError> {
     let steps = wire.saga.iter().flat_map(|saga| &saga.steps).map(|step| &step.participant);
     let names = wire.participants.iter().chain(&wire.read_only).chain(steps);
-    let readable: BTreeSet<ParticipantName> = names.filter_map(|name| name.parse().ok()).collect();
-    readable.into_iter().collect()
+    let mut readable: BTreeSet<ParticipantName> = names.filter_map(|name| name.parse().ok()).collect();
+    if wire.opened.is_some() {
+        for (_, value) in separate_parts::joined(store, AttemptNumber(wire.attempt_number))? {
+            let step = record::JoinedStep::decode(value).ok().and_then(|joined| joined.step);
+            readable.extend(step.and_then(|step| step.participant.parse().ok()));
+        }
+    }
+    Ok(readable.into_iter().collect())
 }
 
 /// Returns the outcome, if the record says that it is decided.
@@ -129,10 +136,14 @@ fn decided_of(wire: &record::OpenTransaction) -> Option<Outcome> {
     if wire.kind == i32::from(record::open_transaction::Kind::Commit) {
         return Some(Outcome::Committed);
     }
+    if let Some(opened) = &wire.opened {
+        let reason = opened.compensating.clone().map(AbortReason::try_from).transpose().ok()?;
+        return reason.map(Outcome::Aborted).or(opened.closed.then_some(Outcome::Committed));
+    }
     let saga = wire.saga.as_ref()?;
     let compensating = saga.compensating.clone().map(AbortReason::try_from).transpose().ok()?;
-    let progress: Vec<Progress> = saga.progress.iter().map(|step| progress_from_wire(step.clone()).0).collect();
-    decided(compensating.as_ref(), &progress)
+    let progress = saga.progress.iter().map(|step| progress_from_wire(step.clone()).map(|(progress, _)| progress));
+    decided(compensating.as_ref(), &progress.collect::<Result<Vec<_>, _>>().ok()?)
 }
 
 impl DecodeError {
@@ -162,6 +173,7 @@ fn decode_unfinished(
         Ok(record::open_transaction::Kind::Commit) => OpenKind::Committed,
         Ok(record::open_transaction::Kind::Delegated) => OpenKind::Delegated,
         Ok(record::open_transaction::Kind::Saga) => return decode_saga(store, key, wire),
+        Ok(record::open_transaction::Kind::Opened) => return decode_opened(store, key, wire),
         Ok(record::open_transaction::Kind::Unspecified) | Err(_) => return Err(DecodeError::Kind(wire.kind)),
     };
     let attempt_number = AttemptNumber(wire.attempt_number);
@@ -228,14 +240,18 @@ fn decode_saga(
     } else {
         state.steps
     };
-    let steps = steps.into_iter().map(|step| SagaStep::try_from(step).map(Arc::new));
+    let steps = steps.into_iter().map(|step| {
+        let step = SagaStep::try_from(step)?;
+        let action = Some(step.action.clone().unwrap_or_default());
+        Ok::<_, Malformed>(Arc::new(SagaStep { action, ..step }))
+    });
     let steps = steps.collect::<Result<Vec<_>, _>>()?;
     if steps.len() != state.progress.len() {
         return Err(DecodeError::Progress { steps: steps.len(), progress: state.progress.len() });
     }
     let mut progress = Vec::with_capacity(steps.len());
     for (step, wire) in steps.iter().zip(state.progress) {
-        let (mut known, is_apart) = progress_from_wire(wire);
+        let (mut known, is_apart) = progress_from_wire(wire)?;
         if let (Progress::Done { result, .. }, true) = (&mut known, is_apart) {
             let part = PartName::Step(step.name.clone());
             *result = result_apart(store, attempt_number, &part)?;
@@ -256,12 +272,99 @@ fn decode_saga(
     Ok((Unfinished::Saga(saga), stored))
 }
 
+/// Returns the record of an open saga as stored.
+pub(super) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes: &mut Vec<u8>) {
+    let compensating = match &opened.state {
+        OpenedState::Open | OpenedState::Closed => None,
+        OpenedState::Compensating(reason) => Some(v1::AbortReason::from(reason.clone())),
+    };
+    let state = record::OpenedState {
+        deadline_us: opened.deadline.0,
+        completion_order: completion_order(opened.terms.completions).into(),
+        closed: opened.state == OpenedState::Closed,
+        compensating,
+    };
+    let record = record::OpenTransaction {
+        kind: record::open_transaction::Kind::Opened.into(),
+        attempt_number: opened.attempt_number.0,
+        begun_at_us: opened.begun_at.0,
+        digest: Bytes::copy_from_slice(&opened.digest),
+        opened: Some(state),
+        ..record::OpenTransaction::default()
+    };
+    put(&record, history, bytes);
+}
+
+/// Returns a step that has joined as it is stored.
+pub(super) fn joined_step(joined: &JoinedRecord) -> record::JoinedStep {
+    record::JoinedStep {
+        step: Some(v1::SagaStep::from(&*joined.step)),
+        digest: Bytes::copy_from_slice(&joined.digest),
+        attempt_number: joined.at_participant.0,
+    }
+}
+
+fn decode_opened(
+    store: &dyn Store,
+    key: &Bytes,
+    wire: record::OpenTransaction,
+) -> Result<(Unfinished, Stored), DecodeError> {
+    let (tx, attempt_number) = (TxId::new(key.clone())?, AttemptNumber(wire.attempt_number));
+    let state = wire.opened.ok_or(Malformed::Missing { field: "opened" })?;
+    let mut stored = Stored::default();
+    let mut steps: Vec<JoinedRecord> = Vec::new();
+    for (key, value) in separate_parts::joined(store, attempt_number)? {
+        match key.last() {
+            Some(0) => {
+                let wire = record::JoinedStep::decode(value)?;
+                let step = wire.step.ok_or(Malformed::Missing { field: "step" })?;
+                steps.push(JoinedRecord {
+                    tx: tx.clone(),
+                    attempt_number,
+                    index: StepIndex(stored.joined),
+                    step: Arc::new(SagaStep::try_from(step)?),
+                    digest: digest(&wire.digest)?,
+                    at_participant: AttemptNumber(wire.attempt_number),
+                    progress: Progress::Pending,
+                });
+                stored.joined += 1;
+            }
+            Some(_) | None => {
+                let step = steps.last_mut().ok_or(Malformed::Missing { field: "step" })?;
+                let (mut progress, is_apart) = progress_from_wire(record::StepProgress::decode(value)?)?;
+                if let (Progress::Done { result, .. } | Progress::Completed { result, .. }, true) =
+                    (&mut progress, is_apart)
+                {
+                    let part = PartName::Step(step.step.name.clone());
+                    *result = result_apart(store, attempt_number, &part)?;
+                    stored.results.insert(part);
+                }
+                step.progress = progress;
+            }
+        }
+    }
+    let opened = OpenedRecord {
+        tx,
+        attempt_number,
+        begun_at: Timestamp(wire.begun_at_us),
+        digest: digest(&wire.digest)?,
+        deadline: Timestamp(state.deadline_us),
+        terms: Terms { completions: completions(state.completion_order)? },
+        state: match state.compensating {
+            Some(reason) => OpenedState::Compensating(reason.try_into()?),
+            None if state.closed => OpenedState::Closed,
+            None => OpenedState::Open,
+        },
+    };
+    Ok((Unfinished::Opened(opened, steps), stored))
+}
+
 fn result_apart(store: &dyn Store, attempt_number: AttemptNumber, part: &PartName) -> Result<Bytes, DecodeError> {
     let missing = || DecodeError::NotBeside { what: format!("the result of {part}"), family: RESULT.0 };
     separate_parts::result(store, attempt_number, part)?.ok_or_else(missing)
 }
 
-fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
+pub(super) fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
     use record::step_progress::State;
     let state = match progress {
         Progress::Pending => None,
@@ -269,6 +372,11 @@ fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
             let result = if apart { Bytes::new() } else { result.clone() };
             Some(State::Done(record::StepDone { result, pending: *pending, apart }))
         }
+        Progress::Completed { result, pending } => {
+            let result = if apart { Bytes::new() } else { result.clone() };
+            Some(State::Completed(record::StepDone { result, pending: *pending, apart }))
+        }
+        Progress::Refused(refusal) => Some(State::Refused(refusal.clone().into())),
         Progress::Undone => Some(State::Undone(record::StepUndone {})),
         Progress::Skipped => Some(State::Skipped(record::StepSkipped {})),
     };
@@ -276,14 +384,18 @@ fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
 }
 
 /// Returns the progress, and whether the result is stored apart.
-fn progress_from_wire(wire: record::StepProgress) -> (Progress, bool) {
+fn progress_from_wire(wire: record::StepProgress) -> Result<(Progress, bool), Malformed> {
     use record::step_progress::State;
-    match wire.state {
+    Ok(match wire.state {
         None => (Progress::Pending, false),
         Some(State::Done(record::StepDone { result, pending, apart })) => (Progress::Done { result, pending }, apart),
         Some(State::Undone(record::StepUndone {})) => (Progress::Undone, false),
         Some(State::Skipped(record::StepSkipped {})) => (Progress::Skipped, false),
-    }
+        Some(State::Refused(refusal)) => (Progress::Refused(refusal.try_into()?), false),
+        Some(State::Completed(record::StepDone { result, pending, apart })) => {
+            (Progress::Completed { result, pending }, apart)
+        }
+    })
 }
 
 /// Returns the record as stored. `apart`: whose results are stored beside it.
@@ -298,6 +410,11 @@ pub(super) fn encode_ended(
         participant: branch.participant.to_string(),
         outcome: v1::BranchOutcome::from(branch.outcome).into(),
         step: branch.step.as_ref().map(ToString::to_string).unwrap_or_default(),
+        attempt_number: match branch.barrier {
+            Barrier::Of(attempt_number) => attempt_number.0,
+            Barrier::OfTransaction | Barrier::Nowhere => 0,
+        },
+        nothing_kept: branch.barrier == Barrier::Nowhere,
     };
     let results =
         ended.results.iter().map(|(name, result)| (name.clone(), unless_apart(name, result, apart))).collect();
@@ -326,6 +443,11 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
             participant: branch.participant.parse()?,
             step: if branch.step.is_empty() { None } else { Some(branch.step.parse()?) },
             outcome: branch_outcome("outcome", branch.outcome)?,
+            barrier: match branch.attempt_number {
+                _ if branch.nothing_kept => Barrier::Nowhere,
+                0 => Barrier::OfTransaction,
+                attempt_number => Barrier::Of(AttemptNumber(attempt_number)),
+            },
         })
     };
     let branches = wire.branches.into_iter().map(branch).collect::<Result<Vec<_>, _>>()?;
@@ -412,6 +534,23 @@ fn results_from_wire(results: Vec<BranchResult>) -> Result<Vec<(PartName, Bytes)
         Ok((part.try_into()?, result))
     };
     results.into_iter().map(read).collect()
+}
+
+fn completion_order(completions: Completions) -> v1::CompletionOrder {
+    match completions {
+        Completions::Together => v1::CompletionOrder::Together,
+        Completions::AsJoined => v1::CompletionOrder::AsJoined,
+        Completions::Reversed => v1::CompletionOrder::Reversed,
+    }
+}
+
+fn completions(order: i32) -> Result<Completions, Malformed> {
+    match v1::CompletionOrder::try_from(order) {
+        Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Ok(Completions::Together),
+        Ok(v1::CompletionOrder::AsJoined) => Ok(Completions::AsJoined),
+        Ok(v1::CompletionOrder::Reversed) => Ok(Completions::Reversed),
+        Err(_) => Err(Malformed::UnknownValue { field: "completion_order", value: order }),
+    }
 }
 
 fn digest(bytes: &Bytes) -> Result<[u8; 32], DecodeError> {

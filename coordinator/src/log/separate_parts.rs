@@ -1,17 +1,17 @@
 //! The parts of a transaction that are stored once, beside its record, because the record is written again and again:
-//! what a branch or a step handed back, and the definition of a saga, unless they are small.
+//! what a branch or a step handed back, and the definition of a saga, unless they are small; and the steps of open sagas.
 //!
 //! They are written with the first record that tells of them, and go with the one that tells of the end; of a transaction
 //! that has committed, results stay as long as the record of its end.
 
-use super::{DEFINITION, RESULT};
+use super::{DEFINITION, JOINED, RESULT, codec};
 use bytes::Bytes;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_coordinator_core::{EndedRecord, OpenRecord, Progress, SagaRecord};
-use undoubt_platform::{Batch, Store, StoreError};
+use undoubt_coordinator_core::{EndedRecord, JoinedRecord, OpenRecord, Progress, SagaRecord};
+use undoubt_platform::{Batch, Direction, Store, StoreError};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{AttemptNumber, PartName};
+use undoubt_vocabulary::{AttemptNumber, PartName, StepIndex};
 
 /// A result of at least so many bytes is stored apart. Smaller ones stay in the record, so that small transactions write
 /// one key.
@@ -33,6 +33,8 @@ pub(crate) struct Stored {
     /// The branches or steps whose results are stored.
     pub(super) results: BTreeSet<PartName>,
     pub(super) definition: bool,
+    /// The number of steps that have joined it.
+    pub(super) joined: u16,
     /// There may be more: its record cannot tell.
     pub(super) unknown: bool,
 }
@@ -81,7 +83,12 @@ impl Apart {
                     let part = PartName::Step(step.name.clone());
                     names.push(self.store(batch, saga.attempt_number, &part, result));
                 }
-                Progress::Done { .. } | Progress::Pending | Progress::Undone | Progress::Skipped => {}
+                Progress::Done { .. }
+                | Progress::Pending
+                | Progress::Refused(_)
+                | Progress::Completed { .. }
+                | Progress::Undone
+                | Progress::Skipped => {}
             }
         }
         let bytes: usize = saga.steps.iter().map(|step| STEP_BYTES + step.work_bytes()).sum();
@@ -94,9 +101,35 @@ impl Apart {
         (names, large)
     }
 
+    /// Stores a step of an open saga: once what joined, and how far it is whenever that has changed.
+    pub(super) fn put_joined(&mut self, batch: &mut Batch, joined: &JoinedRecord) {
+        let stored = self.0.entry(joined.attempt_number).or_default();
+        if joined.index.0 >= stored.joined {
+            stored.joined = joined.index.0 + 1;
+            let definition = codec::joined_step(joined);
+            let key = joined_key(joined.attempt_number, joined.index, JoinedPart::Step);
+            batch.put_with(JOINED, key, |bytes| definition.encode_raw(bytes));
+        }
+        let part = PartName::Step(joined.step.name.clone());
+        let is_apart = match &joined.progress {
+            Progress::Pending => return,
+            Progress::Done { result, .. } | Progress::Completed { result, .. } => {
+                let is_large = result.len() >= RESULT_APART_FROM_BYTES;
+                if is_large {
+                    self.store(batch, joined.attempt_number, &part, result);
+                }
+                is_large
+            }
+            Progress::Refused(_) | Progress::Undone | Progress::Skipped => false,
+        };
+        let key = joined_key(joined.attempt_number, joined.index, JoinedPart::Progress);
+        let progress = codec::progress_to_wire(&joined.progress, is_apart);
+        batch.put_with(JOINED, key, |bytes| progress.encode_raw(bytes));
+    }
+
     /// Returns the parts of a transaction that has ended whose results are stored already, and drops what nobody needs any more.
     pub(super) fn of_ended(&mut self, batch: &mut Batch, ended: &EndedRecord) -> Vec<PartName> {
-        let Some(Stored { results, definition, unknown }) = self.0.remove(&ended.attempt_number) else {
+        let Some(Stored { results, definition, joined, unknown }) = self.0.remove(&ended.attempt_number) else {
             return Vec::new();
         };
         if unknown {
@@ -105,6 +138,11 @@ impl Apart {
                 ended.attempt_number.0.to_be_bytes(),
                 ended.attempt_number.next().0.to_be_bytes(),
             );
+        }
+        for step in 0..joined {
+            for part in [JoinedPart::Step, JoinedPart::Progress] {
+                batch.delete(JOINED, joined_key(ended.attempt_number, StepIndex(step), part));
+            }
         }
         if definition || unknown {
             batch.delete(DEFINITION, ended.attempt_number.0.to_be_bytes());
@@ -121,6 +159,23 @@ impl Apart {
         }
         name.clone()
     }
+}
+
+/// The two values of a step that has joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JoinedPart {
+    Step = 0,
+    Progress = 1,
+}
+
+pub(super) fn joined_key(attempt_number: AttemptNumber, step: StepIndex, part: JoinedPart) -> Bytes {
+    [&attempt_number.0.to_be_bytes()[..], &step.0.to_be_bytes(), &[part as u8]].concat().into()
+}
+
+/// Returns the values of all steps that have joined an open saga, in the order of their keys.
+pub(super) fn joined(store: &dyn Store, attempt_number: AttemptNumber) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    let (from, to) = (attempt_number.0.to_be_bytes(), attempt_number.next().0.to_be_bytes());
+    store.scan(JOINED, &from, Some(&to), Direction::Forward, usize::MAX)
 }
 
 pub(super) fn result_key(attempt_number: AttemptNumber, name: &PartName) -> Bytes {

@@ -5,7 +5,7 @@ use crate::engine::Replied;
 use crate::limits::{Exceeded, Limit};
 use std::collections::BTreeMap;
 use tonic::Status;
-use undoubt_coordinator_core::{Answer, Rejection};
+use undoubt_coordinator_core::{Answer, Rejection, StepAnswer};
 use undoubt_platform::Reason;
 use undoubt_platform::reason::{milliseconds, retry_after};
 use undoubt_proto::convert::KnownOutcome;
@@ -19,6 +19,8 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
         }
         Replied::Core(Answer::Pending) => Ok(undecided(None)),
         Replied::Core(Answer::Stuck(stuck)) => Ok(undecided(Some(stuck))),
+        // Only who joins a step is told of it.
+        Replied::Core(Answer::Step(_)) => Ok(undecided(None)),
         Replied::Core(Answer::Rejected(rejection)) => Err(status_of(&rejection)),
         Replied::Again(_) => Err(decided_but(&Reason::NoRoomForAnswer.refuse("there is no room for the answer"))),
         Replied::NoRoom(why) => Err(Reason::NoWorkTaken.refuse(format!("no new transactions are taken: {why}"))),
@@ -27,6 +29,27 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
         ))),
         Replied::Exceeded(exceeded) => Err(exceeded_by(&exceeded)),
     }
+}
+
+/// Returns what is told to who has a step join: what became of it, or of its saga.
+pub(super) fn joined(replied: Replied) -> Result<v1::JoinResponse, Status> {
+    use v1::join_response::State;
+    let state = match replied {
+        Replied::Core(Answer::Step(step)) => match step {
+            StepAnswer::Joined => State::Joined(v1::StepJoined {}),
+            StepAnswer::Running => State::Running(v1::StepRunning {}),
+            StepAnswer::Done { result } => State::Done(v1::StepDone { result, pending: false }),
+            StepAnswer::Refused(refusal) => State::Refused(refusal.into()),
+            StepAnswer::Unanswered { attempts } => State::Unanswered(v1::StepUnanswered { attempts }),
+            StepAnswer::Skipped => State::Skipped(v1::StepSkippedByOperator {}),
+        },
+        other @ (Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
+        | Replied::Again(_)
+        | Replied::NoRoom(_)
+        | Replied::UnknownParticipant(_)
+        | Replied::Exceeded(_)) => State::Ended(outcome_of(other)?),
+    };
+    Ok(v1::JoinResponse { state: Some(state) })
 }
 
 fn exceeded_by(exceeded: &Exceeded) -> Status {
@@ -73,6 +96,13 @@ fn status_of(rejection: &Rejection) -> Status {
         Rejection::NotASaga => Reason::NotASaga,
         Rejection::Unusable { .. } => Reason::Unusable,
         Rejection::NotStuck { .. } => Reason::NotStuck,
+        Rejection::NotOpen { .. } => Reason::NotOpen,
+        Rejection::NotBegun => Reason::NotBegun,
+        Rejection::Beginning => Reason::BeingBegun,
+        Rejection::OtherStep { .. } => Reason::OtherStep,
+        Rejection::TooManySteps { .. } => Reason::TooManyBranches,
+        Rejection::TooManyBegun { .. } => Reason::TooManyBegun,
+        Rejection::StepUnsettled { .. } => Reason::StepUnsettled,
     };
     reason.refuse(rejection.to_string())
 }

@@ -2,13 +2,13 @@
 
 use crate::callback::{self, BadUrl};
 use crate::config::Config;
-use crate::engine::NewTransaction;
+use crate::engine::{NewStep, NewTransaction, Opening};
 use bytes::Bytes;
 use prost::Message as _;
 use std::time::Duration;
 use tonic::transport::Uri;
 use tonic::{Request, Status};
-use undoubt_coordinator_core::Content;
+use undoubt_coordinator_core::{Completions, Content, Terms};
 use undoubt_platform::Reason;
 use undoubt_platform::audit::Origin;
 use undoubt_proto::convert::Malformed;
@@ -46,6 +46,10 @@ pub(crate) enum BadRequest {
     NoSteps,
     #[error("step {index}: {cause}")]
     Step { index: usize, cause: Malformed },
+    #[error("{cause}")]
+    Joining { cause: Malformed },
+    #[error("completion_order {0} is not known here; leave it out, or update this coordinator")]
+    CompletionOrder(i32),
     #[error("{0}; nothing was done")]
     Saga(#[from] InvalidSaga),
     #[error(transparent)]
@@ -65,6 +69,8 @@ impl From<BadRequest> for Status {
             BadRequest::ForAutoOnly { given } => (Reason::InvalidRequest, (*given).to_owned()),
             BadRequest::NoSteps => (Reason::NoBranches, "steps".to_owned()),
             BadRequest::Step { index, .. } => (Reason::InvalidRequest, format!("steps[{index}]")),
+            BadRequest::Joining { .. } => (Reason::InvalidRequest, "step".to_owned()),
+            BadRequest::CompletionOrder(_) => (Reason::InvalidRequest, "completion_order".to_owned()),
             BadRequest::Saga(invalid) => (Reason::InvalidSaga, invalid.path.clone()),
             BadRequest::Callback(_) | BadRequest::CallbackInStream => (Reason::InvalidRequest, "callback".to_owned()),
         };
@@ -122,13 +128,7 @@ pub(super) fn parse(
             },
         },
     };
-    let timeout_ms = match timeout_ms {
-        0 => config.default_timeout_ms,
-        given if u64::from(given) > config.max_timeout_ms => {
-            return Err(BadRequest::TimeoutTooLong { given, max: config.max_timeout_ms });
-        }
-        given => given.into(),
-    };
+    let timeout_ms = timeout(timeout_ms, config)?;
     let callback = if callback.is_empty() { None } else { Some(callback::admit(&callback, config)?) };
     if callback.is_some() && !no_wait {
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
@@ -164,10 +164,64 @@ fn bounded(mut context: v1::TraceContext) -> v1::TraceContext {
 fn parse_steps(steps: Vec<v1::SagaStep>) -> Result<Vec<SagaStep>, BadRequest> {
     let step = |(index, step)| {
         let step = SagaStep::try_from(step).map_err(|cause| BadRequest::Step { index, cause })?;
-        let (action, compensation) = (own(&step.action), step.compensation.as_ref().map(own));
-        Ok(SagaStep { action, compensation, ..step })
+        // Work that is empty is no different on the wire.
+        let action = Some(step.action.as_ref().map(own).unwrap_or_default());
+        Ok(SagaStep { action, compensation: step.compensation.as_ref().map(own), ..step })
     };
     steps.into_iter().enumerate().map(step).collect()
+}
+
+/// Returns the open saga that is asked for.
+pub(super) fn parse_opening(
+    request: v1::BeginRequest,
+    config: &Config,
+    origin: &Origin,
+) -> Result<Opening, BadRequest> {
+    let v1::BeginRequest { tx, timeout_ms, completion_order, trace_context } = request;
+    let completions = match v1::CompletionOrder::try_from(completion_order) {
+        Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Completions::Together,
+        Ok(v1::CompletionOrder::AsJoined) => Completions::AsJoined,
+        Ok(v1::CompletionOrder::Reversed) => Completions::Reversed,
+        Err(_) => return Err(BadRequest::CompletionOrder(completion_order)),
+    };
+    let order: &[u8] = match completions {
+        Completions::Together => b"together",
+        Completions::AsJoined => b"as joined",
+        Completions::Reversed => b"reversed",
+    };
+    Ok(Opening {
+        tx: TxId::new(own(&tx))?,
+        digest: digest_of([&b"open saga"[..], order].into_iter()),
+        terms: Terms { completions },
+        timeout: Duration::from_millis(timeout(timeout_ms, config)?),
+        origin: origin.clone(),
+        trace: trace_context.map(|context| Box::new(bounded(context))),
+    })
+}
+
+/// Returns the step that is to join.
+pub(super) fn parse_joining(request: v1::JoinRequest, origin: &Origin) -> Result<NewStep, BadRequest> {
+    let v1::JoinRequest { tx, step, no_wait } = request;
+    let tx = TxId::new(own(&tx))?;
+    let malformed = |cause| BadRequest::Joining { cause };
+    let step = SagaStep::try_from(step.unwrap_or_default()).map_err(malformed)?;
+    let [action, compensation, completion] =
+        [&step.action, &step.compensation, &step.completion].map(|work| work.as_ref().map(own));
+    let step = SagaStep { action, compensation, completion, ..step };
+    saga::check_joining(&step)?;
+    let plain = v1::SagaStep { retry: None, ..v1::SagaStep::from(&step) }.encode_to_vec();
+    let digest = digest_of(std::iter::once(plain.as_slice()));
+    Ok(NewStep { tx, step, digest, wait: !no_wait, origin: origin.clone() })
+}
+
+fn timeout(timeout_ms: u32, config: &Config) -> Result<u64, BadRequest> {
+    match timeout_ms {
+        0 => Ok(config.default_timeout_ms),
+        given if u64::from(given) > config.max_timeout_ms => {
+            Err(BadRequest::TimeoutTooLong { given, max: config.max_timeout_ms })
+        }
+        given => Ok(given.into()),
+    }
 }
 
 fn parse_branches(branches: Vec<v1::BranchWork>) -> Result<Vec<(ParticipantName, Bytes)>, BadRequest> {
@@ -269,8 +323,9 @@ mod tests {
         SagaStep {
             name: name.parse().unwrap(),
             participant: "bank".parse().unwrap(),
-            action: Bytes::new(),
+            action: Some(Bytes::new()),
             compensation: Some(Bytes::new()),
+            completion: None,
             after: after.iter().copied().map(undoubt_vocabulary::StepIndex).collect(),
             uses: Vec::new(),
             pivot: false,

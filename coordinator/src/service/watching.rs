@@ -156,6 +156,7 @@ mod tests {
         let breaker_pause = Duration::from_secs(1);
         let limits = Limits {
             max_open_transactions: 9,
+            max_begun_transactions: 9,
             max_open_bytes: 99,
             max_gathered_bytes: 99,
             breaker_threshold: 0,

@@ -74,6 +74,7 @@ mod tests {
             attempt_number: AttemptNumber(u64::MAX),
             step: StepIndex(u16::MAX),
             direction: Direction::Compensating,
+            acted_elsewhere: false,
             attempt: u32::MAX,
             begun_at: Timestamp(u64::MAX),
             timeout: Duration::MAX,

@@ -78,6 +78,10 @@ pub(crate) enum Finished {
     CommittedAlone {
         result: Kept,
     },
+    /// The resource has found at its start that it has committed, which says nothing of who committed it. Its coordinator is asked.
+    Unexplained {
+        result: Kept,
+    },
     /// The branch held its locks until it was asked to confirm, and has left.
     Left,
     /// One-phase, and it only read. Forgotten once a new session begins: the vote may be lost with the old one, and nobody
@@ -101,6 +105,10 @@ impl Branch {
     pub(crate) fn is_in_doubt(&self) -> bool {
         matches!(self.state, State::Prepared { .. })
     }
+
+    pub(crate) fn is_unexplained(&self) -> bool {
+        matches!(self.state, State::Finished(Finished::Unexplained { .. }))
+    }
 }
 
 impl State {
@@ -108,7 +116,7 @@ impl State {
     pub(crate) fn kept_bytes(&self) -> usize {
         match self {
             State::Prepared { result } | State::ReadOnly { result } => counted(result.len()),
-            State::Finished(Finished::CommittedAlone { result }) => result.counted(),
+            State::Finished(Finished::CommittedAlone { result } | Finished::Unexplained { result }) => result.counted(),
             State::Executing { then: Then::Undo { next: Some(next) }, .. } | State::Aborting { next: Some(next) } => {
                 next.work.len()
             }

@@ -111,9 +111,10 @@ pub enum Effect {
     CancelAction {
         step: StepId,
     },
-    /// Undo the action, whose result is the last of the inputs, and store that in its barrier; answered with
-    /// [`crate::Input::CompensationRan`]. `recall`: the result is with the resource, and has to be put there.
-    Compensate {
+    /// Undo the action or complete it, as the direction says, and store that in its barrier; answered with
+    /// [`crate::Input::StepFinished`]. The action's result is the last of the inputs. `recall`: it is with the resource, and has to
+    /// be put there.
+    FinishStep {
         step: StepId,
         run: RunStep,
         recall: bool,

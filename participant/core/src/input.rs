@@ -41,8 +41,13 @@ pub enum Recovered {
         branch: BranchId,
         begun_at: Timestamp,
     },
-    /// One that committed. `result` matters for one-phase branches only.
+    /// One that committed at its coordinator's word. `result` matters for one-phase branches only.
     Committed {
+        branch: BranchId,
+        result: Kept,
+    },
+    /// One that has committed, perhaps at somebody else's hand: all that is left is evidence of it.
+    Evidence {
         branch: BranchId,
         result: Kept,
     },
@@ -198,8 +203,8 @@ pub enum Input {
         attempt: u32,
         result: Bytes,
     },
-    /// The action is undone with its barrier, durably, or undoing it was refused.
-    CompensationRan {
+    /// The step is undone or completed with its barrier, durably, or that was refused.
+    StepFinished {
         step: StepId,
         outcome: StepOutcome,
     },

@@ -1,6 +1,7 @@
 //! The branches and steps of one participant: sessions, epochs, the low-water mark, the sweep.
 
 mod close;
+mod evidence;
 mod found;
 mod marks;
 mod messages;
@@ -64,6 +65,10 @@ struct Known {
     seen: Seen,
     /// The number of its log that its hello named.
     number: Option<WriteNumber>,
+    /// True if the resource keeps something that the low-water mark has passed.
+    is_uncollected: bool,
+    /// The attempt number from which on the next sweep asks about evidence.
+    asks_from: AttemptNumber,
 }
 
 /// The knowledge of a coordinator, for operators.
@@ -126,7 +131,7 @@ impl Participant {
             Input::OutcomeRecalled { step, attempt, result } => {
                 self.handle_outcome_recalled(&step, attempt, result, effects)
             }
-            Input::CompensationRan { step, outcome } => self.handle_compensation_ran(step, outcome, effects),
+            Input::StepFinished { step, outcome } => self.handle_step_finished(step, outcome, effects),
             Input::EmptyStored { step } => self.handle_empty_stored(step, effects),
             Input::SagaClosed { coordinator, attempt_number, tx } => {
                 self.handle_saga_closed((coordinator, attempt_number, tx), effects)
@@ -216,11 +221,12 @@ impl Participant {
                 effects.push(Effect::Abort { branch });
             }
             Recovered::Committed { branch, result } => {
-                // An open branch of a later attempt under the same id matters more than what an earlier one came to.
-                if !self.branches.get(&branch.tx).is_some_and(|branch| branch.is_open()) {
-                    let result = self.kept(result);
-                    self.insert(branch, Default::default(), State::Finished(Finished::CommittedAlone { result }));
-                }
+                let result = self.kept(result);
+                self.recover_finished(branch, Finished::CommittedAlone { result });
+            }
+            Recovered::Evidence { branch, result } => {
+                let result = self.kept(result);
+                self.recover_finished(branch, Finished::Unexplained { result });
             }
             Recovered::Heuristic { branch, begun_at, heuristic } => {
                 // By now its coordinator may have forgotten the commit, and would presume abort.
@@ -230,7 +236,7 @@ impl Participant {
             Recovered::Step { step, state } => {
                 let state = match state {
                     StepState::Acted { result, pending } => StepState::Acted { result: self.kept(result), pending },
-                    StepState::Compensated | StepState::Empty | StepState::Attempted => state,
+                    StepState::Compensated | StepState::Completed | StepState::Empty | StepState::Attempted => state,
                 };
                 self.sagas.set(&step, state.into());
             }
@@ -239,6 +245,13 @@ impl Participant {
             }
             Recovered::Seen { id, seen } => self.coordinators.entry(id).or_default().seen = seen,
             Recovered::Named { name, id } => drop(self.names.insert(name, id)),
+        }
+    }
+
+    /// An open branch of a later attempt under the same id matters more than what an earlier one came to.
+    fn recover_finished(&mut self, branch: BranchId, finished: Finished) {
+        if !self.branches.get(&branch.tx).is_some_and(|branch| branch.is_open()) {
+            self.insert(branch, Default::default(), State::Finished(finished));
         }
     }
 
@@ -267,6 +280,8 @@ impl Participant {
         for tx in passed {
             let Some(branch) = self.branches.get(&tx) else { continue };
             match &branch.state {
+                // It is kept until its coordinator has said whether it is damage.
+                State::Finished(Finished::Unexplained { .. }) => durable = true,
                 State::Finished(finished) => {
                     durable |= finished.is_stored();
                     self.remove(&tx);
@@ -283,12 +298,27 @@ impl Participant {
                 | State::Heuristic { .. } => {}
             }
         }
-        if durable {
-            effects.push(Effect::Collect { coordinator, low_water_mark });
+        if let Some(known) = self.coordinators.get_mut(&coordinator) {
+            known.is_uncollected |= durable;
         }
+        self.collect(coordinator, effects);
     }
 
-    /// Asks about everything that was in doubt at the last sweep already.
+    /// Lets the resource drop what it keeps below the low-water mark, up to the first branch that is not over here. Were the mark
+    /// itself stored, a branch that somebody else commits while the participant is down would lie below it, and the next start would
+    /// take its evidence for something that is over.
+    pub(super) fn collect(&mut self, coordinator: CoordinatorId, effects: &mut Vec<Effect>) {
+        let Some(known) = self.coordinators.get_mut(&coordinator).filter(|known| known.is_uncollected) else { return };
+        let below = (coordinator, AttemptNumber::default())..(coordinator, known.low_water_mark);
+        let is_heuristic = |tx: &TxId| self.branches.get(tx).is_some_and(|branch| branch.is_heuristic());
+        let mut kept = self.by_attempt_number.range(below).filter(|(_, tx)| !is_heuristic(tx));
+        let first = kept.next().map(|((_, attempt_number), _)| *attempt_number);
+        known.is_uncollected = first.is_some();
+        let low_water_mark = first.unwrap_or(known.low_water_mark);
+        effects.push(Effect::Collect { coordinator, low_water_mark });
+    }
+
+    /// Asks about everything that was in doubt at the last sweep already, and about evidence.
     fn handle_sweep_due(&mut self, effects: &mut Vec<Effect>) {
         for branch in self.branches.values_mut() {
             let Some(message) = message_about(branch) else { continue };
@@ -297,6 +327,8 @@ impl Participant {
                 effects.push(Effect::Send { session, message });
             }
         }
+        let coordinators: Vec<CoordinatorId> = self.coordinators.keys().copied().collect();
+        coordinators.into_iter().for_each(|coordinator| self.ask_about_evidence(coordinator, effects));
     }
 
     fn is_full(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The sagas of a participant: their steps, and whether they are closed.
 
 use crate::input::Operator;
-use crate::step::{State, StepId, StepView};
+use crate::step::{Acted, State, StepId, StepView};
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, KnownAttempt, KnownState, StepIndex, Timestamp, TxId};
 
@@ -94,7 +94,7 @@ impl Sagas {
 
     pub(crate) fn drop_marks(&mut self, key: &SagaKey) {
         for state in self.all.get_mut(key).into_iter().flat_map(|saga| saga.steps.values_mut()) {
-            if let State::Acted { pending, .. } = state {
+            if let State::InEffect { acted: Acted::Here { pending, .. }, .. } = state {
                 *pending = false;
             }
         }
@@ -121,7 +121,19 @@ impl Sagas {
         let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
         let known = own.filter(|(_, saga)| saga.steps.values().any(|step| step.is_stored() || step.is_under_way()));
         known.map(|((_, attempt_number, tx), saga)| {
-            let may_be = |state: &State| matches!(state, State::Acted { .. } | State::Attempted(_));
+            let may_be = |state: &State| match state {
+                State::InEffect { acted: Acted::Here { .. } | Acted::Unclear, .. }
+                | State::Attempted(_)
+                | State::Completed => true,
+                State::InEffect { acted: Acted::Elsewhere, .. }
+                | State::Acting { .. }
+                | State::Refused(_)
+                | State::Compensating { .. }
+                | State::Completing { .. }
+                | State::Emptying { .. }
+                | State::Compensated
+                | State::Empty => false,
+            };
             let in_effect = saga.steps.iter().filter(|(_, state)| may_be(state));
             let in_effect = in_effect.map(|(step, _)| *step).collect();
             KnownAttempt { attempt_number: *attempt_number, tx: tx.clone(), state: KnownState::Steps, in_effect }

@@ -123,7 +123,7 @@ impl World {
                 );
                 self.begin(step, Call::Action);
             }
-            Effect::Compensate { step, run, recall } => {
+            Effect::FinishStep { step, run, recall } => {
                 let is_acted = matches!(self.stored.get(&step), Some(StepState::Acted { .. }));
                 assert!(is_acted, "only what is in effect is undone");
                 let given = if recall { self.recalled(&step) } else { run.inputs.last().cloned() };
@@ -184,7 +184,8 @@ impl World {
             }
             (Direction::Compensating, StepOutcome::Done { .. }) => assert_eq!(stored, Some(&StepState::Compensated)),
             (Direction::Compensating, StepOutcome::Empty) => assert_eq!(stored, Some(&StepState::Empty)),
-            (Direction::Forward, StepOutcome::Empty) => panic!("an action is never empty"),
+            (Direction::Forward | Direction::Completing, StepOutcome::Empty) => panic!("only a compensation is empty"),
+            (Direction::Completing, _) => panic!("no saga is completed here"),
             (Direction::Forward, StepOutcome::Refused(_)) => {
                 assert!(!matches!(stored, Some(StepState::Acted { .. })), "what is in effect is not called refused");
                 let highest = self.refused.entry(step).or_insert(attempt);
@@ -201,7 +202,9 @@ impl World {
         let (begun_at, timeout) = (Timestamp(1), Duration::from_secs(1));
         let (work, inputs) = (Bytes::new(), Vec::new());
         let (tx, attempt_number, step) = (tx(), AttemptNumber(5), StepIndex(step));
-        let run = RunStep { tx, attempt_number, step, direction, attempt, begun_at, timeout, work, inputs };
+        let acted_elsewhere = false;
+        let run =
+            RunStep { tx, attempt_number, step, direction, acted_elsewhere, attempt, begun_at, timeout, work, inputs };
         self.tell(Input::Message { session: Session(1), message: ToParticipant::Run(run) });
     }
 
@@ -230,7 +233,7 @@ impl World {
         };
         self.tell(match call {
             Call::Action => Input::ActionRan { step, outcome },
-            Call::Compensation => Input::CompensationRan { step, outcome },
+            Call::Compensation => Input::StepFinished { step, outcome },
             Call::Empty => Input::EmptyStored { step },
         });
     }

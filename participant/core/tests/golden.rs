@@ -165,6 +165,65 @@ fn what_looks_committed_after_a_restart_and_is_to_be_aborted_was_another_hands_w
 }
 
 #[test]
+fn whoever_finds_evidence_of_a_commit_asks_and_keeps_it_until_there_is_an_answer() {
+    let (mut script, t) = (Script::empty(), |counter| attempt_number(1, counter));
+    script.recovered("coordinator", coordinator(1, t(0)));
+    let found = ["decided", "others", "forgotten", "others-too", "open"];
+    for (counter, id) in (1..).zip(found) {
+        let evidence = Recovered::Evidence { branch: branch(id, t(counter)), result: Kept::Here(Bytes::new()) };
+        script.recovered(&format!("evidence of {id}/1.{counter}"), evidence);
+    }
+    script.hello(1, 1);
+    script.epoch_recorded(1);
+    script.low_water_mark(t(5));
+    script.commit("decided", t(1));
+    script.abort("others", t(2));
+    script.low_water_mark(t(6));
+    script.gone("others", t(2));
+    script.presumed("forgotten", t(3));
+    script.prepare("others-too", t(7), TwoPhase);
+    script.abort("others-too", t(4));
+    script.gone("others-too", t(4));
+    script.hear(1, ToParticipant::Undecided { tx: tx("open"), attempt_number: t(5) });
+    script.sweep();
+    script.prepare("open", t(8), OnePhase);
+    script.commit("open", t(5));
+    script.low_water_mark(t(7));
+    script.sweep();
+    check("evidence", &script.text);
+}
+
+#[test]
+fn a_mark_is_not_stored_that_has_passed_what_is_in_doubt() {
+    let mut script = Script::new();
+    for (id, counter) in [("T1", 1), ("T2", 2), ("T3", 3)] {
+        script.prepare(id, attempt_number(1, counter), TwoPhase);
+        script.executed(id, attempt_number(1, counter), prepared());
+    }
+    for (id, counter) in [("T1", 1), ("T3", 3)] {
+        script.commit(id, attempt_number(1, counter));
+        script.committed(id, attempt_number(1, counter));
+    }
+    script.low_water_mark(attempt_number(1, 4));
+    script.presumed("T2", attempt_number(1, 2));
+    script.aborted("T2", attempt_number(1, 2));
+    script.low_water_mark(attempt_number(1, 5));
+    check("mark-behind-doubt", &script.text);
+}
+
+#[test]
+fn an_abort_that_may_be_a_forgotten_commit_blames_nobody_for_a_commit() {
+    let (mut script, t) = (Script::new(), attempt_number(1, 1));
+    script.prepare("T1", t, TwoPhase);
+    script.executed("T1", t, prepared());
+    script.commit("T1", t);
+    script.committed("T1", t);
+    script.presumed("T1", t);
+    script.abort("T1", t);
+    check("presumed-abort", &script.text);
+}
+
+#[test]
 fn an_abort_that_owes_something_goes_on_after_a_restart() {
     let (mut script, t) = (Script::empty(), attempt_number(1, 0));
     script.recovered("coordinator", coordinator(1, attempt_number(1, 0)));
@@ -343,7 +402,7 @@ fn what_makes_no_sense_in_a_state_has_no_effect() {
     let other = attempt_number(1, 7);
     let hear = |message| Input::Message { session: Session(1), message };
     let commit = |attempt_number| hear(ToParticipant::Commit { tx: tx("T1"), attempt_number });
-    let abort = |attempt_number| hear(ToParticipant::Abort { tx: tx("T1"), attempt_number });
+    let abort = |attempt_number| hear(ToParticipant::Abort { tx: tx("T1"), attempt_number, certain: true });
     let settle = || hear(ToParticipant::Settle { tx: tx("T1"), attempt_number: t });
     let undecided = || hear(ToParticipant::Undecided { tx: tx("T1"), attempt_number: t });
     let noted = || hear(ToParticipant::Noted { tx: tx("T1"), attempt_number: t });

@@ -52,7 +52,7 @@ pub(super) async fn what_another_hand_has_ended_as_decided_is_as_told<W: SharedW
 }
 
 /// Repeats a call as the server does: the other hand may have ended its session too, and then it is unclear what became of it.
-async fn ended(call: impl AsyncFn() -> Result<Ended, ResourceError>) -> Ended {
+pub(super) async fn ended(call: impl AsyncFn() -> Result<Ended, ResourceError>) -> Ended {
     let repeated = async {
         loop {
             match call().await {

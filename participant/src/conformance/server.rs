@@ -36,7 +36,8 @@ impl Step {
     pub fn run(&self, direction: Direction, attempt: u32, work: Bytes) -> RunStep {
         let StepId { coordinator: _, attempt_number, step, tx } = self.id.clone();
         let (begun_at, timeout, inputs) = (self.begun_at, PATIENCE, Vec::new());
-        RunStep { tx, attempt_number, step, direction, attempt, begun_at, timeout, work, inputs }
+        let acted_elsewhere = false;
+        RunStep { tx, attempt_number, step, direction, acted_elsewhere, attempt, begun_at, timeout, work, inputs }
     }
 }
 
@@ -76,7 +77,8 @@ impl<'w, W: World> Server<'w, W> {
         let largest_kept_bytes = if subject.resource.recalls_results() { 0 } else { usize::MAX };
         let core = Participant::new(Limits { max_open_branches: 100, largest_kept_bytes, trust: Trust::EVERYBODY });
         let mut server = Server { subject, core, answers: VecDeque::new(), told: None };
-        for survived in inputs_of(recovered) {
+        // Nobody answers an inquiry here.
+        for survived in inputs_of(recovered, false) {
             server.tell(Input::Recovered(survived)).await;
         }
         let hello = Hello {
@@ -184,13 +186,18 @@ impl<'w, W: World> Server<'w, W> {
                 let outcome = done("act", resource.act(step.clone(), run, CancellationToken::new())).await;
                 Some(Input::ActionRan { step, outcome })
             }
-            Effect::Compensate { step, mut run, recall } => {
+            Effect::FinishStep { step, mut run, recall } => {
                 if recall {
                     let result = done("result_of_step", resource.result_of_step(step.clone())).await;
                     run.inputs.push(result.expect("the result of an action in effect is told again"));
                 }
-                let outcome = done("compensate", resource.compensate(step.clone(), run)).await;
-                Some(Input::CompensationRan { step, outcome })
+                let outcome = match run.direction {
+                    Direction::Completing => done("complete", resource.complete(step.clone(), run)).await,
+                    Direction::Compensating | Direction::Forward => {
+                        done("compensate", resource.compensate(step.clone(), run)).await
+                    }
+                };
+                Some(Input::StepFinished { step, outcome })
             }
             Effect::RecallOutcome { step, attempt } => {
                 let result = done("result_of_step", resource.result_of_step(step.clone())).await;

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{Input, Release, StepId};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Direction, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
 
 impl<R: Branches> Engine<R> {
     /// Begins an action, or lets it wait where there is no room for what it comes to.
@@ -49,8 +49,8 @@ impl<R: Branches> Engine<R> {
         self.calls.push(call.boxed());
     }
 
-    /// Compensates a step. `recall`: the result of the action, which is the last input, is with the resource.
-    pub(super) fn compensate(&mut self, step: StepId, mut run: RunStep, recall: bool) {
+    /// Undoes or completes a step. `recall`: the result of the action, which is the last input, is with the resource.
+    pub(super) fn finish_step(&mut self, step: StepId, mut run: RunStep, recall: bool) {
         let (resource, crash, undoing) = (self.resource.clone(), self.crash.clone(), self.recalls.undoing());
         self.call(move |patience| async move {
             let _permit;
@@ -60,10 +60,14 @@ impl<R: Branches> Engine<R> {
                 let gone = || ResourceError::Stopped { cause: format!("the stored result of {step:?} is gone") };
                 run.inputs.push(stored.ok_or_else(gone)?);
             }
-            crash.reach("before-compensate");
-            let outcome = compensated(&*resource, &patience, &step, &run).await?;
-            crash.reach("after-compensate");
-            Ok(Done::Input(Input::CompensationRan { step, outcome }))
+            let (before, after) = match run.direction {
+                Direction::Compensating | Direction::Forward => ("before-compensate", "after-compensate"),
+                Direction::Completing => ("before-complete", "after-complete"),
+            };
+            crash.reach(before);
+            let outcome = finished(&*resource, &patience, &step, &run).await?;
+            crash.reach(after);
+            Ok(Done::Input(Input::StepFinished { step, outcome }))
         });
     }
 
@@ -132,31 +136,43 @@ async fn settle_action<R: Branches>(
         }
         Some(StepState::Attempted) => return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unclear, cause))),
         // A barrier of any other kind is not this call's.
-        Some(StepState::Compensated | StepState::Empty) | None => {
+        Some(StepState::Compensated | StepState::Completed | StepState::Empty) | None => {
             return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause)));
         }
     };
     Ok(StepOutcome::Done { result, pending })
 }
 
-/// Undoes a step, and asks what became of it wherever that is unclear: until that is known, it is not undone once more.
-async fn compensated<R: Branches>(
+/// Undoes or completes a step, and asks what became of it wherever that is unclear: until that is known, it is not tried once
+/// more.
+async fn finished<R: Branches>(
     resource: &R,
     patience: &Patience,
     step: &StepId,
     run: &RunStep,
 ) -> Result<StepOutcome, ResourceError> {
     let once = || async {
-        match resource.compensate(step.clone(), run.clone()).await {
-            Err(ResourceError::Unclear { cause }) => {
-                match patience.until_done(|| resource.settle_step(step.clone())).await? {
-                    Some(StepState::Compensated) => Ok(StepOutcome::Done { result: Bytes::new(), pending: false }),
-                    Some(StepState::Acted { .. } | StepState::Empty | StepState::Attempted) | None => {
-                        Err(ResourceError::Unavailable { cause })
-                    }
-                }
+        let outcome = match run.direction {
+            Direction::Compensating | Direction::Forward => resource.compensate(step.clone(), run.clone()).await,
+            Direction::Completing => resource.complete(step.clone(), run.clone()).await,
+        };
+        let Err(ResourceError::Unclear { cause }) = outcome else { return outcome };
+        match (run.direction, patience.until_done(|| resource.settle_step(step.clone())).await?) {
+            (Direction::Compensating, Some(StepState::Compensated))
+            | (Direction::Completing, Some(StepState::Completed)) => {
+                Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
             }
-            done => done,
+            (
+                Direction::Forward | Direction::Compensating | Direction::Completing,
+                Some(
+                    StepState::Acted { .. }
+                    | StepState::Compensated
+                    | StepState::Completed
+                    | StepState::Empty
+                    | StepState::Attempted,
+                )
+                | None,
+            ) => Err(ResourceError::Unavailable { cause }),
         }
     };
     patience.until_done(once).await

@@ -124,7 +124,19 @@ fn tx() -> TxId {
 fn run(direction: Direction, work: Bytes) -> ToParticipant {
     let (attempt_number, step, attempt) = (AttemptNumber(5), StepIndex(0), 1);
     let (begun_at, timeout, inputs) = (Timestamp(1), Duration::from_secs(5), Vec::new());
-    ToParticipant::Run(RunStep { tx: tx(), attempt_number, step, direction, attempt, begun_at, timeout, work, inputs })
+    let acted_elsewhere = false;
+    ToParticipant::Run(RunStep {
+        tx: tx(),
+        attempt_number,
+        step,
+        direction,
+        acted_elsewhere,
+        attempt,
+        begun_at,
+        timeout,
+        work,
+        inputs,
+    })
 }
 
 fn done() -> StepOutcome {
@@ -216,7 +228,7 @@ async fn who_leaves_in_a_round_is_out_of_the_way_of_those_who_come_in_it() {
         running.tell(prepare(attempt_number, Execution::TwoPhase, work)).await;
         assert!(matches!(running.answer().await, ToCoordinator::Vote { .. }));
     }
-    let abort = ToParticipant::Abort { tx: "T2".parse().unwrap(), attempt_number: AttemptNumber(2) };
+    let abort = ToParticipant::Abort { tx: "T2".parse().unwrap(), attempt_number: AttemptNumber(2), certain: true };
     let confirm = ToParticipant::Confirm { tx: "T3".parse().unwrap(), attempt_number: AttemptNumber(3) };
     let mut messages = vec![commit(1), abort, confirm];
     messages.extend(
@@ -261,7 +273,7 @@ async fn a_branch_that_is_aborted_in_the_round_of_its_prepare_does_not_wait_for_
     let mut running = Running::over(Memory::over(disk)).await;
     running.tell(prepare(2, Execution::TwoPhase, put("k", "younger"))).await;
     assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
-    let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1) };
+    let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1), certain: true };
     running.tell_all(vec![prepare(1, Execution::TwoPhase, put("k", "older")), abort]).await;
     // Whoever is asked twice has looked at finished calls in between.
     for _ in 0..2 {

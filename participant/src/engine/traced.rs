@@ -67,7 +67,7 @@ impl TracedWork {
         let span = Span::begin(name, SpanKind::Server, id, context, now)
             .with(TX, tx.to_string())
             .with(PARTICIPANT, &*self.participant);
-        let span = if let Effect::RunAction { run, .. } | Effect::Compensate { run, .. } = effect {
+        let span = if let Effect::RunAction { run, .. } | Effect::FinishStep { run, .. } = effect {
             span.with(ATTEMPT, run.attempt)
         } else {
             span
@@ -114,7 +114,8 @@ fn begun(effect: &Effect) -> Option<(&'static str, &TxId, Work)> {
         Effect::Commit { branch } => of_branch("commit", branch),
         Effect::Abort { branch } => of_branch("abort", branch),
         Effect::RunAction { step, .. } => of_step("action", step),
-        Effect::Compensate { step, .. } | Effect::StoreEmpty { step } => of_step("compensation", step),
+        Effect::FinishStep { step, run, .. } => of_step(run.direction.as_str(), step),
+        Effect::StoreEmpty { step } => of_step("compensation", step),
         Effect::CloseSaga { coordinator, attempt_number, .. } => ("close", Work::Close(*coordinator, *attempt_number)),
         Effect::RecordEpoch { .. }
         | Effect::RecordPin { .. }
@@ -145,7 +146,7 @@ fn call_of(effect: &Effect) -> Option<TracedCall<'_>> {
     if let Effect::Execute { branch, .. } | Effect::Commit { branch } | Effect::Abort { branch } = effect {
         return Some(TracedCall::Branch(branch));
     }
-    if let Effect::RunAction { step, .. } | Effect::Compensate { step, .. } = effect {
+    if let Effect::RunAction { step, .. } | Effect::FinishStep { step, .. } = effect {
         return Some(TracedCall::Step(step));
     }
     None
@@ -159,7 +160,7 @@ fn tx_of(effect: &Effect) -> Option<&TxId> {
     {
         return Some(&branch.tx);
     }
-    if let Effect::RunAction { step, .. } | Effect::Compensate { step, .. } | Effect::StoreEmpty { step } = effect {
+    if let Effect::RunAction { step, .. } | Effect::FinishStep { step, .. } | Effect::StoreEmpty { step } = effect {
         return Some(&step.tx);
     }
     if let Effect::CloseSaga { tx, .. } = effect { Some(tx) } else { None }
@@ -175,7 +176,7 @@ fn done(input: &Input) -> Option<(&TxId, Work)> {
     {
         return Some((&branch.tx, Work::Branch(branch.clone())));
     }
-    if let Input::ActionRan { step, .. } | Input::CompensationRan { step, .. } | Input::EmptyStored { step } = input {
+    if let Input::ActionRan { step, .. } | Input::StepFinished { step, .. } | Input::EmptyStored { step } = input {
         return Some((&step.tx, Work::Step(step.clone())));
     }
     if let Input::SagaClosed { coordinator, attempt_number, tx } = input {
@@ -194,7 +195,7 @@ fn answered(span: &mut Span, input: &Input) {
             Vote::Refused(refusal) => refused(span, refusal),
         }
     }
-    if let Input::ActionRan { outcome, .. } | Input::CompensationRan { outcome, .. } = input {
+    if let Input::ActionRan { outcome, .. } | Input::StepFinished { outcome, .. } = input {
         match outcome {
             StepOutcome::Done { .. } => span.set(ANSWER, "done"),
             StepOutcome::Empty => span.set(ANSWER, "empty"),

@@ -62,7 +62,7 @@ fn branch_of(effect: &Effect) -> Option<&TxId> {
         | Effect::Send { .. }
         | Effect::RunAction { .. }
         | Effect::CancelAction { .. }
-        | Effect::Compensate { .. }
+        | Effect::FinishStep { .. }
         | Effect::RecallVote { .. }
         | Effect::RecallOutcome { .. }
         | Effect::StoreEmpty { .. }

@@ -95,6 +95,14 @@ impl<R: Steps> Steps for StepsOnly<R> {
         self.0.compensate(step, run).await
     }
 
+    fn takes_open_sagas(&self) -> bool {
+        self.0.takes_open_sagas()
+    }
+
+    async fn complete(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        self.0.complete(step, run).await
+    }
+
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
         self.0.store_empty(step).await
     }

@@ -120,7 +120,9 @@ pub(super) fn read_step(key: Bytes, value: Bytes) -> Result<(StepId, State, Step
     let unknown = Malformed::UnknownValue { field: "state", value: barrier.state };
     match State::try_from(barrier.state) {
         Ok(State::Unspecified) | Err(_) => Err(unknown.into()),
-        Ok(state @ (State::Acted | State::Compensated | State::Empty | State::Attempted)) => Ok((step, state, barrier)),
+        Ok(state @ (State::Acted | State::Compensated | State::Completed | State::Empty | State::Attempted)) => {
+            Ok((step, state, barrier))
+        }
     }
 }
 

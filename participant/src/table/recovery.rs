@@ -112,6 +112,7 @@ pub fn state_of(barrier: Barrier, result: Bytes, pending: bool) -> StepState {
     match barrier {
         Barrier::Acted => StepState::Acted { result: Kept::up_to(SHORT_RESULT_BYTES, result), pending },
         Barrier::Compensated => StepState::Compensated,
+        Barrier::Completed => StepState::Completed,
         Barrier::Empty => StepState::Empty,
         Barrier::Attempted => StepState::Attempted,
         Barrier::Unspecified => unreachable!("it was refused when it was read"),

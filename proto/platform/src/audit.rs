@@ -93,10 +93,10 @@ impl Audit {
         Ok(Audit { store, clock, retention_us, state: Mutex::new(state) })
     }
 
-    /// Notes that a submission was let in. It is stored with the next batch that takes it along.
-    pub fn note_submission(&self, origin: &Origin, tx: &TxId) {
+    /// Notes that a submission, or this action upon an open saga, was let in. It is stored with the next batch that takes it along.
+    pub fn note_submission(&self, origin: &Origin, action: &'static str, tx: &TxId) {
         let now = self.clock.now().0;
-        self.state().submissions.note(origin, tx, now);
+        self.state().submissions.note(origin, action, tx, now);
     }
 
     /// Notes that a call was refused.

@@ -24,7 +24,9 @@ impl From<ToParticipant> for v1::ToParticipant {
                 wire(tx, attempt_number, ToBranch::Confirm(v1::Confirm {}))
             }
             ToParticipant::Commit { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Commit(v1::Commit {})),
-            ToParticipant::Abort { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Abort(v1::Abort {})),
+            ToParticipant::Abort { tx, attempt_number, certain } => {
+                wire(tx, attempt_number, ToBranch::Abort(v1::Abort { certain }))
+            }
             ToParticipant::Settle { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Settle(v1::Settle {})),
             ToParticipant::Undecided { tx, attempt_number } => {
                 wire(tx, attempt_number, ToBranch::Undecided(v1::Undecided {}))
@@ -45,7 +47,7 @@ impl TryFrom<v1::ToParticipant> for ToParticipant {
             ToBranch::Prepare(body) => ToParticipant::Prepare(prepare(tx, attempt_number, body)?),
             ToBranch::Confirm(v1::Confirm {}) => ToParticipant::Confirm { tx, attempt_number },
             ToBranch::Commit(v1::Commit {}) => ToParticipant::Commit { tx, attempt_number },
-            ToBranch::Abort(v1::Abort {}) => ToParticipant::Abort { tx, attempt_number },
+            ToBranch::Abort(v1::Abort { certain }) => ToParticipant::Abort { tx, attempt_number, certain },
             ToBranch::Settle(v1::Settle {}) => ToParticipant::Settle { tx, attempt_number },
             ToBranch::Undecided(v1::Undecided {}) => ToParticipant::Undecided { tx, attempt_number },
             ToBranch::Noted(v1::Noted {}) => ToParticipant::Noted { tx, attempt_number },

@@ -17,6 +17,7 @@ impl From<RunStep> for v1::RunStep {
         v1::RunStep {
             step: run.step.0.into(),
             direction: wire_direction(run.direction).into(),
+            acted_elsewhere: run.acted_elsewhere,
             attempt: run.attempt,
             begun_at_us: run.begun_at.0,
             timeout_ms: milliseconds(run.timeout),
@@ -36,6 +37,7 @@ pub(super) fn run_step(tx: TxId, attempt_number: AttemptNumber, body: v1::RunSte
         attempt_number,
         step: step_index("run.step", body.step)?,
         direction: direction_of("run.direction", body.direction)?,
+        acted_elsewhere: body.acted_elsewhere,
         attempt: body.attempt,
         begun_at: Timestamp(body.begun_at_us),
         timeout: Duration::from_millis(body.timeout_ms.into()),
@@ -68,6 +70,7 @@ fn wire_direction(direction: Direction) -> v1::Direction {
     match direction {
         Direction::Forward => v1::Direction::Forward,
         Direction::Compensating => v1::Direction::Compensating,
+        Direction::Completing => v1::Direction::Completing,
     }
 }
 
@@ -75,6 +78,7 @@ fn direction_of(field: &'static str, direction: i32) -> Result<Direction, Malfor
     match v1::Direction::try_from(direction) {
         Ok(v1::Direction::Forward) => Ok(Direction::Forward),
         Ok(v1::Direction::Compensating) => Ok(Direction::Compensating),
+        Ok(v1::Direction::Completing) => Ok(Direction::Completing),
         Err(_) => Err(Malformed::UnknownValue { field, value: direction }),
     }
 }
@@ -116,6 +120,7 @@ impl From<&SagaStep> for v1::SagaStep {
             participant: step.participant.to_string(),
             action: step.action.clone(),
             compensation: step.compensation.clone(),
+            completion: step.completion.clone(),
             after: indices(&step.after),
             uses: indices(&step.uses),
             pivot: step.pivot,
@@ -128,8 +133,14 @@ impl TryFrom<v1::SagaStep> for SagaStep {
     type Error = Malformed;
 
     fn try_from(wire: v1::SagaStep) -> Result<Self, Malformed> {
-        field::within("steps.action", wire.action.len(), MAX_WORK_BYTES)?;
-        field::within("steps.compensation", wire.compensation.as_ref().map_or(0, Bytes::len), MAX_WORK_BYTES)?;
+        let work = [
+            ("steps.action", &wire.action),
+            ("steps.compensation", &wire.compensation),
+            ("steps.completion", &wire.completion),
+        ];
+        for (field, work) in work {
+            field::within(field, work.as_ref().map_or(0, Bytes::len), MAX_WORK_BYTES)?;
+        }
         let indices = |field, steps: Vec<u32>| {
             field::at_most(field, steps.len(), MAX_BRANCHES_PER_TRANSACTION)?;
             steps.into_iter().map(|step| step_index(field, step)).collect::<Result<Vec<_>, _>>()
@@ -139,6 +150,7 @@ impl TryFrom<v1::SagaStep> for SagaStep {
             participant: field::participant("steps.participant", &wire.participant)?,
             action: wire.action,
             compensation: wire.compensation,
+            completion: wire.completion,
             after: indices("steps.after", wire.after)?,
             uses: indices("steps.uses", wire.uses)?,
             pivot: wire.pivot,

@@ -282,6 +282,11 @@ impl AttemptNumber {
         AttemptNumber(u64::from(epoch.0) << Self::COUNTER_BITS)
     }
 
+    /// Returns the last attempt number of an epoch.
+    pub fn last_of(epoch: Epoch) -> AttemptNumber {
+        AttemptNumber(Self::first_of(epoch).0 | ((1 << Self::COUNTER_BITS) - 1))
+    }
+
     /// Returns the attempt number after this one.
     #[must_use]
     pub fn next(self) -> AttemptNumber {

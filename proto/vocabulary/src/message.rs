@@ -64,6 +64,8 @@ pub enum ToParticipant {
     Abort {
         tx: TxId,
         attempt_number: AttemptNumber,
+        /// False if nothing is known of the attempt, and it may be one that was committed, acknowledged by all, and forgotten.
+        certain: bool,
     },
     /// Asks a one-phase branch that kept silent to commit no more, and to say what became of it.
     Settle {
@@ -108,7 +110,7 @@ pub enum ToCoordinator {
         attempt_number: AttemptNumber,
         outcome: BranchOutcome,
     },
-    /// A branch in doubt asks for the decision.
+    /// A branch in doubt asks for the decision; so does one that was found committed, nobody knows at whose word.
     Inquiry {
         tx: TxId,
         attempt_number: AttemptNumber,
@@ -201,6 +203,7 @@ impl ToParticipant {
             ToParticipant::Noted { .. } => "noted",
             ToParticipant::Run(RunStep { direction: Direction::Forward, .. }) => "act",
             ToParticipant::Run(RunStep { direction: Direction::Compensating, .. }) => "compensate",
+            ToParticipant::Run(RunStep { direction: Direction::Completing, .. }) => "complete",
             ToParticipant::Close { .. } => "close",
         }
     }
@@ -257,6 +260,7 @@ impl ToCoordinator {
             ToCoordinator::Inquiry { .. } => "inquiry",
             ToCoordinator::Ran { direction: Direction::Forward, .. } => "acted",
             ToCoordinator::Ran { direction: Direction::Compensating, .. } => "compensated",
+            ToCoordinator::Ran { direction: Direction::Completing, .. } => "completed",
             ToCoordinator::Closed { .. } => "closed",
         }
     }

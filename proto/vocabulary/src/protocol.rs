@@ -26,10 +26,12 @@ pub enum Ability {
     OnePhase,
     /// Takes a branch beside others: votes prepared, and ends it as it is told.
     TwoPhase,
+    /// Runs the steps of open sagas: completions, and compensations of what was done elsewhere.
+    OpenSagas,
 }
 
 impl Ability {
-    const ALL: [Ability; 3] = [Ability::SagaSteps, Ability::OnePhase, Ability::TwoPhase];
+    const ALL: [Ability; 4] = [Ability::SagaSteps, Ability::OnePhase, Ability::TwoPhase, Ability::OpenSagas];
 
     /// Returns its name on the wire.
     pub fn name(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Ability {
             Ability::SagaSteps => "saga-steps",
             Ability::OnePhase => "one-phase",
             Ability::TwoPhase => "two-phase",
+            Ability::OpenSagas => "open-sagas",
         }
     }
 }
@@ -53,23 +56,25 @@ pub struct Abilities {
     pub saga_steps: bool,
     pub one_phase: bool,
     pub two_phase: bool,
+    pub open_sagas: bool,
 }
 
 impl Abilities {
-    pub const ALL: Abilities = Abilities { saga_steps: true, one_phase: true, two_phase: true };
+    pub const ALL: Abilities = Abilities { saga_steps: true, one_phase: true, two_phase: true, open_sagas: true };
 
     /// Returns what a participant that speaks this version can do. From version 2 on it can do what it names, and nothing else.
-    /// Before, abilities had no names and everybody could do all that there was, save whoever said that it `cannot_prepare`.
+    /// Before, abilities had no names and everybody could do all that there was then, save whoever said that it `cannot_prepare`.
     pub fn of<'a>(version: u32, cannot_prepare: bool, named: impl Iterator<Item = &'a str>) -> Abilities {
         if version < 2 {
-            return Abilities { two_phase: !cannot_prepare, ..Abilities::ALL };
+            return Abilities { two_phase: !cannot_prepare, open_sagas: false, ..Abilities::ALL };
         }
-        let mut abilities = Abilities { saga_steps: false, one_phase: false, two_phase: false };
+        let mut abilities = Abilities { saga_steps: false, one_phase: false, two_phase: false, open_sagas: false };
         for name in named {
             match Ability::ALL.into_iter().find(|ability| ability.name() == name) {
                 Some(Ability::SagaSteps) => abilities.saga_steps = true,
                 Some(Ability::OnePhase) => abilities.one_phase = true,
                 Some(Ability::TwoPhase) => abilities.two_phase = true,
+                Some(Ability::OpenSagas) => abilities.open_sagas = true,
                 // An ability of a later version, which is not asked for here.
                 None => {}
             }
@@ -82,6 +87,7 @@ impl Abilities {
             Ability::SagaSteps => self.saga_steps,
             Ability::OnePhase => self.one_phase,
             Ability::TwoPhase => self.two_phase,
+            Ability::OpenSagas => self.open_sagas,
         }
     }
 
@@ -113,7 +119,7 @@ mod tests {
 
     #[test]
     fn whoever_names_its_abilities_has_no_others() {
-        let none = Abilities { saga_steps: false, one_phase: false, two_phase: false };
+        let none = Abilities { saga_steps: false, one_phase: false, two_phase: false, open_sagas: false };
         assert_eq!(Abilities::of(2, false, ["saga-steps-of-the-future"].into_iter()), none);
         let steps = Abilities { saga_steps: true, ..none };
         assert_eq!(Abilities::of(2, false, ["of the future", "saga-steps"].into_iter()), steps);
@@ -124,7 +130,8 @@ mod tests {
 
     #[test]
     fn before_abilities_had_names_everybody_could_do_all_save_to_prepare_who_denied_it() {
-        assert_eq!(Abilities::of(1, false, std::iter::empty()), Abilities::ALL);
-        assert_eq!(Abilities::of(1, true, ["two-phase"].into_iter()), Abilities { two_phase: false, ..Abilities::ALL });
+        let all = Abilities { open_sagas: false, ..Abilities::ALL };
+        assert_eq!(Abilities::of(1, false, std::iter::empty()), all);
+        assert_eq!(Abilities::of(1, true, ["two-phase"].into_iter()), Abilities { two_phase: false, ..all });
     }
 }

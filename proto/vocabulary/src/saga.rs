@@ -13,13 +13,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepIndex(pub u16);
 
-/// The direction in which a step runs: forward, by its action, or compensating, by its compensation.
+/// The direction in which a step runs: forward, by its action; compensating, by its compensation; completing, by its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// By its action.
     Forward,
     /// By its compensation.
     Compensating,
+    /// By its completion, once its saga was closed.
+    Completing,
 }
 
 impl Direction {
@@ -28,6 +30,7 @@ impl Direction {
         match self {
             Direction::Forward => "action",
             Direction::Compensating => "compensation",
+            Direction::Completing => "completion",
         }
     }
 }
@@ -38,15 +41,14 @@ impl fmt::Display for Direction {
     }
 }
 
-/// A step that waits for an operator: its action or its compensation was refused for good, and the saga has no other
-/// way.
+/// A step that waits for an operator: what it was to run was refused for good, and the saga has no other way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StuckStep {
     /// The step's name.
     pub step: StepName,
     /// The step's participant.
     pub participant: ParticipantName,
-    /// What was refused: its action or its compensation.
+    /// What was refused: its action, its compensation or its completion.
     pub direction: Direction,
     /// The last refusal by its participant.
     pub refusal: Refusal,
@@ -59,7 +61,7 @@ impl fmt::Display for StuckStep {
     }
 }
 
-/// The action or the compensation of one step, to be run as a local transaction. What makes it idempotent, its barrier,
+/// The action, the compensation or the completion of one step, to be run as a local transaction. What makes it idempotent, its barrier,
 /// is stored in that same local transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunStep {
@@ -67,6 +69,8 @@ pub struct RunStep {
     pub attempt_number: AttemptNumber,
     pub step: StepIndex,
     pub direction: Direction,
+    /// Its caller has done the action himself, so that it may be in effect though its participant knows nothing of it.
+    pub acted_elsewhere: bool,
     /// The number of the attempt at this step in this direction, from 1. A higher one may be run again after a refusal;
     /// the same one, or a lower one, is a repetition.
     pub attempt: u32,
@@ -87,7 +91,7 @@ impl RunStep {
     }
 }
 
-/// The outcome of running a step's action or compensation.
+/// The outcome of running a step's action, compensation or completion.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StepOutcome {
     /// The step is in effect, durably. `pending`: it left semantic locks, which end with the saga.
@@ -124,14 +128,18 @@ impl Default for RetryPolicy {
     }
 }
 
-/// A step as it was submitted.
+/// A step as it was submitted, or as it joined an open saga.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SagaStep {
     pub name: StepName,
     pub participant: ParticipantName,
-    pub action: Bytes,
-    /// Undoes the action. A step needs one unless it is the pivot or comes after it.
+    /// The work that the coordinator has the participant do. `None`: the caller does it himself once the step has joined, which
+    /// only steps of an open saga may leave to him.
+    pub action: Option<Bytes>,
+    /// Undoes the action. A step that was submitted needs one unless it is the pivot or comes after it.
     pub compensation: Option<Bytes>,
+    /// The work that follows once an open saga is closed.
+    pub completion: Option<Bytes>,
     /// Steps that have to be done before this one begins. Steps without an order between them run side by side.
     pub after: Vec<StepIndex>,
     /// Steps before this one whose results its action and its compensation are given.
@@ -142,9 +150,18 @@ pub struct SagaStep {
 }
 
 impl SagaStep {
-    /// Returns the bytes of its action and its compensation.
+    /// Returns the bytes of its action, its compensation and its completion.
     pub fn work_bytes(&self) -> usize {
-        self.action.len() + self.compensation.as_ref().map_or(0, Bytes::len)
+        [&self.action, &self.compensation, &self.completion].into_iter().flatten().map(Bytes::len).sum()
+    }
+
+    /// Returns what runs in this direction.
+    pub fn work(&self, direction: Direction) -> Option<&Bytes> {
+        match direction {
+            Direction::Forward => self.action.as_ref(),
+            Direction::Compensating => self.compensation.as_ref(),
+            Direction::Completing => self.completion.as_ref(),
+        }
     }
 }
 
@@ -194,18 +211,19 @@ pub fn check_sound(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
         if !names.insert(&step.name) {
             return fault(at("name"), format!("another step is called {} as well; give it its own name", step.name));
         }
+        if step.action.is_none() {
+            return fault(at("action"), "only a step that joins an open saga can do without; give it one".into());
+        }
+        if step.completion.is_some() {
+            return fault(at("completion"), "only a step that joins an open saga is completed; leave it out".into());
+        }
         for (place, other) in step.after.iter().enumerate() {
             let path = at(&format!("after[{place}]"));
             if usize::from(other.0) >= steps.len() {
                 return fault(path, format!("there is no step {}; the last one is {}", other.0, steps.len() - 1));
             }
         }
-        if step.retry.max_attempts == 0 {
-            return fault(at("retry.max_attempts"), "0 attempts would never run it; give at least 1".into());
-        }
-        if step.retry.attempt_timeout.is_zero() {
-            return fault(at("retry.attempt_timeout"), "0 leaves no time for an answer; give at least 1 ms".into());
-        }
+        check_policy(step, &at)?;
     }
     if let Some(index) = (0..steps.len()).find(|index| ancestors(steps, *index).contains(index)) {
         let what =
@@ -223,6 +241,40 @@ pub fn check_sound(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
         }
     }
     check_pivot(steps)
+}
+
+fn check_policy(step: &SagaStep, at: &dyn Fn(&str) -> String) -> Result<(), InvalidSaga> {
+    let fault = |field: &str, what: &str| Err(InvalidSaga { path: at(field), what: what.into() });
+    if step.retry.max_attempts == 0 {
+        return fault("retry.max_attempts", "0 attempts would never run it; give at least 1");
+    }
+    if step.retry.attempt_timeout.is_zero() {
+        return fault("retry.attempt_timeout", "0 leaves no time for an answer; give at least 1 ms");
+    }
+    Ok(())
+}
+
+/// Refuses a step that cannot join an open saga, in which steps have no order of their own: they go back in the reverse of the
+/// order in which they joined.
+pub fn check_joining(step: &SagaStep) -> Result<(), InvalidSaga> {
+    let at = |field: &str| format!("step.{field}");
+    let fault = |field: &str, what: &str| Err(InvalidSaga { path: at(field), what: what.into() });
+    if !step.after.is_empty() || !step.uses.is_empty() {
+        return fault("after", "a step of an open saga runs when it joins; put into its work what it needs of others");
+    }
+    if step.pivot {
+        return fault("pivot", "the closing of an open saga is its pivot; leave it out");
+    }
+    match (&step.action, &step.compensation, &step.completion) {
+        (Some(_), None, _) => {
+            return fault("compensation", "its action may have to be undone when the saga is cancelled; give it one");
+        }
+        (None, None, None) => {
+            return fault("action", "it has nothing to do; give it an action, a compensation or a completion");
+        }
+        (Some(_), Some(_), _) | (None, Some(_), _) | (None, None, Some(_)) => {}
+    }
+    check_policy(step, &at)
 }
 
 fn check_pivot(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
@@ -291,8 +343,9 @@ mod tests {
         SagaStep {
             name: name.parse().unwrap(),
             participant: "bank".parse().unwrap(),
-            action: Bytes::from_static(b"do"),
+            action: Some(Bytes::from_static(b"do")),
             compensation: Some(Bytes::from_static(b"undo")),
+            completion: None,
             after: after.iter().copied().map(StepIndex).collect(),
             uses: Vec::new(),
             pivot: false,

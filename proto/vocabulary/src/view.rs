@@ -93,6 +93,12 @@ labelled! {
     Ending = 18 "ending",
     /// Its record cannot be carried out, and it is held until an operator ends it.
     Unusable = 19 "unusable",
+    /// An open saga takes steps.
+    Open = 20 "open",
+    /// That an open saga is closed is being recorded.
+    LoggingClose = 21 "logging-close",
+    /// The completions of a saga that was closed run.
+    Completing = 22 "completing",
 }
 
 labelled! {
@@ -140,6 +146,12 @@ labelled! {
     Undone = 20 "undone",
     /// An operator went on without the step.
     Skipped = 21 "skipped",
+    /// The step has joined, and its caller does its action himself.
+    Joined = 22 "joined",
+    /// The step's completion runs.
+    Completing = 23 "completing",
+    /// The step is completed.
+    Completed = 24 "completed",
 }
 
 labelled! {
@@ -195,6 +207,12 @@ labelled! {
     Unusable = 24 "unusable",
     /// An operator did something about it.
     Operator = 25 "operator",
+    /// A step joined an open saga.
+    Joined = 26 "joined",
+    /// An open saga was asked to be closed.
+    CloseAsked = 27 "close-asked",
+    /// The completion of a step was answered.
+    Completed = 28 "completed",
 }
 
 labelled! {

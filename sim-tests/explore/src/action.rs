@@ -10,7 +10,7 @@ use crate::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use crate::work;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::{Phase, StepResolution, Timer, TransactionView};
+use undoubt_coordinator_core::{EndedRecord, Phase, StepResolution, Timer, TransactionView};
 use undoubt_vocabulary::{AttemptNumber, Direction, StepIndex, TxId};
 
 /// The number of times that the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has
@@ -121,6 +121,10 @@ pub(crate) enum Action {
     Spoil {
         tx: TxId,
     },
+    /// The log drops the record of an ended transaction.
+    Drop {
+        tx: TxId,
+    },
     Recover {
         paused: bool,
     },
@@ -145,6 +149,7 @@ impl Action {
             | Action::Disconnect { .. }
             | Action::Refuse { .. }
             | Action::Spoil { .. }
+            | Action::Drop { .. }
             | Action::Resolve { .. }
             | Action::Upset { .. }
             | Action::Pause
@@ -258,7 +263,14 @@ impl Now<'_> {
         for (request, state) in self.world.clients.requests.iter().enumerate() {
             let asked = &self.scenario.requests[request];
             let worthwhile = match asked.kind {
-                RequestKind::Submit(_) | RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel => true,
+                RequestKind::Submit(_)
+                | RequestKind::Saga(_)
+                | RequestKind::Auto(_)
+                | RequestKind::Begin(_)
+                | RequestKind::Run(_)
+                | RequestKind::Join(_)
+                | RequestKind::Close
+                | RequestKind::Cancel => true,
                 // At any other time nothing would come of it.
                 RequestKind::Forget => process
                     .core
@@ -289,7 +301,9 @@ impl Now<'_> {
         }
         for (tx, attempt_number, timer) in &process.timers {
             let due = match timer {
-                Timer::Deadline { .. } => self.deadlines_may_pass || self.is_always_due(process, tx),
+                Timer::Deadline { .. } => {
+                    (self.deadlines_may_pass || self.is_always_due(process, tx)) && process.heeds_deadline(tx)
+                }
                 // A pause is no repetition: what it is for can go on no other way. Once it was refused often enough, it is
                 // tried again only when whoever is in its way has gone, so that attempts do not count up for ever.
                 Timer::StepRetry { step, direction, attempt, .. } => {
@@ -329,7 +343,9 @@ impl Now<'_> {
 
     /// Returns true if a step is kept out by another saga's semantic lock.
     fn is_kept_out(&self, tx: &TxId, attempt_number: AttemptNumber, step: StepIndex, direction: Direction) -> bool {
-        let Some((participant, work)) = self.scenario.step(tx, step, direction) else { return false };
+        let process = self.world.coordinator.process.as_ref();
+        let number = process.and_then(|process| process.number_of(tx, step)).unwrap_or(step);
+        let Some((participant, work)) = self.scenario.step(tx, number, direction) else { return false };
         let storage = &self.world.seats[participant].host.storage;
         storage.is_marked_against(tx, attempt_number, &work::heeds(work.as_bytes()))
     }
@@ -351,6 +367,18 @@ impl Now<'_> {
         }
         if self.world.budget.spoils > 0 && core.phase() == Phase::Recovering {
             self.actions.extend(log.sound().map(|tx| Action::Spoil { tx: tx.clone() }));
+        }
+        if self.world.budget.drops > 0 && core.phase() == Phase::Serving {
+            let requests = || self.world.clients.requests.iter().zip(&self.scenario.requests);
+            let is_asked_for = |tx: &TxId| {
+                let asks = |state| matches!(state, RequestState::ToAsk | RequestState::Waiting);
+                requests().any(|(state, request)| asks(*state) && request.tx() == *tx)
+            };
+            let is_over = |ended: &&EndedRecord| {
+                let is_kept = ended.is_damaged() || core.holds(&ended.tx) || core.is_noting(&ended.tx);
+                !is_kept && !log.dropped.contains(&ended.tx) && !is_asked_for(&ended.tx)
+            };
+            self.actions.extend(log.ended.values().filter(is_over).map(|ended| Action::Drop { tx: ended.tx.clone() }));
         }
         let is_held = |view: &TransactionView| view.unusable_because.is_some() && core.waiters(&view.tx) == 0;
         let held = core.views().filter(|view| process.is_serving() && is_held(view));
@@ -422,7 +450,8 @@ impl Now<'_> {
             }
         }
         let sweeps = self.scenario.mutant != Some(Mutant::NoSweep);
-        if sweeps && process.core.open_branches() > 0 && (self.quiet || budget.duplicates > 0) {
+        let asks = process.core.open_branches() + process.core.unexplained_branches() > 0;
+        if sweeps && asks && (self.quiet || budget.duplicates > 0) {
             self.actions.push(Action::Sweep { participant });
         }
         let is_there = match self.scenario.mutant {

@@ -10,7 +10,7 @@ use std::fmt;
 use undoubt_coordinator_core::{Stage, StepResolution};
 
 /// The columns: what the coordinator may be doing about a transaction, in order; and what else there is.
-const PHASES: [&str; 21] = [
+const PHASES: [&str; 24] = [
     "down",
     "reading-log",
     "nothing-open",
@@ -25,6 +25,9 @@ const PHASES: [&str; 21] = [
     "ending-aborted",
     "beginning",
     "running",
+    "open",
+    "logging-close",
+    "completing",
     "logging-compensation",
     "compensating",
     "stuck",
@@ -98,6 +101,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         }
         Action::Spoil { tx } if world.coordinator.log.sagas.contains_key(tx) => Fault("spoil", "a saga's record"),
         Action::Spoil { .. } => Fault("spoil", "a record of two-phase commit"),
+        Action::Drop { .. } => Fault("drop", "the record of an end"),
         Action::Upset { upset, .. } => Fault("resource", upset.tell().1),
         Action::ReleaseMarks { .. } => Fault("operator", "releases semantic locks"),
         Action::Ask { .. }
@@ -130,6 +134,9 @@ fn stage(stage: Stage) -> &'static str {
         Stage::Begun => "of a saga's beginning",
         Stage::Stepped => "of a step",
         Stage::Compensating => "of a compensation",
+        Stage::Opened => "of an open saga's beginning",
+        Stage::Joined => "of a joining",
+        Stage::Closed => "of a closing",
     }
 }
 

@@ -3,6 +3,7 @@
 //! Rules about messages are checked when they are sent ([`crate::coordinator`], [`crate::participant`]); here is what can
 //! be read off a world as it stands.
 
+mod open_sagas;
 mod restored_folders;
 mod sagas;
 
@@ -14,7 +15,7 @@ use crate::scenario::{Request, RequestKind, Scenario, participant_name};
 use crate::serial;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::EndedRecord;
+use undoubt_coordinator_core::{Barrier, EndedRecord};
 use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
@@ -59,6 +60,9 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     let ended = world.coordinator.log.ended.get(tx);
     if is_unknown(world, scenario, tx) {
         return Ok(());
+    }
+    if scenario.begun(tx).is_some() {
+        return open_sagas::check(world, scenario, tx, is_forgotten(world, scenario, tx));
     }
     let committed: BTreeSet<AttemptNumber> =
         world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
@@ -110,7 +114,8 @@ pub(crate) fn is_forgotten(world: &World, scenario: &Scenario, tx: &TxId) -> boo
 fn is_forgotten_for_good(world: &World, state: RequestState, request: &Request) -> Result<(), String> {
     let (log, tx) = (&world.coordinator.log, request.tx());
     let answered = matches!(request.kind, RequestKind::Forget) && state == RequestState::Answered;
-    if answered && (log.open.contains_key(&tx) || log.sagas.contains_key(&tx)) {
+    let is_open = log.open.contains_key(&tx) || log.sagas.contains_key(&tx) || log.open_sagas.contains_key(&tx);
+    if answered && is_open {
         return Err(format!("operator: {tx} is said to be forgotten, and the log holds it open"));
     }
     Ok(())
@@ -238,7 +243,11 @@ fn marks_are_held_rightly(
                 "marks: {tx}/{attempt_number} and another saga hold semantic locks on the same key at p{number}"
             ));
         }
-        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(|ended| ended.attempt_number == attempt_number);
+        let is_it = |ended: &EndedRecord| {
+            let mut barriers = ended.branches.iter().map(|branch| branch.barrier);
+            ended.attempt_number == attempt_number || barriers.any(|barrier| barrier == Barrier::Of(attempt_number))
+        };
+        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(is_it);
         if has_ended && !is_forgotten(world, scenario, tx) {
             return Err(format!("marks: {tx}/{attempt_number} has ended, and has left a semantic lock at p{number}"));
         }

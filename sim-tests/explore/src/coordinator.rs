@@ -21,7 +21,7 @@ use undoubt_vocabulary::{
     Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
 };
 
-pub(crate) use log::Log;
+pub(crate) use log::{Log, OpenSaga};
 pub(crate) use standing::Welcome;
 
 /// The most moments that there are in an epoch.
@@ -138,6 +138,10 @@ pub(crate) enum Act {
     Spoil {
         tx: TxId,
     },
+    /// The record of a transaction that has ended is dropped.
+    Drop {
+        tx: TxId,
+    },
     /// The whole log is read.
     Recover {
         paused: bool,
@@ -177,6 +181,7 @@ impl CoordinatorHost {
                 if scenario.mutant == Some(Mutant::DrainForgets) {
                     self.log.open.clear();
                     self.log.sagas.clear();
+                    self.log.open_sagas.clear();
                 }
             }
             Act::Restart if self.log.numbers.is_some() => return self.start_numbered(scenario, sent),
@@ -257,6 +262,10 @@ impl CoordinatorHost {
                 return self.handle_input(Input::Request(request), scenario, sent);
             }
             Act::Spoil { tx } => self.log.spoil(tx),
+            Act::Drop { tx } => {
+                self.log.forget(tx);
+                return self.tell_what_is_forgotten(scenario, sent);
+            }
             Act::EndPause => self.process.iter_mut().for_each(|process| process.clock += 1),
             Act::Pause => return self.handle_input(Input::PauseRecovery, scenario, sent),
             Act::Resume if scenario.mutant == Some(Mutant::NeverResumes) => {}
@@ -289,7 +298,15 @@ impl CoordinatorHost {
         self.log.write(write.record);
     }
 
+    fn tell_what_is_forgotten(&mut self, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        match self.log.forgotten.filter(|_| scenario.mutant != Some(Mutant::ForgottenUntold)) {
+            Some(latest) => self.handle_input(Input::Forgotten { latest }, scenario, sent),
+            None => Ok(()),
+        }
+    }
+
     fn recover(&mut self, paused: bool, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        self.tell_what_is_forgotten(scenario, sent)?;
         let forgets = match scenario.mutant {
             Some(Mutant::OpenRecordsForgotten) => true,
             Some(Mutant::PausedStartForgets) => paused,
@@ -299,6 +316,7 @@ impl CoordinatorHost {
             let forgotten = |unfinished: &Unfinished| match unfinished {
                 Unfinished::TwoPhase(_) => false,
                 Unfinished::Saga(_) => scenario.mutant == Some(Mutant::SagasForgotten),
+                Unfinished::Opened(..) => false,
                 Unfinished::Unusable(_) => scenario.mutant == Some(Mutant::UnusableOverlooked),
             };
             let unfinished: Vec<Unfinished> = self.log.unfinished().filter(|open| !forgotten(open)).collect();
@@ -383,7 +401,9 @@ impl CoordinatorHost {
                 });
             }
             Effect::Answer { client, tx, answer } => {
-                rules::check_answer(&tx, &answer, &self.log)?;
+                let request = scenario.requests.get(client.0 as usize);
+                let joining = request.and_then(|request| request.kind.joining()).map(|step| step.number);
+                rules::check_answer(&tx, joining, &answer, &self.log)?;
                 sent.push(match Word::of(client, &tx) {
                     _ if client == HELD => Sent::Ended { tx, answer },
                     Some(word) => Sent::Resolved { word, answer },
@@ -392,7 +412,8 @@ impl CoordinatorHost {
             }
             Effect::Arm { tx, attempt_number, timer } => process.arm(tx, attempt_number, timer),
             Effect::LookUp(request) => {
-                let ended = self.log.ended.get(request.tx()).cloned();
+                let ended =
+                    self.log.ended.get(request.tx()).filter(|ended| !self.log.dropped.contains(&ended.tx)).cloned();
                 return self.handle_input(Input::LookedUp { request, ended }, scenario, sent);
             }
             // A timer of a transaction that is no longer held does nothing when it fires.
@@ -412,6 +433,7 @@ impl Process {
         log.epoch += 1;
         let limits = Limits {
             max_open_transactions: 16,
+            max_begun_transactions: 16,
             max_open_bytes: usize::MAX,
             max_gathered_bytes: usize::MAX,
             breaker_threshold: u32::from(scenario.breakers),
@@ -458,6 +480,6 @@ fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {
         Stage::Begun => matches!(mutant, Some(Mutant::BegunBeforeStable | Mutant::BegunLostUnnoticed)),
         Stage::Compensating => mutant == Some(Mutant::CompensatingBeforeStable),
         Stage::Stepped => mutant == Some(Mutant::ProgressBeforeStable),
-        Stage::Delegated => false,
+        Stage::Delegated | Stage::Opened | Stage::Joined | Stage::Closed => false,
     }
 }

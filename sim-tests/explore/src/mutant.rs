@@ -136,6 +136,12 @@ pub enum Mutant {
     OtherHandUnreported,
     /// What another hand did is reported, and not kept (breaks R3).
     OtherHandUnstored,
+    /// Nobody is asked at whose word a branch has committed of which a start finds evidence (breaks R3).
+    EvidenceUnasked,
+    /// The low-water mark drops the evidence of what is not over here (breaks R3).
+    EvidenceCollected,
+    /// The coordinator's core is not told which records the log has dropped (breaks R4).
+    ForgottenUntold,
     /// A branch whose execution was unclear is refused before it is clear.
     UnclearCalledRefused,
     /// A branch that the resource finds prepared is told to nobody (breaks R11).

@@ -112,13 +112,13 @@ impl ParticipantHost {
                 return Ok(());
             }
             Act::Restart => {
-                self.start(manner.mutant);
+                self.start(manner);
                 return Ok(());
             }
             Act::PutBack { storage } => {
                 self.storage = (**storage).clone();
                 self.mark += 1;
-                self.start(manner.mutant);
+                self.start(manner);
                 return Ok(());
             }
             Act::BecomeStable => {
@@ -151,9 +151,10 @@ impl ParticipantHost {
         Ok(())
     }
 
-    fn start(&mut self, mutant: Option<Mutant>) {
+    fn start(&mut self, manner: Manner) {
+        let mutant = manner.mutant;
         self.storage.begin(self.mark, mutant);
-        self.process = Some(Process::start(&self.storage, mutant));
+        self.process = Some(Process::start(&self.storage, manner));
         if mutant == Some(Mutant::SignUnstored) {
             self.storage.numbers.iter_mut().for_each(|numbers| numbers.put_back = None);
         }
@@ -164,14 +165,14 @@ impl ParticipantHost {
 const LARGEST_KEPT_BYTES: usize = 0;
 
 impl Process {
-    fn start(storage: &Storage, mutant: Option<Mutant>) -> Process {
+    fn start(storage: &Storage, Manner { mutant, keeps_evidence_alone, .. }: Manner) -> Process {
         let mut core = Participant::new(Limits {
             max_open_branches: 16,
             largest_kept_bytes: LARGEST_KEPT_BYTES,
             trust: Trust::EVERYBODY,
         });
         let mut effects = Vec::new();
-        for recovered in storage.recovered(mutant) {
+        for recovered in storage.recovered(mutant, keeps_evidence_alone) {
             core.handle_input(Input::Recovered(recovered), &mut effects);
         }
         let (mut memory, seen) = (Memory::recovered(storage, mutant), storage.seen);
@@ -339,6 +340,9 @@ impl Running<'_> {
                 process.session = process.session.filter(|open| *open != session.0);
                 process.joining = process.joining.filter(|(joining, _)| *joining != session.0);
             }
+            Effect::Send { message: ToCoordinator::Inquiry { tx, attempt_number }, .. }
+                if self.manner.mutant == Some(Mutant::EvidenceUnasked)
+                    && self.storage.is_evident(&tx, attempt_number) => {}
             Effect::Send { session, mut message } => {
                 if let (ToCoordinator::Finished { outcome, .. }, Some(Mutant::PassedCalledAborted)) =
                     (&mut message, self.manner.mutant)
@@ -370,8 +374,12 @@ impl Running<'_> {
             Effect::StoreHeuristic { branch, .. } if self.manner.mutant == Some(Mutant::OtherHandUnstored) => {
                 self.storage.prepared.remove(&branch.tx);
             }
-            Effect::StoreHeuristic { branch, heuristic, .. } => self.storage.store_heuristic(&branch, heuristic),
+            Effect::StoreHeuristic { branch, heuristic, .. } => self.storage.store_heuristic(&branch, heuristic)?,
             Effect::ForgetHeuristic { .. } => return Err("contract: nobody asked to forget it".to_owned()),
+            Effect::Collect { .. } if self.manner.mutant == Some(Mutant::EvidenceCollected) => {
+                let known = process.core.coordinators().map(|known| known.low_water_mark).max();
+                self.storage.collect(known.unwrap_or_default());
+            }
             Effect::Collect { low_water_mark, .. } => self.storage.collect(low_water_mark),
             Effect::Answer { answer, .. } => return self.check_answer(&answer),
             Effect::RunAction { step, run } => {
@@ -388,11 +396,11 @@ impl Running<'_> {
                 return stored
                     .map_or(Ok(()), |result| self.handle_input(Input::OutcomeRecalled { step, attempt, result }));
             }
-            Effect::Compensate { step, mut run, recall } => {
+            Effect::FinishStep { step, mut run, recall } => {
                 if recall {
                     run.inputs.extend(self.storage.result_of_step(&step).cloned());
                 }
-                self.call(Call::Compensate { step, run, locks: LocksOf::NotAsked })?;
+                self.call(Call::Finish { step, run, locks: LocksOf::NotAsked })?;
             }
             Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,
             Effect::CloseSaga { attempt_number, tx, .. } => self.call(Call::CloseSaga { attempt_number, tx })?,

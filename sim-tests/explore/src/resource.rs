@@ -123,7 +123,7 @@ impl Memory {
         match call {
             Call::Execute { branch, .. } => Some(Input::Executed { branch, vote: refused(code) }),
             Call::Act { step, .. } => Some(Input::ActionRan { step, outcome }),
-            Call::Compensate { step, .. } => Some(Input::CompensationRan { step, outcome }),
+            Call::Finish { step, .. } => Some(Input::StepFinished { step, outcome }),
             Call::Confirm { .. }
             | Call::Commit { .. }
             | Call::Abort { .. }
@@ -179,8 +179,8 @@ impl Resource<'_> {
                 Some(outcome) => Input::ActionRan { step, outcome },
                 None => return Ok(None),
             },
-            Call::Compensate { step, run, locks } => match self.compensate(&step, &run, locks)? {
-                Some(outcome) => Input::CompensationRan { step, outcome },
+            Call::Finish { step, run, locks } => match self.finish(&step, &run, locks)? {
+                Some(outcome) => Input::StepFinished { step, outcome },
                 None => return Ok(None),
             },
             Call::StoreEmpty { step } => {

@@ -4,6 +4,8 @@ mod auto;
 mod held_transactions;
 mod list;
 mod marks;
+mod open_saga;
+mod open_sagas;
 mod operator_ends;
 mod resource;
 mod restored_folders;
@@ -15,11 +17,12 @@ use crate::mutant::Mutant;
 use crate::restoration::Machine;
 use crate::work;
 use bytes::Bytes;
+pub use open_saga::OpenStep;
 pub use saga::SagaStep;
-pub(crate) use saga::{saga_steps, step_name};
+pub(crate) use saga::{saga_steps, step_name, step_number};
 use std::fmt;
 use std::time::Duration;
-use undoubt_coordinator_core::{Client, Content, StepResolution, Submission};
+use undoubt_coordinator_core::{Client, Completions, Content, StepResolution, Submission};
 use undoubt_vocabulary::{Direction, ParticipantName, StepIndex, TxId};
 
 /// The number of times that each fault may strike in one history.
@@ -38,6 +41,8 @@ pub struct Budget {
     pub refusals: u8,
     /// A record of the log can be read after a restart, and not carried out.
     pub spoils: u8,
+    /// The log drops the record of a transaction that has ended, as after its retention.
+    pub drops: u8,
     /// A folder is put back.
     pub restores: u8,
     /// A resource loses the locks of a branch that has voted read-only.
@@ -61,6 +66,7 @@ impl Budget {
         operations: 0,
         refusals: 0,
         spoils: 0,
+        drops: 0,
         restores: 0,
         lost_locks: 0,
         other_hands: 0,
@@ -153,6 +159,13 @@ pub enum RequestKind {
     Saga(Vec<SagaStep>),
     /// Two-phase commit of the steps' actions, if that can be.
     Auto(Vec<SagaStep>),
+    /// Begin an open saga.
+    Begin(Completions),
+    /// Let a step join an open saga, and wait for its action.
+    Run(OpenStep),
+    /// The same, and wait until it is on record that it joined.
+    Join(OpenStep),
+    Close,
     Cancel,
     /// An operator gives up on branches that do not acknowledge, or on a saga.
     Forget,
@@ -162,7 +175,27 @@ impl RequestKind {
     fn steps(&self) -> &[SagaStep] {
         match self {
             RequestKind::Saga(steps) | RequestKind::Auto(steps) => steps,
-            RequestKind::Submit(_) | RequestKind::Cancel | RequestKind::Forget => &[],
+            RequestKind::Submit(_)
+            | RequestKind::Begin(_)
+            | RequestKind::Run(_)
+            | RequestKind::Join(_)
+            | RequestKind::Close
+            | RequestKind::Cancel
+            | RequestKind::Forget => &[],
+        }
+    }
+
+    /// Returns the step that joins.
+    pub(crate) fn joining(&self) -> Option<&OpenStep> {
+        match self {
+            RequestKind::Run(step) | RequestKind::Join(step) => Some(step),
+            RequestKind::Submit(_)
+            | RequestKind::Saga(_)
+            | RequestKind::Auto(_)
+            | RequestKind::Begin(_)
+            | RequestKind::Close
+            | RequestKind::Cancel
+            | RequestKind::Forget => None,
         }
     }
 }
@@ -186,7 +219,16 @@ impl Request {
             RequestKind::Submit(branches) => {
                 branches.iter().find(|(name, _)| *name == participant).map(|(_, work)| *work)
             }
-            RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel | RequestKind::Forget => {
+            RequestKind::Run(step) | RequestKind::Join(step) => {
+                let any = step.action.or(step.compensation).or(step.completion);
+                any.filter(|_| step.participant == participant)
+            }
+            RequestKind::Saga(_)
+            | RequestKind::Auto(_)
+            | RequestKind::Begin(_)
+            | RequestKind::Close
+            | RequestKind::Cancel
+            | RequestKind::Forget => {
                 self.kind.steps().iter().find(|step| step.participant == participant).map(|step| step.action)
             }
         }
@@ -208,15 +250,46 @@ impl Scenario {
         of_tx.filter_map(|request| request.work(participant)).any(work::writes)
     }
 
-    /// Returns the participant and the work of a step in one direction, as it was submitted under this id.
-    pub(crate) fn step(&self, tx: &TxId, step: StepIndex, direction: Direction) -> Option<(usize, &'static str)> {
+    /// Returns the participant and the work of a step in one direction, as it was submitted or joined under this id. `number`:
+    /// the one that is its name, which of a saga that was submitted is its place.
+    pub(crate) fn step(&self, tx: &TxId, number: StepIndex, direction: Direction) -> Option<(usize, &'static str)> {
+        if let Some(step) = self.joining(tx, number) {
+            let work = match direction {
+                Direction::Forward => step.action,
+                Direction::Compensating => step.compensation,
+                Direction::Completing => step.completion,
+            };
+            return Some((step.participant, work?));
+        }
         let steps = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
-        let step = steps.flat_map(|request| request.kind.steps().get(usize::from(step.0))).next()?;
+        let step = steps.flat_map(|request| request.kind.steps().get(usize::from(number.0))).next()?;
         let work = match direction {
             Direction::Forward => step.action,
             Direction::Compensating => step.compensation?,
+            Direction::Completing => return None,
         };
         Some((step.participant, work))
+    }
+
+    /// Returns the step that joins this open saga under this number.
+    pub(crate) fn joining(&self, tx: &TxId, number: StepIndex) -> Option<&OpenStep> {
+        let of_tx = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
+        of_tx.filter_map(|request| request.kind.joining()).find(|step| step.number == number.0)
+    }
+
+    /// Returns the order of completions, if it is begun as an open saga.
+    pub(crate) fn begun(&self, tx: &TxId) -> Option<Completions> {
+        self.requests.iter().filter(|request| request.tx() == *tx).find_map(|request| match request.kind {
+            RequestKind::Begin(completions) => Some(completions),
+            RequestKind::Submit(_)
+            | RequestKind::Saga(_)
+            | RequestKind::Auto(_)
+            | RequestKind::Run(_)
+            | RequestKind::Join(_)
+            | RequestKind::Close
+            | RequestKind::Cancel
+            | RequestKind::Forget => None,
+        })
     }
 
     /// Returns true if it is submitted as a saga.
@@ -260,7 +333,7 @@ impl Scenario {
 
 impl fmt::Display for Budget {
     /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils,
-    /// folders put back, locks lost, ends by other hands, unclear executions, late prepares.
+    /// records dropped, folders put back, locks lost, ends by other hands, unclear executions, late prepares.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Budget {
             crashes,
@@ -271,6 +344,7 @@ impl fmt::Display for Budget {
             operations,
             refusals,
             spoils,
+            drops,
             restores,
             lost_locks,
             other_hands,
@@ -286,6 +360,7 @@ impl fmt::Display for Budget {
             ("o", operations),
             ("r", refusals),
             ("s", spoils),
+            ("f", drops),
             ("b", restores),
             ("k", lost_locks),
             ("e", other_hands),

@@ -9,9 +9,9 @@ use crate::network::{Body, LinkState, Packet};
 use crate::operator::Word;
 use crate::participant;
 use crate::scenario::{Scenario, Sessions};
-use crate::world::{RequestState, World};
-use undoubt_coordinator_core::{Answer, Rejection, Timer};
-use undoubt_vocabulary::{Outcome, TxId};
+use crate::world::{RequestState, StepTold, World};
+use undoubt_coordinator_core::{Answer, Rejection, StepAnswer, Timer};
+use undoubt_vocabulary::{Outcome, StepIndex, TxId};
 
 /// A rule was broken during the step.
 pub(crate) type Step = Result<(), String>;
@@ -52,6 +52,10 @@ impl World {
             Action::Spoil { tx } => {
                 self.budget.spoils -= 1;
                 self.coordinator(coordinator::Act::Spoil { tx: tx.clone() }, machines)
+            }
+            Action::Drop { tx } => {
+                self.budget.drops -= 1;
+                self.coordinator(coordinator::Act::Drop { tx: tx.clone() }, machines)
             }
             Action::Fire { tx, attempt_number, timer } => {
                 if matches!(timer, Timer::Attempt { .. }) && !self.is_quiet() {
@@ -212,10 +216,36 @@ impl World {
         }
         let after = match answer {
             Answer::Rejected(Rejection::Recovering) => RequestState::ToAsk,
-            Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => RequestState::Answered,
+            Answer::Outcome { .. } | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) | Answer::Rejected(_) => {
+                RequestState::Answered
+            }
         };
         self.clients.change(|clients| clients.requests[request] = after);
+        if let (Answer::Step(answer), Some(step)) = (answer, scenario.requests[request].kind.joining()) {
+            self.told_of_step(tx, step.number, answer)?;
+        }
         self.told(tx, answer, scenario)
+    }
+
+    /// What was told of a step stays so, whoever asks again.
+    fn told_of_step(&mut self, tx: &TxId, number: u16, answer: &StepAnswer) -> Step {
+        let now = match answer {
+            StepAnswer::Joined | StepAnswer::Running | StepAnswer::Unanswered { .. } => StepTold::Joined,
+            StepAnswer::Done { result } => StepTold::Done(result.clone()),
+            StepAnswer::Refused(refusal) => StepTold::Refused(refusal.clone()),
+            StepAnswer::Skipped => StepTold::Skipped,
+        };
+        let told = self.clients.steps.get(&(tx.clone(), number));
+        match told {
+            Some(told) if *told == now || now == StepTold::Joined => return Ok(()),
+            Some(StepTold::Joined) | None => {}
+            Some(_) if self.clients.words.settle(tx, StepIndex(number)) => {}
+            Some(told) => {
+                return Err(format!("open saga: s{number} of {tx} was answered as {told:?}, now as {answer:?}"));
+            }
+        }
+        self.clients.change(|clients| clients.steps.insert((tx.clone(), number), now));
+        Ok(())
     }
 
     /// An operator hears that what he said of a step is on record.
@@ -236,7 +266,7 @@ impl World {
                 Err(format!("operator: {tx} is said to be forgotten, and no end of it is on record"))
             }
             Answer::Outcome { .. } | Answer::Rejected(Rejection::Unusable { .. }) => self.told(tx, answer, scenario),
-            Answer::Rejected(_) | Answer::Pending | Answer::Stuck(_) => {
+            Answer::Rejected(_) | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) => {
                 Err(format!("contract: who forgets {tx}, which is held, is answered {answer:?}"))
             }
         }

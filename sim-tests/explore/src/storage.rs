@@ -136,7 +136,14 @@ impl Storage {
         }
     }
 
-    pub(crate) fn store_heuristic(&mut self, branch: &BranchId, heuristic: Heuristic) {
+    /// Stores a heuristic outcome. R3: what was committed here, as its coordinator asked, is none.
+    pub(crate) fn store_heuristic(&mut self, branch: &BranchId, heuristic: Heuristic) -> Result<(), String> {
+        if self.finished.contains_key(&(branch.attempt_number, branch.tx.clone())) {
+            let (tx, attempt_number) = (&branch.tx, branch.attempt_number);
+            return Err(format!(
+                "R3: {tx}/{attempt_number} was committed as it was asked to, and another hand is blamed for it"
+            ));
+        }
         if let Some(record) = self.heuristics.get_mut(&branch.tx).filter(|record| record.branch == *branch) {
             let before = std::mem::replace(&mut record.heuristic, heuristic);
             let before = HeuristicRecord { heuristic: before, ..record.clone() };
@@ -146,6 +153,7 @@ impl Storage {
             self.heuristics.insert(branch.tx.clone(), HeuristicRecord { branch: branch.clone(), begun_at, heuristic });
             self.write_lazily(Unforced::NotedHand(record));
         }
+        Ok(())
     }
 
     /// Another hand ends a prepared branch. What is stored of it says nothing of that.
@@ -160,12 +168,17 @@ impl Storage {
 
     /// Returns true if another hand has ended the branch otherwise than so, or it has committed and is to be aborted.
     pub(crate) fn is_gone(&self, branch: &BranchId, commit: bool) -> bool {
-        let found_committed = self.found_committed.get(&branch.tx).is_some_and(|record| record.branch == *branch);
-        if !commit && (found_committed || self.finished.contains_key(&(branch.attempt_number, branch.tx.clone()))) {
+        if !commit && self.is_evident(&branch.tx, branch.attempt_number) {
             return true;
         }
         let record = self.prepared.get(&branch.tx).filter(|record| record.branch == *branch);
         record.is_some_and(|record| record.ended == Some(!commit))
+    }
+
+    /// Returns true if there is evidence that the branch has committed. What the stored low-water mark has passed is deleted.
+    pub(crate) fn is_evident(&self, tx: &TxId, attempt_number: AttemptNumber) -> bool {
+        let found = self.found_committed.get(tx).is_some_and(|record| record.branch.attempt_number == attempt_number);
+        found && attempt_number >= self.low_water_mark || self.finished.contains_key(&(attempt_number, tx.clone()))
     }
 
     /// Undoes a branch whose abort owes something, and keeps that.
@@ -232,8 +245,9 @@ impl Storage {
         self.found_committed.extend(self.prepared.extract_if(.., is_committed));
     }
 
-    /// Returns what the participant is told at its start. What is open comes before what is finished.
-    pub(crate) fn recovered(&self, mutant: Option<Mutant>) -> Vec<Recovered> {
+    /// Returns what the participant is told at its start. What is open comes before what is finished. `is_evidence`: that a branch
+    /// has committed says nothing of who committed it.
+    pub(crate) fn recovered(&self, mutant: Option<Mutant>, is_evidence: bool) -> Vec<Recovered> {
         let coordinator = self.epoch.map(|epoch| Recovered::Coordinator {
             id: COORDINATOR,
             epoch,
@@ -252,14 +266,15 @@ impl Storage {
             begun_at,
             heuristic,
         });
-        let finished = self.finished.iter().map(|((attempt_number, tx), result)| Recovered::Committed {
-            branch: BranchId { tx: tx.clone(), attempt_number: *attempt_number, coordinator: COORDINATOR },
-            result: Kept::Here(result.clone()),
+        let finished = self.finished.iter().map(|((attempt_number, tx), result)| {
+            (BranchId { tx: tx.clone(), attempt_number: *attempt_number, coordinator: COORDINATOR }, result.clone())
         });
         let found = self.found_committed.values().filter(|record| record.branch.attempt_number >= self.low_water_mark);
-        let found = found
-            .map(|record| Recovered::Committed { branch: record.branch.clone(), result: Kept::Here(Bytes::new()) });
-        let finished = finished.chain(found);
+        let finished = finished.chain(found.map(|record| (record.branch.clone(), Bytes::new())));
+        let finished = finished.map(|(branch, result)| match (is_evidence, Kept::Here(result)) {
+            (true, result) => Recovered::Evidence { branch, result },
+            (false, result) => Recovered::Committed { branch, result },
+        });
         let steps = self.steps.iter().filter(|_| mutant != Some(Mutant::BarriersForgotten));
         let steps = steps.map(|(step, state)| Recovered::Step { step: step.clone(), state: state.clone() });
         let numbers = self.numbers.iter();

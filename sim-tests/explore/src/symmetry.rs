@@ -110,6 +110,7 @@ impl Act {
             | Act::Refuse { .. }
             | Act::ForgetHeld { .. }
             | Act::Spoil { .. }
+            | Act::Drop { .. }
             | Act::Fire { .. }
             | Act::ResolveStep(_)
             | Act::EndPause

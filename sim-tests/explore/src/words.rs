@@ -3,8 +3,9 @@
 use crate::action::Action;
 use crate::coordinator::Process;
 use crate::network::Packet;
-use crate::scenario::{RequestKind, Scenario};
+use crate::scenario::{Request, RequestKind, Scenario};
 use crate::world::{RequestState, Seat, World};
+use std::borrow::Cow;
 use undoubt_coordinator_core::{Record, Timer};
 
 /// One step of a history, in words.
@@ -58,6 +59,7 @@ impl Action {
                     process.and_then(|process| process.unstable.get(*record)).map(|write| name(&write.record));
                 ("STORE".to_owned(), format!("REFUSES {}", refused.unwrap_or_default()))
             }
+            Action::Drop { tx } => ("log".to_owned(), format!("drops the record of {tx}, which has ended")),
             Action::Spoil { tx } => ("STORE".to_owned(), format!("holds a record of {tx} that CANNOT BE CARRIED OUT")),
             Action::Fire { tx, attempt_number, timer: Timer::Deadline { .. } } => {
                 ("time".to_owned(), format!("the deadline of {tx}/{attempt_number} passes"))
@@ -163,8 +165,11 @@ fn consequences(before: &World, after: &World, scenario: &Scenario) -> Vec<Strin
     }
     for (request, (before, now)) in before.clients.requests.iter().zip(&after.clients.requests).enumerate() {
         if before != now && *now == RequestState::Answered {
-            let told = after.clients.told.get(&scenario.requests[request].tx());
-            let outcome = told.map_or("without an outcome".to_owned(), |(outcome, _)| outcome.to_string());
+            let Request { kind, .. } = &scenario.requests[request];
+            let tx = scenario.requests[request].tx();
+            let joined = kind.joining().and_then(|step| after.clients.steps.get(&(tx.clone(), step.number)));
+            let told = after.clients.told.get(&tx).map(|(outcome, _)| outcome.to_string());
+            let outcome = told.or(joined.map(|told| format!("{told:?}"))).unwrap_or("without an outcome".to_owned());
             seen.push(format!("answers client {request}: {outcome}"));
         }
     }
@@ -181,13 +186,17 @@ fn name(record: &Record) -> String {
 }
 
 impl RequestKind {
-    fn verb(&self) -> &'static str {
+    fn verb(&self) -> Cow<'static, str> {
         match self {
-            RequestKind::Submit(_) => "submit",
-            RequestKind::Saga(_) => "submit as a saga",
-            RequestKind::Auto(_) => "submit, as two-phase commit or a saga,",
-            RequestKind::Cancel => "cancel",
-            RequestKind::Forget => "forget",
+            RequestKind::Submit(_) => "submit".into(),
+            RequestKind::Saga(_) => "submit as a saga".into(),
+            RequestKind::Auto(_) => "submit, as two-phase commit or a saga,".into(),
+            RequestKind::Begin(_) => "begin".into(),
+            RequestKind::Run(step) => format!("run s{} in", step.number).into(),
+            RequestKind::Join(step) => format!("join s{} to", step.number).into(),
+            RequestKind::Close => "close".into(),
+            RequestKind::Cancel => "cancel".into(),
+            RequestKind::Forget => "forget".into(),
         }
     }
 }

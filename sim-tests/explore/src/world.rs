@@ -11,11 +11,11 @@ use crate::part::Part;
 use crate::participant::{self, ParticipantHost};
 use crate::restoration::{Restored, Restoring};
 use crate::scenario::{Budget, RequestKind, Scenario, participant_name};
-use crate::storage::{COORDINATOR, Storage};
+use crate::storage::{COORDINATOR, PreparedRecord, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::EndedBranch;
-use undoubt_vocabulary::{BranchOutcome, Epoch, Outcome, PartName, TxId};
+use undoubt_vocabulary::{BranchOutcome, Epoch, Outcome, PartName, Refusal, TxId};
 
 /// One state of a scenario. Two equal worlds have equal futures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +42,8 @@ pub(crate) struct Clients {
     pub(crate) requests: Vec<RequestState>,
     /// The first outcome anybody was told.
     pub(crate) told: BTreeMap<TxId, Answered>,
+    /// What callers were told of the steps that join open sagas, by their numbers.
+    pub(crate) steps: BTreeMap<(TxId, u16), StepTold>,
     /// The words of operators about stuck steps.
     pub(crate) words: Words,
     /// The transactions that operators have given up while they were held.
@@ -49,6 +51,16 @@ pub(crate) struct Clients {
 }
 
 pub(crate) type Answered = (Outcome, Vec<(PartName, Bytes)>);
+
+/// What callers were told of a step that joins an open saga.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum StepTold {
+    /// It has joined, and nobody was told what its action came to.
+    Joined,
+    Done(Bytes),
+    Refused(Refusal),
+    Skipped,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RequestState {
@@ -171,7 +183,10 @@ impl World {
     /// R3. What looks as if it had been committed here was decided so, or it is a heuristic outcome.
     fn what_was_committed_was_to_be(&self, seat: &Seat) -> bool {
         let mut found = seat.host.storage.found_committed.values();
-        found.all(|record| self.coordinator.log.has_commit(&record.branch.tx, record.branch.attempt_number))
+        let log = &self.coordinator.log;
+        // Nobody knows any more of what is as late as what the log has dropped.
+        let is_forgotten = |record: &PreparedRecord| Some(record.branch.attempt_number) <= log.forgotten;
+        found.all(|record| log.has_commit(&record.branch.tx, record.branch.attempt_number) || is_forgotten(record))
     }
 
     /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided
@@ -220,8 +235,8 @@ impl World {
 impl Clients {
     fn new(scenario: &Scenario) -> Part<Clients> {
         let requests = vec![RequestState::ToAsk; scenario.requests.len()];
-        let (told, words, given_up) = (BTreeMap::new(), Words::default(), BTreeSet::new());
-        Part::new(Clients { requests, told, words, given_up })
+        let (told, steps, words) = (BTreeMap::new(), BTreeMap::new(), Words::default());
+        Part::new(Clients { requests, told, steps, words, given_up: BTreeSet::new() })
     }
 }
 

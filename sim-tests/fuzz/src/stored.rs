@@ -172,7 +172,7 @@ fn audit_record(input: &[u8]) {
     };
     let query = AuditQuery { limit: 64, max_bytes: 1 << 20, ..AuditQuery::default() };
     let read = audit.page(&query).map(drop);
-    audit.note_submission(&Origin::default(), &"order-17".parse().expect("it is an id"));
+    audit.note_submission(&Origin::default(), "submit", &"order-17".parse().expect("it is an id"));
     if let Err(why) = read.and_then(|()| block_on(audit.flush())) {
         says_why(&why, input);
     }
@@ -182,7 +182,7 @@ fn audit_records() -> Vec<Vec<u8>> {
     let store = Arc::new(Memory::default().open(&[AUDIT]).expect("it is new"));
     let audit = Audit::open(store.clone(), Arc::new(SystemClock), KEPT).expect("it is new");
     for id in ["order-17", "order-18"] {
-        audit.note_submission(&Origin::default(), &id.parse().expect("it is an id"));
+        audit.note_submission(&Origin::default(), "submit", &id.parse().expect("it is an id"));
         let call =
             Call::new(Origin::default(), "forget").tx(&Bytes::from_static(b"order-17")).note("ada", "it is gone");
         audit.note_refusal(&call, Some(Reason::LacksRole));
@@ -278,7 +278,7 @@ fn logs() -> Vec<Vec<u8>> {
         branches: vec![record::EndedBranch {
             participant: "bank-a".to_owned(),
             outcome: v1::BranchOutcome::Committed.into(),
-            step: String::new(),
+            ..record::EndedBranch::default()
         }],
         ..record::EndedTransaction::default()
     };

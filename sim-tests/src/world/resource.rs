@@ -267,6 +267,10 @@ impl<R: Branches> Branches for Observed<R> {
         self.resource.can_prepare() && unable != Some(self.host)
     }
 
+    fn others_can_commit(&self) -> bool {
+        self.resource.others_can_commit()
+    }
+
     async fn prepare(
         &self,
         branch: BranchId,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod decisions;
+mod open_saga;
 mod secrets;
 mod trace;
 
@@ -24,6 +25,7 @@ pub use decisions::{
     AcceptLoss, AcceptParticipant, Decision, Forget, ParticipantsAction, PinCoordinator, ReleaseMarks, Resolution,
     Resolve, ResolveStep,
 };
+pub use open_saga::{Begin, Close, Join};
 pub use secrets::{CertsAction, InitCerts, TokensAction};
 pub use trace::TraceArgs;
 
@@ -78,6 +80,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Submit(Submit),
+    Begin(Begin),
+    Join(Join),
+    Close(Close),
     /// Shows how a transaction and its branches stand.
     Status {
         tx: TxId,
@@ -347,7 +352,9 @@ mod tests {
 
     fn parse(line: &[&str]) -> Result<Command, ErrorKind> {
         let line = ["undoubt"].iter().chain(line);
-        Arguments::try_parse_from(line).map(|arguments| arguments.command).map_err(|error| error.kind())
+        let arguments = Arguments::try_parse_from(line).map_err(|error| error.kind())?;
+        let Program::Ask(command) = arguments.program else { panic!("it serves") };
+        Ok(command)
     }
 
     #[test]

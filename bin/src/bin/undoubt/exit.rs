@@ -5,7 +5,8 @@ use std::io;
 use std::process::ExitCode;
 use undoubt::credentials::Unusable;
 use undoubt_client::{
-    CancelError, InvalidAddress, OperatorError, QueryError, StuckStep, SubmitError, TxId, Unanswered, WaitError,
+    CancelError, InvalidAddress, JoinError, OperatorError, QueryError, StuckStep, SubmitError, TxId, Unanswered,
+    WaitError,
 };
 use undoubt_platform::terminal::{complain, unless_reader_left};
 
@@ -180,6 +181,7 @@ impl From<&SubmitError> for Exit {
             | SubmitError::NotOffered { .. }
             | SubmitError::IdReused { .. } => Exit::Refused,
             SubmitError::NotAccepted { .. } => Exit::NotReady,
+            SubmitError::NotPossible { .. } => Exit::WrongState,
             SubmitError::Stuck { .. } => Exit::Stuck,
             SubmitError::OutcomeUnknown { .. } | SubmitError::Malformed { .. } | SubmitError::Unexpected { .. } | _ => {
                 Exit::OutcomeUnknown
@@ -210,7 +212,26 @@ impl From<SubmitError> for Failure {
             | SubmitError::UnknownParticipant { .. }
             | SubmitError::NotOffered { .. }
             | SubmitError::IdReused { .. }
+            | SubmitError::NotPossible { .. }
             | _ => Failure::new(exit, message),
+        }
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        let message = error.to_string();
+        match error {
+            JoinError::Refused { tx, .. } => {
+                let advice =
+                    format!("`undoubt close {tx}` goes on without it, `undoubt cancel {tx}` turns the saga back.");
+                Failure::advised(Exit::Aborted, &message, &advice)
+            }
+            JoinError::Unanswered { .. } => Failure::new(Exit::OutcomeUnknown, message),
+            JoinError::Skipped { .. } | JoinError::Over { .. } => Failure::new(Exit::WrongState, message),
+            JoinError::NoAction { .. } => Failure::new(Exit::Refused, message),
+            JoinError::Call(error) => error.into(),
+            _ => Failure::new(Exit::Unexpected, message),
         }
     }
 }

@@ -13,6 +13,7 @@ mod help;
 mod inspect;
 mod lines;
 mod misuse;
+mod open_saga;
 mod operate;
 mod output;
 mod restores;
@@ -62,6 +63,9 @@ fn parse() -> Result<Arguments, clap::Error> {
 async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
     match command {
         Command::Submit(submit) => submit::submit(submit, global).await,
+        Command::Begin(begin) => open_saga::begin(begin, global).await,
+        Command::Join(join) => open_saga::join(join, global).await,
+        Command::Close(close) => open_saga::close(close, global).await,
         Command::Status { tx } => inspect::status(&tx, global).await,
         Command::Wait { tx } => inspect::wait(&tx, global).await,
         Command::History { tx } => inspect::history(&tx, global).await,

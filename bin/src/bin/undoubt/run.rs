@@ -277,12 +277,14 @@ fn verdict(audit: &Audit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Arguments, Command};
+    use crate::args::{Arguments, Command, Program};
     use clap::Parser;
 
     fn parse(line: &[&str]) -> Option<Run> {
         let line = ["undoubt", "run"].iter().chain(line);
-        let Command::Run(run) = Arguments::try_parse_from(line).ok()?.command else { panic!("this is no run") };
+        let Program::Ask(Command::Run(run)) = Arguments::try_parse_from(line).ok()?.program else {
+            panic!("this is no run")
+        };
         Some(run)
     }
 

@@ -92,8 +92,9 @@ fn resolve(steps: &[Step], index: usize, step: &Step, is_saga: bool) -> Result<S
     Ok(SagaStep {
         name: step.name.parse().map_err(InvalidSubmission::Name)?,
         participant: name(&step.participant)?,
-        action: encode(&step.action, None)?,
+        action: Some(encode(&step.action, None)?),
         compensation: step.compensation.as_ref().map(|work| encode(work, Some(&step.name))).transpose()?,
+        completion: None,
         after,
         uses: uses.iter().map(|name| place(name)).collect::<Result<_, _>>()?,
         pivot: step.pivot,

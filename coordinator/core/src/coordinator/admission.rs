@@ -74,7 +74,7 @@ impl Coordinator {
             return Err(Rejection::DeadlinePassed);
         }
         let max_open_transactions = self.limits.max_open_transactions;
-        if self.transactions.len() >= max_open_transactions {
+        if self.transactions.len() - self.room.held().begun >= max_open_transactions {
             return Err(Rejection::TooManyOpen { max_open_transactions });
         }
         self.room.admit(content.work_bytes())
@@ -108,7 +108,10 @@ impl Coordinator {
                 for step in &steps {
                     self.peers.breakers.pass(&step.participant, self.next_attempt_number, now);
                 }
-                let branches = steps.iter().map(|step| (step.participant.clone(), step.action.clone())).collect();
+                let branches = steps
+                    .iter()
+                    .map(|step| (step.participant.clone(), step.action.clone().unwrap_or_default()))
+                    .collect();
                 let fallback = may_fall_back.then_some(Fallback { steps, timeout });
                 (Way::TwoPhase { branches, fallback }, Some(Note::Chosen { saga: false, why }))
             }

@@ -3,10 +3,12 @@
 use super::{Coordinator, advance};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
-use crate::input::{Request, Submission};
+use crate::input::{Beginning, Request, Submission};
 use crate::open_transaction::{Open, OpenInput};
 use crate::record::EndedRecord;
-use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
+use undoubt_vocabulary::{
+    AbortReason, AttemptNumber, BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote,
+};
 
 impl Coordinator {
     /// Handles a message, maybe about a transaction that is not open here.
@@ -27,10 +29,10 @@ impl Coordinator {
             return unusable.handle_message(from, &message, &mut cx);
         }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
-        if !open.involves(&from) || attempt_number < open.attempt_number() {
-            return presume_abort(from, message, effects);
+        if !open.involves(&from) || attempt_number < open.attempt_number_at(&from) {
+            return presume_abort(from, message, self.has_forgotten_none_like(attempt_number), effects);
         }
-        if attempt_number == open.attempt_number() {
+        if attempt_number == open.attempt_number_at(&from) {
             let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
             if advance(open, OpenInput::Message { from, message }, &mut self.next_attempt_number, &mut cx) {
                 self.transactions.remove(&tx);
@@ -56,7 +58,7 @@ impl Coordinator {
             return self.keep_heuristic(now, from, tx, attempt_number, outcome, ended, effects);
         }
         let Some(ended) = ended.filter(|ended| ended.attempt_number == attempt_number) else {
-            return presume_abort(from, message, effects);
+            return presume_abort(from, message, self.has_forgotten_none_like(attempt_number), effects);
         };
         match message {
             ToCoordinator::Inquiry { .. } => {
@@ -71,22 +73,42 @@ impl Coordinator {
         }
         let message = match ended.outcome {
             Outcome::Committed => ToParticipant::Commit { tx, attempt_number },
-            Outcome::Aborted(_) => ToParticipant::Abort { tx, attempt_number },
+            Outcome::Aborted(reason) => {
+                let certain = match reason {
+                    AbortReason::Presumed => self.has_forgotten_none_like(attempt_number),
+                    // The branch may have committed by itself.
+                    AbortReason::GivenUp { .. } => false,
+                    AbortReason::Refused { .. }
+                    | AbortReason::DeadlinePassed { .. }
+                    | AbortReason::Unanswered { .. }
+                    | AbortReason::ReadLocksLost { .. }
+                    | AbortReason::NotExecuted { .. }
+                    | AbortReason::Cancelled
+                    | AbortReason::TooMuch { .. }
+                    | AbortReason::Unusable { .. } => true,
+                };
+                ToParticipant::Abort { tx, attempt_number, certain }
+            }
         };
         effects.push(Effect::Send { to: from, message });
     }
+
+    /// Returns true if the log would still have a commit of this attempt: it has kept the records of all that are as late.
+    fn has_forgotten_none_like(&self, attempt_number: AttemptNumber) -> bool {
+        self.forgotten.is_none_or(|latest| attempt_number > latest)
+    }
 }
 
-/// Answers a message about an attempt of which nothing is left here: it was aborted. Whoever waits for that is told,
-/// and so is the history.
-fn presume_abort(from: ParticipantName, message: ToCoordinator, effects: &mut Vec<Effect>) {
+/// Answers a message about an attempt of which nothing is left here: it was aborted; or, unless that is `certain`, it committed,
+/// and everybody has acknowledged that. Whoever waits for an abort is told, and so is the history.
+fn presume_abort(from: ParticipantName, message: ToCoordinator, certain: bool, effects: &mut Vec<Effect>) {
     let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
     match message {
         ToCoordinator::Inquiry { .. }
         | ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {
             let note = Note::Earlier { from: from.clone(), attempt_number, message: message.name() };
             effects.push(Effect::Note { tx: tx.clone(), note });
-            effects.push(Effect::Send { to: from, message: ToParticipant::Abort { tx, attempt_number } });
+            effects.push(Effect::Send { to: from, message: ToParticipant::Abort { tx, attempt_number, certain } });
         }
         ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
         | ToCoordinator::Confirmed { .. }
@@ -101,10 +123,13 @@ pub(super) fn refuse_while_recovering(request: Request, effects: &mut Vec<Effect
     let reject = |client, tx| Effect::Answer { client, tx, answer: Answer::Rejected(Rejection::Recovering) };
     match request {
         Request::Submit(Submission { client, tx, .. })
+        | Request::Begin(Beginning { client, tx, .. })
+        | Request::Close { tx, client, .. }
         | Request::Await { tx, client }
         | Request::Cancel { tx, client }
         | Request::Forget { tx, client }
         | Request::ResolveStep { tx, client, .. } => effects.push(reject(client, tx)),
+        Request::Join(joining) => effects.push(reject(joining.client, joining.tx)),
         Request::Message { from, message: ToCoordinator::Inquiry { tx, attempt_number } } => {
             effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, attempt_number } });
         }

@@ -14,11 +14,20 @@ impl Saga {
     /// or when an operator releases them.
     pub(crate) fn forget(&mut self, client: Client, cx: &mut Context<'_>) {
         self.waiters.insert(client);
+        let callers = self.take_callers();
+        self.waiters.extend(callers);
         match self.state {
-            State::Beginning | State::Forward | State::LoggingCompensation | State::Compensating => {
+            State::Beginning
+            | State::Forward
+            | State::Open
+            | State::LoggingClose
+            | State::Completing
+            | State::LoggingCompensation
+            | State::Compensating => {
                 self.note(Note::Forgotten, cx);
                 if self.may_compensate() {
-                    self.compensating = Some(AbortReason::GivenUp { on: self.given_up_on() });
+                    let reason = self.given_up_on().map_or(AbortReason::Cancelled, |on| AbortReason::GivenUp { on });
+                    self.compensating = Some(reason);
                 }
                 // A coordinator before this one may have sent compensations that the log knows nothing of.
                 let undoing = self.recovered && self.state == State::Compensating;
@@ -51,9 +60,9 @@ impl Saga {
     }
 
     /// Returns the participant of a step that is not settled.
-    fn given_up_on(&self) -> ParticipantName {
+    fn given_up_on(&self) -> Option<ParticipantName> {
         let unsettled = self.steps.iter().find(|step| !step.at.is_settled(Direction::Forward));
-        unsettled.unwrap_or(&self.steps[0]).definition.participant.clone()
+        Some(unsettled.or(self.steps.first())?.definition.participant.clone())
     }
 }
 
@@ -63,8 +72,8 @@ impl At {
         match self {
             At::Waiting | At::Running(Run { direction: Direction::Forward, in_effect: false, .. }) => At::Undone,
             At::Done { .. } if undoing => At::Skipped,
-            At::Doubtful | At::Running(_) => At::Skipped,
-            At::Done { .. } | At::Undone | At::Skipped => self.clone(),
+            At::Doubtful | At::Elsewhere | At::Unanswered { .. } | At::Running(_) => At::Skipped,
+            At::Done { .. } | At::Refused(_) | At::Completed | At::Undone | At::Skipped => self.clone(),
         }
     }
 }

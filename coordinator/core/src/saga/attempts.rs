@@ -4,10 +4,9 @@
 //! has the saga compensated, whichever it was. Where there is no way but on, one that is refused for good too often
 //! waits for an operator; one that is not answered, or told to come back, is asked for ever.
 
-use super::{At, Run, Saga, State, WaitsFor, step_index};
+use super::{Acted, At, Run, Saga, State, WaitsFor, step_index};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
-use crate::record::Progress;
 use crate::room::NoRoom;
 use crate::saga::log::Written;
 use bytes::Bytes;
@@ -19,7 +18,11 @@ use undoubt_vocabulary::{
 
 impl Saga {
     pub(super) fn start(&mut self, step: usize, direction: Direction, cx: &mut Context<'_>) {
-        let in_effect = self.steps[step].at.may_be_in_effect();
+        let known = &mut self.steps[step];
+        let in_effect = known.at.may_be_in_effect();
+        if let (Direction::Completing, At::Done { result, pending }) = (direction, &known.at) {
+            known.acted = Acted { result: result.clone(), pending: *pending };
+        }
         let waits_for = WaitsFor::Answer;
         self.attempt(step, Run { direction, attempt: 1, refusals: 0, in_effect, waits_for }, cx);
     }
@@ -53,29 +56,33 @@ impl Saga {
     /// Sends what awaits its answer, if it can be sent.
     pub(super) fn send_run(&mut self, step: usize, cx: &mut Context<'_>) {
         let Some(run) = self.run(step).filter(|run| run.waits_for == WaitsFor::Answer) else { return };
-        let SagaStep { name, participant, action, compensation, retry, uses, .. } = &*self.steps[step].definition;
+        let definition = &*self.steps[step].definition;
+        let SagaStep { name, participant, retry, uses, .. } = definition;
         if self.held || !cx.peers.connected.contains(participant) {
             return;
         }
-        let work = match run.direction {
-            Direction::Forward => action.clone(),
-            Direction::Compensating => {
-                assert!(
-                    self.compensating.is_some() && self.state == State::Compensating,
-                    "it is not on record that it compensates"
-                );
-                compensation.clone().expect("a step that may be undone has a compensation, or the saga is not sound")
-            }
-        };
+        match run.direction {
+            Direction::Forward => {}
+            Direction::Compensating => assert!(
+                self.compensating.is_some() && self.state == State::Compensating,
+                "it is not on record that it compensates"
+            ),
+            Direction::Completing => assert!(
+                self.compensating.is_none() && self.state == State::Completing,
+                "it is not on record that it was closed"
+            ),
+        }
+        let work = definition.work(run.direction).cloned();
         let message = ToParticipant::Run(RunStep {
             tx: self.tx.clone(),
-            attempt_number: self.attempt_number,
+            attempt_number: self.steps[step].attempt_number(self.attempt_number),
             step: step_index(step),
             direction: run.direction,
+            acted_elsewhere: definition.action.is_none(),
             attempt: run.attempt,
             begun_at: self.begun_at,
             timeout: retry.attempt_timeout,
-            work,
+            work: work.expect("a step runs only in a direction for which it has work, or the saga is not sound"),
             inputs: uses.iter().map(|used| self.steps[usize::from(used.0)].at.result()).collect(),
         });
         let note =
@@ -102,7 +109,10 @@ impl Saga {
                 self.handle_acted(place, result, pending, cx)
             }
             (Direction::Compensating, StepOutcome::Done { .. } | StepOutcome::Empty) => {
-                self.handle_compensated(place, cx)
+                self.handle_finished(place, direction, At::Undone, cx)
+            }
+            (Direction::Completing, StepOutcome::Done { .. }) => {
+                self.handle_finished(place, direction, At::Completed, cx)
             }
             (_, StepOutcome::Refused(refusal)) => {
                 if self.is_waiting(place, direction, attempt, WaitsFor::Answer) {
@@ -110,14 +120,17 @@ impl Saga {
                 }
             }
             // Only a compensation can find nothing to do.
-            (Direction::Forward, StepOutcome::Empty) => {}
+            (Direction::Forward | Direction::Completing, StepOutcome::Empty) => {}
         }
     }
 
     /// Takes the answer that the action is in effect, whichever attempt it was.
     fn handle_acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
         match (&self.steps[step].at, self.state) {
-            (At::Running(Run { direction: Direction::Forward, .. }), State::Forward) => {
+            (
+                At::Running(Run { direction: Direction::Forward, .. }) | At::Unanswered { .. },
+                State::Forward | State::Open,
+            ) => {
                 let kept = cx.room.keep(self.gathered(), result.len());
                 match kept {
                     Err(no_room) if self.may_compensate() => {
@@ -135,12 +148,25 @@ impl Saga {
             (At::Doubtful, State::LoggingCompensation | State::Compensating) => {
                 self.steps[step].at = At::Done { result: Bytes::new(), pending };
             }
-            (At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. } | At::Undone | At::Skipped, _) => {}
+            (
+                At::Waiting
+                | At::Doubtful
+                | At::Running(_)
+                | At::Elsewhere
+                | At::Unanswered { .. }
+                | At::Refused(_)
+                | At::Done { .. }
+                | At::Completed
+                | At::Undone
+                | At::Skipped,
+                _,
+            ) => {}
         }
     }
 
     fn done(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
         self.steps[step].at = At::Done { result, pending };
+        self.answer_callers(step, cx);
         let awaited = self.after(step).any(|after| self.waits_for_record(after));
         self.settled(step, awaited, cx);
     }
@@ -160,15 +186,17 @@ impl Saga {
         }
     }
 
-    fn handle_compensated(&mut self, step: usize, cx: &mut Context<'_>) {
-        if self.run(step).is_some_and(|run| run.direction == Direction::Compensating) {
-            self.steps[step].at = At::Undone;
+    /// Takes the answer that a step was undone or completed, whichever attempt it was.
+    fn handle_finished(&mut self, step: usize, direction: Direction, at: At, cx: &mut Context<'_>) {
+        if self.run(step).is_some_and(|run| run.direction == direction) {
+            self.steps[step].at = at;
+            self.steps[step].acted.pending = false;
             self.settled(step, false, cx);
         }
     }
 
     /// Goes on once a step is settled. `awaited`: a step waits for the record; else nobody does.
-    fn settled(&mut self, step: usize, awaited: bool, cx: &mut Context<'_>) {
+    pub(super) fn settled(&mut self, step: usize, awaited: bool, cx: &mut Context<'_>) {
         if self.is_settled() {
             self.finish(false, cx);
         } else {
@@ -209,13 +237,16 @@ impl Saga {
             Failure::Refused(refusal) => is_definite(refusal.code),
             Failure::NotSent(_) => true,
         };
-        let leaves_nothing = |refusal: &Refusal| refusal.code != RefusalCode::Unclear;
         run.in_effect &= !matches!(&failure, Failure::Refused(refusal) if leaves_nothing(refusal));
         if definite {
             run.refusals = run.refusals.saturating_add(1);
         }
         run.waits_for = WaitsFor::Pause;
         self.steps[step].at = At::Running(run);
+        if self.takes_steps() && (definite || run.attempt >= retry.max_attempts) {
+            let refusal = failure.refusal().filter(leaves_nothing);
+            return self.handle_failed_action(step, run, refusal, cx);
+        }
         let may_compensate = run.direction == Direction::Forward && self.may_compensate();
         if may_compensate && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
             let reason = match failure {
@@ -228,10 +259,7 @@ impl Saga {
             };
             return self.compensate(reason, cx);
         }
-        let refusal = match failure {
-            Failure::Unanswered => None,
-            Failure::Refused(refusal) | Failure::NotSent(refusal) => Some(refusal),
-        };
+        let refusal = failure.refusal();
         if !may_compensate {
             self.steps[step].refused.clone_from(&refusal);
             if definite && run.refusals >= retry.max_attempts {
@@ -283,7 +311,15 @@ impl Saga {
     pub(super) fn run(&self, step: usize) -> Option<Run> {
         match self.steps.get(step)?.at {
             At::Running(run) => Some(run),
-            At::Waiting | At::Doubtful | At::Done { .. } | At::Undone | At::Skipped => None,
+            At::Waiting
+            | At::Doubtful
+            | At::Elsewhere
+            | At::Unanswered { .. }
+            | At::Refused(_)
+            | At::Done { .. }
+            | At::Completed
+            | At::Undone
+            | At::Skipped => None,
         }
     }
 }
@@ -296,11 +332,28 @@ enum Failure {
     NotSent(Refusal),
 }
 
+impl Failure {
+    fn refusal(self) -> Option<Refusal> {
+        match self {
+            Failure::Unanswered => None,
+            Failure::Refused(refusal) | Failure::NotSent(refusal) => Some(refusal),
+        }
+    }
+}
+
 impl At {
     pub(super) fn result_bytes(&self) -> usize {
         match self {
             At::Done { result, .. } => result.len(),
-            At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped => 0,
+            At::Waiting
+            | At::Doubtful
+            | At::Running(_)
+            | At::Elsewhere
+            | At::Unanswered { .. }
+            | At::Refused(_)
+            | At::Completed
+            | At::Undone
+            | At::Skipped => 0,
         }
     }
 
@@ -308,18 +361,21 @@ impl At {
     pub(super) fn result(&self) -> Bytes {
         match self {
             At::Done { result, .. } => result.clone(),
-            At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped => Bytes::new(),
+            At::Waiting
+            | At::Doubtful
+            | At::Running(_)
+            | At::Elsewhere
+            | At::Unanswered { .. }
+            | At::Refused(_)
+            | At::Completed
+            | At::Undone
+            | At::Skipped => Bytes::new(),
         }
     }
+}
 
-    pub(super) fn progress(&self) -> Progress {
-        match self {
-            At::Waiting | At::Doubtful | At::Running(_) => Progress::Pending,
-            At::Done { result, pending } => Progress::Done { result: result.clone(), pending: *pending },
-            At::Undone => Progress::Undone,
-            At::Skipped => Progress::Skipped,
-        }
-    }
+fn leaves_nothing(refusal: &Refusal) -> bool {
+    refusal.code != RefusalCode::Unclear
 }
 
 /// Returns true if the same step would be refused again. What came too late may succeed under a new id, never as this

@@ -7,9 +7,10 @@ use crate::saga::log::Written;
 use undoubt_vocabulary::{AbortReason, Direction, ParticipantName};
 
 impl Saga {
-    /// Returns true if a cancellation leads to an abort, or is overtaken by one.
+    /// Returns true if a cancellation leads to an abort, or is overtaken by one. Of an open saga whoever comes second hears how it
+    /// ended, whichever way.
     pub(crate) fn is_cancellable(&self) -> bool {
-        self.compensating.is_some() || self.may_compensate()
+        self.compensating.is_some() || self.may_compensate() || self.opening.is_some()
     }
 
     pub(super) fn handle_deadline(&mut self, cx: &mut Context<'_>) {
@@ -40,15 +41,26 @@ impl Saga {
         self.note(Note::Compensating { reason: reason.clone() }, cx);
         self.compensating = Some(reason);
         self.state = State::LoggingCompensation;
+        let callers = self.take_callers();
+        self.waiters.extend(callers);
         for step in &mut self.steps {
             match &step.at {
                 At::Running(Run { in_effect: true, .. }) => step.at = At::Doubtful,
                 At::Waiting | At::Running(Run { in_effect: false, .. }) => step.at = At::Undone,
                 // It comes after the pivot, which is not in effect: so it was never sent, though the log could not say so.
                 At::Doubtful if step.definition.compensation.is_none() => step.at = At::Undone,
+                // It joined to be completed only.
+                At::Elsewhere if step.definition.compensation.is_none() => step.at = At::Undone,
+                At::Unanswered { .. } => step.at = At::Doubtful,
                 // An operator has said so before its time; it cannot be undone, and the record tells of it.
                 At::Done { .. } if step.definition.compensation.is_none() => step.at = At::Skipped,
-                At::Doubtful | At::Done { .. } | At::Undone | At::Skipped => {}
+                At::Doubtful
+                | At::Elsewhere
+                | At::Refused(_)
+                | At::Done { .. }
+                | At::Completed
+                | At::Undone
+                | At::Skipped => {}
             }
         }
         if self.is_settled() {

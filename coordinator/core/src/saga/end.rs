@@ -1,13 +1,13 @@
 //! The end: decided, stable, answered, and no semantic lock left behind.
 
-use super::{At, Saga, State, Step};
+use super::{At, Joined, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
-use crate::record::{EndedBranch, EndedRecord, Record};
+use crate::record::{Barrier, EndedBranch, EndedRecord, Record};
 use crate::saga::log::Written;
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use undoubt_vocabulary::{BranchOutcome, PartName, ParticipantName, ToParticipant};
+use undoubt_vocabulary::{BranchOutcome, PartName, ParticipantName, SagaStep, ToParticipant};
 
 impl Saga {
     /// Ends the saga, every step of which is settled. `on_record`: a stable record says so, which is the decision.
@@ -48,7 +48,8 @@ impl Saga {
 
     pub(super) fn send_close(&self, to: &ParticipantName, cx: &mut Context<'_>) {
         if !self.held && cx.peers.connected.contains(to) {
-            let message = ToParticipant::Close { tx: self.tx.clone(), attempt_number: self.attempt_number };
+            let attempt_number = self.attempt_number_at(to);
+            let message = ToParticipant::Close { tx: self.tx.clone(), attempt_number };
             self.note(Note::Sent { to: to.clone(), message: message.name() }, cx);
             cx.effects.push(Effect::Send { to: to.clone(), message });
         }
@@ -100,7 +101,7 @@ impl Saga {
         self.answer_all(cx);
         self.close_what_was_forgotten(cx);
         for participant in self.participants() {
-            cx.peers.low_water_marks.close(&participant, self.attempt_number);
+            cx.peers.low_water_marks.close(&participant, self.attempt_number_at(&participant));
         }
         self.state = State::Ended;
         cx.effects.push(Effect::Retired { tx: self.tx.clone() });
@@ -111,6 +112,9 @@ impl Saga {
             State::Closing { .. } => true,
             State::Beginning
             | State::Forward
+            | State::Open
+            | State::LoggingClose
+            | State::Completing
             | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
@@ -125,6 +129,9 @@ impl Saga {
             State::Closing { .. } | State::Ending { answered: true } => true,
             State::Beginning
             | State::Forward
+            | State::Open
+            | State::LoggingClose
+            | State::Completing
             | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
@@ -137,7 +144,7 @@ impl Saga {
         Answer::Outcome { outcome: self.outcome(), results: self.results() }
     }
 
-    fn answer_all(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn answer_all(&mut self, cx: &mut Context<'_>) {
         for client in std::mem::take(&mut self.waiters) {
             self.answer(client, self.outcome_answer(), cx);
         }
@@ -147,8 +154,22 @@ impl Saga {
     pub(super) fn results(&self) -> Vec<(PartName, Bytes)> {
         let result = |step: &Step| match (&step.at, &self.compensating) {
             (At::Done { result, .. }, None) => Some((PartName::Step(step.definition.name.clone()), result.clone())),
-            (At::Done { .. }, Some(_)) => None,
-            (At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped, _) => None,
+            (At::Completed, None) if step.definition.action.is_some() => {
+                Some((PartName::Step(step.definition.name.clone()), step.acted.result.clone()))
+            }
+            (
+                At::Waiting
+                | At::Doubtful
+                | At::Running(_)
+                | At::Elsewhere
+                | At::Unanswered { .. }
+                | At::Refused(_)
+                | At::Done { .. }
+                | At::Completed
+                | At::Undone
+                | At::Skipped,
+                _,
+            ) => None,
         };
         self.steps.iter().filter_map(result).collect()
     }
@@ -162,21 +183,29 @@ impl Step {
             At::Done { pending, .. } => pending,
             At::Skipped => true,
             At::Undone => self.locks_unknown,
-            At::Waiting | At::Doubtful | At::Running(_) => false,
+            At::Completed => self.acted.pending,
+            At::Waiting | At::Doubtful | At::Running(_) | At::Elsewhere | At::Unanswered { .. } | At::Refused(_) => {
+                false
+            }
         }
     }
 
     fn ended(&self) -> EndedBranch {
         let outcome = match self.at {
-            At::Done { .. } => BranchOutcome::Committed,
-            At::Undone => BranchOutcome::Aborted,
+            At::Done { .. } | At::Completed => BranchOutcome::Committed,
+            At::Undone | At::Refused(_) => BranchOutcome::Aborted,
             At::Skipped => BranchOutcome::Unknown,
-            At::Waiting | At::Doubtful | At::Running(_) => unreachable!("a saga ends when every step is settled"),
+            At::Waiting | At::Doubtful | At::Running(_) | At::Elsewhere | At::Unanswered { .. } => {
+                unreachable!("a saga ends when every step is settled")
+            }
         };
-        EndedBranch {
-            participant: self.definition.participant.clone(),
-            step: Some(self.definition.name.clone()),
-            outcome,
-        }
+        let SagaStep { name, participant, action, completion, .. } = &*self.definition;
+        let is_nowhere = matches!(self.at, At::Refused(_)) || (action.is_none() && completion.is_none());
+        let barrier = match &self.joined {
+            None => Barrier::OfTransaction,
+            Some(_) if is_nowhere => Barrier::Nowhere,
+            Some(Joined { attempt_number, .. }) => Barrier::Of(*attempt_number),
+        };
+        EndedBranch { participant: participant.clone(), step: Some(name.clone()), outcome, barrier }
     }
 }

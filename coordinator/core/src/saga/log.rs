@@ -1,6 +1,6 @@
 //! The records of a saga, and what each of them allows once it is stable.
 
-use super::{Former, Saga, State};
+use super::{Former, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Effect, Note};
 use crate::input::Client;
@@ -10,8 +10,12 @@ use crate::record::{Record, SagaRecord, Stage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Written {
     Begun,
+    /// This step has joined an open saga.
+    Joined(usize),
     /// This step is settled.
     Step(usize),
+    /// An open saga was closed.
+    Closed,
     Compensating,
     /// An operator has resolved this step.
     Resolved {
@@ -25,7 +29,22 @@ pub(super) enum Written {
 
 impl Saga {
     pub(super) fn append(&mut self, written: Written, forced: bool, cx: &mut Context<'_>) {
-        let record = SagaRecord {
+        let record = self.record(written);
+        self.append_record(record, written, forced, cx);
+    }
+
+    fn record(&self, written: Written) -> Record {
+        if let Some(opening) = &self.opening {
+            return match written {
+                Written::Joined(step) | Written::Step(step) | Written::Resolved { step, .. } => {
+                    self.joined_record(step)
+                }
+                Written::Begun | Written::Closed | Written::Compensating | Written::Decided | Written::Ended => {
+                    self.opened_record(opening)
+                }
+            };
+        }
+        Record::Saga(SagaRecord {
             tx: self.tx.clone(),
             attempt_number: self.attempt_number,
             begun_at: self.begun_at,
@@ -33,9 +52,8 @@ impl Saga {
             deadline: self.deadline,
             steps: self.steps.iter().map(|step| step.definition.clone()).collect(),
             compensating: self.compensating.clone(),
-            progress: self.steps.iter().map(|step| step.at.progress()).collect(),
-        };
-        self.append_record(Record::Saga(record), written, forced, cx);
+            progress: self.steps.iter().map(Step::progress).collect(),
+        })
     }
 
     pub(super) fn append_record(&mut self, record: Record, written: Written, forced: bool, cx: &mut Context<'_>) {
@@ -56,12 +74,21 @@ impl Saga {
             Written::Begun => {
                 self.release_former(cx);
                 if self.state == State::Beginning {
-                    self.state = State::Forward;
+                    self.state = if self.opening.is_some() { State::Open } else { State::Forward };
+                    self.answer_beginners(cx);
+                    self.advance(cx);
+                }
+            }
+            Written::Joined(step) => self.handle_joined(step, cx),
+            Written::Closed => {
+                if self.state == State::LoggingClose {
+                    self.state = State::Completing;
                     self.advance(cx);
                 }
             }
             Written::Step(step) => {
                 self.steps[step].on_record = true;
+                self.answer_callers(step, cx);
                 self.advance(cx);
             }
             Written::Compensating => {
@@ -80,6 +107,9 @@ impl Saga {
                 State::Ending { .. } => self.retire(cx),
                 State::Beginning
                 | State::Forward
+                | State::Open
+                | State::LoggingClose
+                | State::Completing
                 | State::LoggingCompensation
                 | State::Compensating
                 | State::Deciding
@@ -102,7 +132,9 @@ impl Saga {
             match written {
                 Written::Resolved { client, .. } if *client == Some(gone) => *client = None,
                 Written::Begun
+                | Written::Joined(_)
                 | Written::Step(_)
+                | Written::Closed
                 | Written::Compensating
                 | Written::Resolved { .. }
                 | Written::Decided
@@ -117,7 +149,13 @@ impl Written {
     pub(super) fn client(self) -> Option<Client> {
         match self {
             Written::Resolved { client, .. } => client,
-            Written::Begun | Written::Step(_) | Written::Compensating | Written::Decided | Written::Ended => None,
+            Written::Begun
+            | Written::Joined(_)
+            | Written::Step(_)
+            | Written::Closed
+            | Written::Compensating
+            | Written::Decided
+            | Written::Ended => None,
         }
     }
 
@@ -125,11 +163,12 @@ impl Written {
     fn noted_as(self) -> Option<&'static str> {
         match self {
             Written::Begun => Some("begun"),
+            Written::Closed => Some("closed"),
             Written::Compensating => Some("compensation"),
             Written::Resolved { .. } => Some("resolved"),
             Written::Decided => Some("decided"),
             Written::Ended => Some("ended"),
-            Written::Step(_) => None,
+            Written::Joined(_) | Written::Step(_) => None,
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use super::{At, Run, Saga, State, Step};
 use crate::context::Context;
+use crate::record::Completions;
 use undoubt_vocabulary::{Direction, SagaStep};
 
 impl Saga {
     /// Runs whatever has nothing to wait for any more.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
         let direction = match self.state {
-            State::Forward => Direction::Forward,
+            State::Forward | State::Open => Direction::Forward,
             State::Compensating => Direction::Compensating,
+            State::Completing => Direction::Completing,
             State::Beginning
+            | State::LoggingClose
             | State::LoggingCompensation
             | State::Deciding
             | State::Closing { .. }
@@ -28,17 +31,22 @@ impl Saga {
 
     fn is_ready(&self, step: usize, direction: Direction) -> bool {
         match (direction, &self.steps[step].at) {
+            (Direction::Forward, At::Waiting) if !self.steps[step].has_joined() => false,
             (Direction::Forward, At::Waiting | At::Doubtful) => self.before(step).all(|before| {
                 let known = &self.steps[before];
                 known.is_passed(Direction::Forward) && (known.on_record || !self.waits_for_record(step))
             }),
-            (Direction::Compensating, At::Done { .. } | At::Doubtful) => {
+            (Direction::Compensating, At::Done { .. } | At::Doubtful | At::Elsewhere) => {
                 self.after(step).all(|after| self.steps[after].is_passed(Direction::Compensating))
             }
-            (Direction::Forward, At::Running(_) | At::Done { .. } | At::Undone | At::Skipped)
-            | (Direction::Compensating, At::Running(_) | At::Undone | At::Skipped) => false,
-            (Direction::Compensating, At::Waiting) => {
-                unreachable!("a saga that compensates settles what it never sent")
+            (Direction::Completing, At::Done { .. } | At::Elsewhere) => {
+                self.completed_before(step).all(|before| self.steps[before].is_passed(Direction::Completing))
+            }
+            (_, At::Running(_) | At::Refused(_) | At::Undone | At::Completed | At::Skipped)
+            | (Direction::Forward, At::Done { .. } | At::Elsewhere | At::Unanswered { .. }) => false,
+            (Direction::Compensating | Direction::Completing, At::Waiting | At::Unanswered { .. })
+            | (Direction::Completing, At::Doubtful) => {
+                unreachable!("a saga that compensates or was closed has settled what it never sent or does not know")
             }
         }
     }
@@ -48,11 +56,17 @@ impl Saga {
         match self.state {
             State::Forward => self.all_settled(Direction::Forward),
             State::LoggingCompensation | State::Compensating => self.all_settled(Direction::Compensating),
-            State::Beginning | State::Deciding | State::Closing { .. } | State::Ending { .. } | State::Ended => false,
+            State::LoggingClose | State::Completing => self.all_settled(Direction::Completing),
+            State::Beginning
+            | State::Open
+            | State::Deciding
+            | State::Closing { .. }
+            | State::Ending { .. }
+            | State::Ended => false,
         }
     }
 
-    fn all_settled(&self, direction: Direction) -> bool {
+    pub(super) fn all_settled(&self, direction: Direction) -> bool {
         self.steps.iter().all(|step| step.at.is_settled(direction))
     }
 
@@ -61,9 +75,19 @@ impl Saga {
         self.steps[step].definition.after.iter().map(|before| usize::from(before.0))
     }
 
-    /// Returns steps that wait directly for this one.
+    /// Returns steps that wait directly for this one; of an open saga all that joined later, as they are undone before it.
     pub(super) fn after(&self, step: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..self.steps.len()).filter(move |after| self.before(*after).any(|before| before == step))
+        let waits = move |after: &usize| self.before(*after).any(|before| before == step);
+        (0..self.steps.len()).filter(move |after| if self.opening.is_some() { *after > step } else { waits(after) })
+    }
+
+    /// Returns the steps that are to be completed before this one.
+    fn completed_before(&self, step: usize) -> std::ops::Range<usize> {
+        match self.opening.as_ref().map(|opening| opening.terms.completions) {
+            Some(Completions::Together) | None => 0..0,
+            Some(Completions::AsJoined) => 0..step,
+            Some(Completions::Reversed) => step + 1..self.steps.len(),
+        }
     }
 
     /// Returns true if the step is sent only once the steps before it are on record as done; see the module's rules.
@@ -79,9 +103,11 @@ impl Saga {
     /// Returns true if the saga may still compensate: nothing decides it, and its pivot is certainly not in effect.
     pub(super) fn may_compensate(&self) -> bool {
         let undecided = match self.state {
-            State::Beginning => true,
+            State::Beginning | State::Open => true,
             State::Forward => !self.all_settled(Direction::Forward),
-            State::LoggingCompensation
+            State::LoggingClose
+            | State::Completing
+            | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
             | State::Closing { .. }
@@ -102,18 +128,24 @@ impl Step {
 impl At {
     pub(super) fn is_settled(&self, direction: Direction) -> bool {
         match (direction, self) {
-            (Direction::Forward, At::Done { .. } | At::Skipped) => true,
-            (Direction::Compensating, At::Undone | At::Skipped) => true,
-            (Direction::Forward, At::Waiting | At::Doubtful | At::Running(_) | At::Undone)
-            | (Direction::Compensating, At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. }) => false,
+            (_, At::Refused(_) | At::Skipped)
+            | (Direction::Forward, At::Done { .. } | At::Elsewhere)
+            | (Direction::Compensating, At::Undone)
+            | (Direction::Completing, At::Completed) => true,
+            (_, At::Waiting | At::Doubtful | At::Running(_) | At::Unanswered { .. })
+            | (Direction::Forward, At::Undone | At::Completed)
+            | (Direction::Compensating, At::Done { .. } | At::Elsewhere | At::Completed)
+            | (Direction::Completing, At::Done { .. } | At::Elsewhere | At::Undone) => false,
         }
     }
 
     pub(super) fn may_be_in_effect(&self) -> bool {
         match self {
-            At::Waiting | At::Undone => false,
+            At::Waiting | At::Undone | At::Refused(_) => false,
             At::Running(Run { in_effect, .. }) => *in_effect,
-            At::Doubtful | At::Done { .. } | At::Skipped => true,
+            At::Doubtful | At::Elsewhere | At::Unanswered { .. } | At::Done { .. } | At::Completed | At::Skipped => {
+                true
+            }
         }
     }
 }

@@ -51,6 +51,7 @@ impl Saga {
         if self.steps[step].word_unrecorded {
             self.steps[step].word_unrecorded = false;
             self.steps[step].on_record = true;
+            self.answer_callers(step, cx);
         } else if let Some(run) = self.run(step).filter(|run| run.waits_for == WaitsFor::Record) {
             // Participants run it again only under a higher number.
             let attempt = run.attempt.saturating_add(1);
@@ -71,7 +72,13 @@ impl Saga {
 
     /// Returns the direction in which its steps are still to be run.
     pub(super) fn direction_to_do(&self) -> Direction {
-        if self.compensating.is_some() { Direction::Compensating } else { Direction::Forward }
+        if self.compensating.is_some() {
+            Direction::Compensating
+        } else if self.is_closed() {
+            Direction::Completing
+        } else {
+            Direction::Forward
+        }
     }
 }
 
@@ -82,6 +89,7 @@ impl At {
         match direction {
             Direction::Forward => At::Done { result: Bytes::new(), pending: self.may_be_in_effect() },
             Direction::Compensating => At::Undone,
+            Direction::Completing => At::Completed,
         }
     }
 }

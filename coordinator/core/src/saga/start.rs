@@ -34,6 +34,7 @@ impl Saga {
             former,
             waiters: BTreeSet::new(),
             forgotten: false,
+            opening: None,
             recovered: false,
             held: false,
         };
@@ -46,7 +47,9 @@ impl Saga {
 
     /// Its own, and that of the attempt in whose place it came, until that has ended durably.
     pub(crate) fn attempt_numbers(&self) -> BTreeSet<AttemptNumber> {
-        self.former.iter().map(|former| former.attempt_number).chain([self.attempt_number]).collect()
+        let former = self.former.iter().map(|former| former.attempt_number);
+        let of_steps = self.steps.iter().map(|step| step.attempt_number(self.attempt_number));
+        former.chain([self.attempt_number]).chain(of_steps).collect()
     }
 
     /// Folds a record of the log back into the state that wrote it. Goes on when it is told to.
@@ -59,6 +62,9 @@ impl Saga {
                 Progress::Done { result, pending } => At::Done { result, pending },
                 Progress::Undone => At::Undone,
                 Progress::Skipped => At::Skipped,
+                Progress::Refused(_) | Progress::Completed { .. } => {
+                    unreachable!("only steps of open sagas are refused or completed, or the record has a fault")
+                }
             };
             // The record does not tell on whose word it is undone.
             let locks_unknown = at == At::Undone;
@@ -79,6 +85,7 @@ impl Saga {
             former: None,
             waiters: BTreeSet::new(),
             forgotten: false,
+            opening: None,
             recovered: true,
             held: true,
         };
@@ -113,9 +120,9 @@ impl Saga {
         }
     }
 
-    fn open_low_water_marks(&self, cx: &mut Context<'_>) {
+    pub(super) fn open_low_water_marks(&self, cx: &mut Context<'_>) {
         for participant in self.participants() {
-            cx.peers.low_water_marks.open(&participant, self.attempt_number);
+            cx.peers.low_water_marks.open(&participant, self.attempt_number_at(&participant));
         }
     }
 }

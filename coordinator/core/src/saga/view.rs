@@ -11,7 +11,18 @@ impl Saga {
             step: Some(step.definition.name.clone()),
             state: step.at.state(),
             outcome: step.at.outcome(self.is_undecided()),
-            detail: step.refused.as_ref().filter(|_| matches!(step.at, At::Running(_))).map(ToString::to_string),
+            detail: match &step.at {
+                At::Refused(refusal) => Some(refusal.to_string()),
+                At::Running(_) => step.refused.as_ref().map(ToString::to_string),
+                At::Waiting
+                | At::Doubtful
+                | At::Elsewhere
+                | At::Unanswered { .. }
+                | At::Done { .. }
+                | At::Completed
+                | At::Undone
+                | At::Skipped => None,
+            },
         };
         let announced = self.is_announced();
         TransactionView {
@@ -34,8 +45,13 @@ impl Saga {
         let stuck = |step: &Step| step.at.state() == PartState::Stuck;
         match self.state {
             State::Beginning => TransactionPhase::Beginning,
-            State::Forward | State::Compensating if self.steps.iter().any(stuck) => TransactionPhase::Stuck,
+            State::Forward | State::Open | State::Completing | State::Compensating if self.steps.iter().any(stuck) => {
+                TransactionPhase::Stuck
+            }
             State::Forward => TransactionPhase::Running,
+            State::Open => TransactionPhase::Open,
+            State::LoggingClose => TransactionPhase::LoggingClose,
+            State::Completing => TransactionPhase::Completing,
             State::LoggingCompensation => TransactionPhase::LoggingCompensation,
             State::Compensating => TransactionPhase::Compensating,
             State::Closing { .. } => TransactionPhase::Closing,
@@ -49,6 +65,9 @@ impl Saga {
             State::Ending { .. } => true,
             State::Beginning
             | State::Forward
+            | State::Open
+            | State::LoggingClose
+            | State::Completing
             | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
@@ -60,7 +79,13 @@ impl Saga {
     /// Steps are still to be done or undone.
     pub(super) fn is_undecided(&self) -> bool {
         match self.state {
-            State::Beginning | State::Forward | State::LoggingCompensation | State::Compensating => true,
+            State::Beginning
+            | State::Forward
+            | State::Open
+            | State::LoggingClose
+            | State::Completing
+            | State::LoggingCompensation
+            | State::Compensating => true,
             State::Deciding | State::Closing { .. } | State::Ending { .. } | State::Ended => false,
         }
     }
@@ -75,6 +100,13 @@ impl At {
             At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Compensating, .. }) => {
                 PartState::Compensating
             }
+            At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Completing, .. }) => {
+                PartState::Completing
+            }
+            At::Elsewhere => PartState::Joined,
+            At::Unanswered { .. } => PartState::InDoubt,
+            At::Refused(_) => PartState::Refused,
+            At::Completed => PartState::Completed,
             At::Running(Run { waits_for: WaitsFor::Pause, .. }) => PartState::WaitingToRetry,
             At::Running(Run { waits_for: WaitsFor::Operator, .. }) => PartState::Stuck,
             At::Running(Run { waits_for: WaitsFor::Record, .. }) => PartState::Resolving,
@@ -89,9 +121,12 @@ impl At {
     fn outcome(&self, undecided: bool) -> Option<BranchOutcome> {
         match self {
             At::Done { .. } if !undecided => Some(BranchOutcome::Committed),
-            At::Undone => Some(BranchOutcome::Aborted),
+            At::Completed => Some(BranchOutcome::Committed),
+            At::Undone | At::Refused(_) => Some(BranchOutcome::Aborted),
             At::Skipped => Some(BranchOutcome::Unknown),
-            At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. } => None,
+            At::Waiting | At::Doubtful | At::Running(_) | At::Elsewhere | At::Unanswered { .. } | At::Done { .. } => {
+                None
+            }
         }
     }
 }

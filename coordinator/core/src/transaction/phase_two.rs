@@ -98,8 +98,11 @@ impl Transaction {
             // transaction is still there only if an operator declared it lost.
             Event::Inquired { branch }
             | Event::Voted { branch, vote: Vote::Prepared { .. } | Vote::ReadOnly { .. } } => match outcome {
-                Outcome::Committed if answered => self.answer_inquiry_with_commit(branch, cx),
-                // Everybody only read: nobody may hear of the commit before this record is stable (R1).
+                Outcome::Committed if answered && self.branches[branch].vote != BranchVote::Committed => {
+                    self.answer_inquiry_with_commit(branch, cx);
+                }
+                // Everybody only read, or the single branch has committed by itself, and a new start of its participant asks at whose
+                // word: nobody may hear of the commit before this record is stable (R1).
                 Outcome::Committed => self.send_undecided(branch, cx),
                 Outcome::Aborted(_) => self.send_abort(branch, cx),
             },

@@ -6,8 +6,8 @@ use crate::script::Script;
 use undoubt_coordinator_core::Input;
 use undoubt_vocabulary::{Abilities, SagaStep};
 
-const STEPS_ONLY: Abilities = Abilities { saga_steps: true, one_phase: false, two_phase: false };
-const BRANCHES_ONLY: Abilities = Abilities { saga_steps: false, ..Abilities::ALL };
+const STEPS_ONLY: Abilities = Abilities { one_phase: false, two_phase: false, ..Abilities::ALL };
+const BRANCHES_ONLY: Abilities = Abilities { saga_steps: false, open_sagas: false, ..Abilities::ALL };
 
 fn steps() -> [SagaStep; 2] {
     [step("a", &[]), step("b", &[0])]

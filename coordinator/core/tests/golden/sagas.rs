@@ -23,8 +23,9 @@ pub fn step(name: &str, after: &[u16]) -> SagaStep {
     SagaStep {
         name: name.parse().expect("a valid name"),
         participant: participant(&name[..1]),
-        action: Bytes::from_static(b"do"),
+        action: Some(Bytes::from_static(b"do")),
         compensation: Some(Bytes::from_static(b"undo")),
+        completion: None,
         after: after.iter().copied().map(StepIndex).collect(),
         uses: Vec::new(),
         pivot: false,

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenRecord, Record, Request, SagaRecord,
-    StepResolution, Submission, Timer, Unfinished,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, JoinedRecord, Limits, OpenRecord, OpenedRecord,
+    Record, Request, SagaRecord, StepResolution, Submission, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
     Abilities, AttemptNumber, BranchOutcome, Direction, Epoch, EventKind, Execution, Outcome, ParticipantName, Refusal,
@@ -36,6 +36,7 @@ impl Script {
     /// A coordinator that starts in this epoch and finds these records in its log.
     pub fn recovering(epoch: u32, log: &[Unfinished]) -> Script {
         let limits = Limits {
+            max_begun_transactions: 10,
             max_open_transactions: 8,
             max_open_bytes: 1 << 30,
             max_gathered_bytes: 1 << 30,
@@ -224,6 +225,10 @@ impl Script {
         self.hear(from, ToCoordinator::Closed { tx: tx(id), attempt_number });
     }
 
+    pub fn inquiry(&mut self, from: &str, id: &str, attempt_number: AttemptNumber) {
+        self.hear(from, ToCoordinator::Inquiry { tx: tx(id), attempt_number });
+    }
+
     pub fn finished(&mut self, from: &str, id: &str, attempt_number: AttemptNumber, outcome: BranchOutcome) {
         self.hear(from, ToCoordinator::Finished { tx: tx(id), attempt_number, outcome });
     }
@@ -299,6 +304,12 @@ fn words(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Append { record: Record::Open(record), forced } => format!("append{} {}", force(*forced), open(record)),
         Effect::Append { record: Record::Saga(record), forced } => format!("append{} {}", force(*forced), saga(record)),
+        Effect::Append { record: Record::Opened(record), forced } => {
+            format!("append{} {}", force(*forced), opened(record))
+        }
+        Effect::Append { record: Record::Joined(record), forced } => {
+            format!("append{} {}", force(*forced), joined(record))
+        }
         Effect::Append { record: Record::Ended(record), forced } => {
             format!("append{} {}", force(*forced), ended(record))
         }
@@ -323,6 +334,10 @@ fn unfinished(record: &Unfinished) -> String {
     match record {
         Unfinished::TwoPhase(record) => open(record),
         Unfinished::Saga(record) => saga(record),
+        Unfinished::Opened(record, steps) => {
+            let steps: Vec<String> = steps.iter().map(joined).collect();
+            format!("{}; {}", opened(record), steps.join("; "))
+        }
         Unfinished::Unusable(record) => format!("Unusable {}/{}: {}", record.tx, record.attempt_number, record.cause),
     }
 }
@@ -331,6 +346,15 @@ fn saga(record: &SagaRecord) -> String {
     let SagaRecord { tx, attempt_number, compensating, progress, .. } = record;
     let compensating = compensating.as_ref().map(|reason| format!(" compensating, {reason}")).unwrap_or_default();
     format!("Saga {tx}/{attempt_number}{compensating}; {progress:?}")
+}
+
+fn opened(OpenedRecord { tx, attempt_number, terms, state, .. }: &OpenedRecord) -> String {
+    format!("Opened {tx}/{attempt_number}, completed {:?}: {state:?}", terms.completions)
+}
+
+fn joined(JoinedRecord { tx, attempt_number, index, step, at_participant, progress, .. }: &JoinedRecord) -> String {
+    let (index, name, at) = (index.0, &step.name, &step.participant);
+    format!("Joined {tx}/{attempt_number} step {index} {name} at {at} as {at_participant}: {progress:?}")
 }
 
 fn open(record: &OpenRecord) -> String {
@@ -357,9 +381,10 @@ fn sent(message: &ToParticipant) -> String {
         ToParticipant::Run(RunStep { step, attempt, work, inputs, .. }) => {
             format!("{name} step {} attempt {attempt}: {work:?} with {inputs:?}", step.0)
         }
+        ToParticipant::Abort { certain: false, .. } => format!("{name}, or its commit is forgotten"),
         ToParticipant::Confirm { .. }
         | ToParticipant::Commit { .. }
-        | ToParticipant::Abort { .. }
+        | ToParticipant::Abort { certain: true, .. }
         | ToParticipant::Settle { .. }
         | ToParticipant::Undecided { .. }
         | ToParticipant::Noted { .. }
@@ -372,6 +397,7 @@ fn answered(answer: &Answer) -> String {
         Answer::Outcome { outcome: Outcome::Committed, results } => format!("committed, results {results:?}"),
         Answer::Outcome { outcome, .. } => outcome.to_string(),
         Answer::Pending => "pending".to_owned(),
+        Answer::Step(step) => format!("{step:?}"),
         Answer::Stuck(stuck) => format!("stuck: {stuck}"),
         Answer::Rejected(rejection) => format!("rejected: {rejection}"),
     }

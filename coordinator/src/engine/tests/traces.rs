@@ -61,7 +61,8 @@ fn trip() -> Content {
     let step = |number: usize, after| SagaStep {
         name: format!("s{number}").parse().unwrap(),
         participant: super::world::name(number),
-        action: Bytes::new(),
+        action: Some(Bytes::new()),
+        completion: None,
         compensation: Some(Bytes::new()),
         after,
         uses: Vec::new(),

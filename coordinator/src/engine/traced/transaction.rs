@@ -66,6 +66,7 @@ impl Transaction {
         match note {
             Note::Begun { .. } => span.set(MODE, "two-phase"),
             Note::SagaBegun { .. } => span.set(MODE, "saga"),
+            Note::Opened => span.set(MODE, "open saga"),
             Note::Decided { outcome } => decided(span, now, outcome),
             Note::Voted { from, vote, refusal } => {
                 let about = About::Prepare(from.clone());
@@ -103,6 +104,8 @@ impl Transaction {
             | Note::HeldUp { .. }
             | Note::Resolved { .. }
             | Note::LeftOut { .. }
+            | Note::Joined { .. }
+            | Note::CloseAsked
             | Note::Inquired { .. }
             | Note::Forgotten => span.happened(note.kind().as_str(), now, note.to_string()),
             Note::Recovered { .. }
@@ -155,6 +158,7 @@ impl Transaction {
         let name = match run.direction {
             Direction::Forward => "action",
             Direction::Compensating => "compensation",
+            Direction::Completing => "completion",
         };
         let attempt = run.attempt.to_be_bytes();
         self.wait_for(About::Step(step.clone(), run.direction), |of| {
@@ -177,6 +181,9 @@ impl Transaction {
             Stage::Begun => "begun",
             Stage::Stepped => "stepped",
             Stage::Compensating => "compensating",
+            Stage::Opened => "opened",
+            Stage::Joined => "joined",
+            Stage::Closed => "closed",
         };
         self.wait_for(About::Write(stage), |of| of.child(FORCED_WRITE, now, &[&write]).with(STAGE, label));
     }

@@ -198,7 +198,7 @@ async fn send_try<'a>(http: &HttpServices, call: impl Fn() -> Call<'a>, cancelle
         let why = match http.ask(call(), cancelled).await {
             Said::Unclear(why) => why,
             Said::NotSent(why) if was_sent => why,
-            said => return said,
+            said @ (Said::Done(_) | Said::Refused(_) | Said::NotSent(_)) => return said,
         };
         was_sent = true;
         if sent == MAX_TRIES || cancelled.is_cancelled() || Instant::now() + pause >= call().deadline {

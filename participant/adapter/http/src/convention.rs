@@ -132,7 +132,7 @@ mod tests {
             coordinator: CoordinatorId([7; 16]),
             attempt_number: AttemptNumber(1 << 40 | 5),
             step: StepIndex(index),
-            tx: TxId::new(tx.to_vec()).unwrap(),
+            tx: TxId::new(tx).unwrap(),
         };
         let all = [step(b"order/1", 0), step(b"order/1", 1), step("\u{e4} b".as_bytes(), 0), step(b"\xff", 0)];
         let mut keys = std::collections::BTreeSet::new();

@@ -247,6 +247,14 @@ impl Steps for HttpServices {
         step::compensate(self, &step, run).await
     }
 
+    fn takes_open_sagas(&self) -> bool {
+        true
+    }
+
+    async fn complete(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        step::complete(self, &step, run).await
+    }
+
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
         step::store_empty(self, &step).await
     }

@@ -31,7 +31,10 @@ pub(super) async fn act(
         None => false,
         Some((Barrier::Attempted, _)) => true,
         // The server runs no action whose step is over.
-        Some((Barrier::Acted | Barrier::Compensated | Barrier::Empty | Barrier::Unspecified, _)) => {
+        Some((
+            Barrier::Acted | Barrier::Compensated | Barrier::Completed | Barrier::Empty | Barrier::Unspecified,
+            _,
+        )) => {
             return Err(ResourceError::Stopped { cause: format!("{step:?} was done before, and is to be done again") });
         }
     };
@@ -98,6 +101,21 @@ pub(super) async fn act(
 }
 
 pub(super) async fn compensate(http: &HttpServices, step: &StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+    finish(http, step, run, Operation::Compensation, Barrier::Compensated).await
+}
+
+pub(super) async fn complete(http: &HttpServices, step: &StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+    finish(http, step, run, Operation::Completion, Barrier::Completed).await
+}
+
+/// Makes the call that ends a step for good, and stores that it was answered.
+async fn finish(
+    http: &HttpServices,
+    step: &StepId,
+    run: RunStep,
+    operation: Operation,
+    barrier: Barrier,
+) -> Result<StepOutcome, ResourceError> {
     let tried = matches!(http.table.barrier(step)?, Some((Barrier::Acted, _)));
     let message = match message(http, &run) {
         Ok(message) => message,
@@ -109,11 +127,11 @@ pub(super) async fn compensate(http: &HttpServices, step: &StepId, run: RunStep)
         return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, detail)));
     };
     let identity = Identity::of_step(step);
-    let (operation, trace) = (Operation::Compensation, http.contexts.take_of_step(step));
+    let trace = http.contexts.take_of_step(step);
     let call = Call { operation, identity: &identity, message: &message, tried, deadline, trace };
     match http.ask(call, &CancellationToken::new()).await {
         Said::Done(_) => {
-            store(http, step, Barrier::Compensated, Bytes::new()).await?;
+            store(http, step, barrier, Bytes::new()).await?;
             Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
         }
         Said::Refused(refusal) => Ok(StepOutcome::Refused(refusal)),

@@ -62,10 +62,15 @@ async fn action(
 }
 
 pub(super) async fn compensate(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-    outcome_of(compensation(kv, step, run).await)
+    outcome_of(finish(kv, step, run, Barrier::Compensated).await)
 }
 
-async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<StepOutcome, Declined> {
+pub(super) async fn complete(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+    outcome_of(finish(kv, step, run, Barrier::Completed).await)
+}
+
+/// Does the work that ends a step for good, and stores that with it.
+async fn finish(kv: &KeyValue, step: &StepId, run: RunStep, barrier: Barrier) -> Result<StepOutcome, Declined> {
     let work = work::decode(&run.work, Place::Compensation { inputs: &run.inputs })?;
     let mut locks = work.locks();
     // Who looks at a mark holds its key's lock.
@@ -75,7 +80,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
         let (writes, _) = come_to(evaluate(kv, &work.operations, Tell::Learnt, usize::MAX)?);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
-        kv.table.put_step(&mut batch, step, Barrier::Compensated, Bytes::new(), Vec::new());
+        kv.table.put_step(&mut batch, step, barrier, Bytes::new(), Vec::new());
         let marked = kv.marks.take(step);
         for key in &marked {
             match kv.marks.heir(step, key) {

@@ -210,6 +210,10 @@ impl Steps for MariaDb {
 }
 
 impl Branches for MariaDb {
+    fn others_can_commit(&self) -> bool {
+        true
+    }
+
     async fn prepare(
         &self,
         branch: BranchId,

@@ -204,6 +204,10 @@ impl Branches for PostgreSql {
         background::can_prepare(&self.shared)
     }
 
+    fn others_can_commit(&self) -> bool {
+        true
+    }
+
     fn found(&self) -> Vec<PreparedBranch> {
         self.shared.found()
     }

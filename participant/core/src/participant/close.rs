@@ -49,7 +49,10 @@ impl Participant {
             self.coordinators.get(&coordinator).map_or(AttemptNumber::default(), |known| known.low_water_mark);
         // The low-water mark passed while it was under way.
         if attempt_number < low_water_mark && self.sagas.forget_below(coordinator, low_water_mark) {
-            effects.push(Effect::Collect { coordinator, low_water_mark });
+            if let Some(known) = self.coordinators.get_mut(&coordinator) {
+                known.is_uncollected = true;
+            }
+            self.collect(coordinator, effects);
         }
     }
 

@@ -27,6 +27,8 @@ impl Participant {
             std::cmp::Ordering::Greater => self.take_up(found, begun_at, result, effects),
             // Its coordinator began the later one only once it had aborted this.
             std::cmp::Ordering::Less => effects.push(Effect::Release { branch: found }),
+            // Then the evidence of it was none.
+            std::cmp::Ordering::Equal if known.is_unexplained() => self.take_up(found, begun_at, result, effects),
             std::cmp::Ordering::Equal => self.end_again(found, effects),
         }
     }
@@ -50,7 +52,7 @@ impl Participant {
                 effects.push(Effect::Abort { branch: found });
             }
             // It never voted prepared, and what it said may be asked for again.
-            Finished::CommittedAlone { .. } | Finished::Left | Finished::Read => {
+            Finished::CommittedAlone { .. } | Finished::Unexplained { .. } | Finished::Left | Finished::Read => {
                 effects.push(Effect::Release { branch: found });
             }
         }

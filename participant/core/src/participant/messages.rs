@@ -23,7 +23,8 @@ impl Participant {
             ToParticipant::Prepare(prepare) => self.handle_prepare(id, prepare, low_water_mark, effects),
             ToParticipant::Confirm { .. } => self.handle_confirm(&id, effects),
             ToParticipant::Commit { .. } => self.handle_commit(&id, low_water_mark, effects),
-            ToParticipant::Abort { .. } => self.handle_abort(id, low_water_mark, effects),
+            ToParticipant::Abort { certain: true, .. } => self.handle_abort(id, low_water_mark, effects),
+            ToParticipant::Abort { certain: false, .. } => self.handle_presumed_abort(id, low_water_mark, effects),
             ToParticipant::Settle { .. } => self.handle_settle(id, low_water_mark, effects),
             ToParticipant::Undecided { .. } => {}
             ToParticipant::Noted { .. } => self.handle_noted(&id),
@@ -75,15 +76,17 @@ impl Participant {
         let vote = match state {
             State::Prepared { result } => Vote::Prepared { result },
             State::ReadOnly { result } => Vote::ReadOnly { result },
-            State::Finished(Finished::CommittedAlone { result }) => match execution {
-                Execution::OnePhase => return self.vote_again(id, result, effects),
-                // The vote is lost, and somebody else has committed the branch since, as the resource will tell. No refusal is sent:
-                // a coordinator that hears one tells nobody here to abort.
-                Execution::TwoPhase => {
-                    self.set(&id.tx, State::Aborting { next: None });
-                    return effects.push(Effect::Abort { branch: id.clone() });
+            State::Finished(Finished::CommittedAlone { result } | Finished::Unexplained { result }) => {
+                match execution {
+                    Execution::OnePhase => return self.vote_again(id, result, effects),
+                    // The vote is lost, and somebody else has committed the branch since, as the resource will tell. No refusal is sent:
+                    // a coordinator that hears one tells nobody here to abort.
+                    Execution::TwoPhase => {
+                        self.set(&id.tx, State::Aborting { next: None });
+                        return effects.push(Effect::Abort { branch: id.clone() });
+                    }
                 }
-            },
+            }
             State::Finished(Finished::Refused(vote)) => vote,
             State::Executing { .. }
             | State::Confirming
@@ -115,6 +118,11 @@ impl Participant {
             State::Prepared { .. } => {
                 self.set(&id.tx, State::Aborting { next: Some(prepare) });
                 effects.push(Effect::Abort { branch: earlier });
+            }
+            State::Finished(Finished::Unexplained { .. }) => {
+                let detail = "an earlier attempt under this transaction id has committed here, and it is not known yet at whose word";
+                self.refuse(&id, RefusalCode::Unavailable, detail, effects);
+                self.inquire(&earlier, effects);
             }
             // It was prepared, and somebody else has committed it. The resource tells.
             State::Finished(Finished::CommittedAlone { .. }) if prepare.execution == Execution::TwoPhase => {
@@ -157,6 +165,7 @@ impl Participant {
                 | State::Finished(
                     Finished::Committed
                     | Finished::CommittedAlone { .. }
+                    | Finished::Unexplained { .. }
                     | Finished::Read
                     | Finished::Refused(_)
                     | Finished::Aborted,
@@ -178,6 +187,10 @@ impl Participant {
                 return effects.push(Effect::Commit { branch: id.clone() });
             }
             Some(State::Finished(Finished::Committed | Finished::CommittedAlone { .. })) => BranchOutcome::Committed,
+            Some(State::Finished(Finished::Unexplained { result })) => {
+                self.explain(id, result, effects);
+                BranchOutcome::Committed
+            }
             Some(State::Heuristic { heuristic, .. }) => return self.decided(id, heuristic, true, effects),
             // Below the low-water mark it was acknowledged once, and is remembered no longer.
             None if id.attempt_number < low_water_mark => BranchOutcome::Committed,
@@ -213,7 +226,9 @@ impl Participant {
                 effects.push(Effect::Release { branch: id });
             }
             // Its coordinator did not commit it, so somebody else has, in the resource itself, which tells.
-            Some(State::Finished(Finished::Committed | Finished::CommittedAlone { .. })) => {
+            Some(State::Finished(
+                Finished::Committed | Finished::CommittedAlone { .. } | Finished::Unexplained { .. },
+            )) => {
                 self.set(&id.tx, State::Aborting { next: None });
                 effects.push(Effect::Abort { branch: id });
             }
@@ -241,7 +256,7 @@ impl Participant {
             Some(State::Executing { execution: Execution::OnePhase, .. }) => {
                 effects.push(Effect::Cancel { branch: id });
             }
-            Some(State::Finished(Finished::CommittedAlone { result })) => {
+            Some(State::Finished(Finished::CommittedAlone { result } | Finished::Unexplained { result })) => {
                 self.vote_again(&id, result, effects);
             }
             Some(State::Finished(Finished::Refused(vote))) => self.send_vote(&id, vote, effects),

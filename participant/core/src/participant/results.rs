@@ -12,7 +12,7 @@ impl Finished {
     /// Returns true if the resource keeps a record of it.
     pub(super) fn is_stored(&self) -> bool {
         match self {
-            Finished::Committed | Finished::CommittedAlone { .. } => true,
+            Finished::Committed | Finished::CommittedAlone { .. } | Finished::Unexplained { .. } => true,
             Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted => false,
         }
     }
@@ -150,7 +150,8 @@ impl Participant {
     /// Says again what a one-phase branch has voted.
     pub(super) fn handle_vote_recalled(&mut self, id: &BranchId, result: Bytes, effects: &mut Vec<Effect>) {
         // The low-water mark may have passed it meanwhile.
-        if let Some(State::Finished(Finished::CommittedAlone { .. })) = self.state_of(id) {
+        if let Some(State::Finished(Finished::CommittedAlone { .. } | Finished::Unexplained { .. })) = self.state_of(id)
+        {
             self.send_vote(id, Vote::Committed { result }, effects);
         }
     }

@@ -208,6 +208,7 @@ impl Participant {
         for (_, branch) in self.branches.iter().filter(|(_, branch)| branch.id.coordinator == coordinator) {
             effects.extend(message_about(branch).map(|message| Effect::Send { session, message }));
         }
+        self.ask_about_all_evidence(coordinator, effects);
     }
 
     /// Reports heuristic outcomes anew: the disk on which the coordinator noted them may have lied (S1), or be an old
@@ -247,7 +248,8 @@ fn known_state(state: &State) -> Option<KnownState> {
         State::Prepared { .. } | State::Resolving { .. } | State::Executing { execution: Execution::OnePhase, .. } => {
             Some(KnownState::Prepared)
         }
-        State::Committing | State::Finished(Finished::Committed | Finished::CommittedAlone { .. }) => {
+        State::Committing
+        | State::Finished(Finished::Committed | Finished::CommittedAlone { .. } | Finished::Unexplained { .. }) => {
             Some(KnownState::Committed)
         }
         State::Heuristic { .. } => Some(KnownState::Heuristic),

@@ -1,12 +1,12 @@
 //! The barrier: what becomes of a step's messages, by what is known of the step.
 
 use super::Participant;
-use crate::branch::State as Branch;
+use crate::branch::{Branch, State as BranchState};
 use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::kept_result::Kept;
 use crate::saga::Closing;
-use crate::step::{Refused, State, StepId};
+use crate::step::{Acted, Refused, State, StepId};
 use bytes::Bytes;
 use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator};
 
@@ -24,6 +24,7 @@ impl Participant {
         match run.direction {
             Direction::Forward => self.act(id, run, effects),
             Direction::Compensating => self.compensate(id, run, effects),
+            Direction::Completing => self.complete(id, run, effects),
         }
     }
 
@@ -37,29 +38,42 @@ impl Participant {
             Some(State::Attempted(before)) if before.as_ref().is_none_or(|before| run.attempt > before.attempt) => {
                 self.run_action(id, run, effects);
             }
+            Some(State::Attempted(None)) => unreachable!("whatever comes then is a new attempt"),
             Some(State::Refused(Refused { refusal, .. }) | State::Attempted(Some(Refused { refusal, .. }))) => {
                 self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
             }
             Some(State::Acting { attempt, then: None }) => {
                 self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), then: None });
             }
-            Some(State::Acted { result: Kept::Here(result), pending, .. }) => {
+            Some(State::InEffect { acted: Acted::Here { result: Kept::Here(result), pending }, .. }) => {
                 self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Done { result, pending }, effects);
             }
-            Some(State::Acted { result: Kept::Stored, .. }) => {
+            Some(State::InEffect { acted: Acted::Here { result: Kept::Stored, .. }, .. }) => {
                 effects.push(Effect::RecallOutcome { step: id, attempt: run.attempt });
             }
-            Some(State::Attempted(None)) => unreachable!("whatever comes then is a new attempt"),
+            Some(State::InEffect { acted: Acted::Unclear, .. }) => {
+                self.late(&id, &run, "the step's compensation came before this action", effects);
+            }
+            Some(State::InEffect { acted: Acted::Elsewhere, .. }) => {
+                self.late(&id, &run, "the step's caller has done this action himself", effects);
+            }
             Some(State::Compensated | State::Empty) => {
                 self.late(&id, &run, "the step's compensation came before this action", effects);
             }
-            // Its compensation is under way, so nobody waits for the action any more.
-            Some(State::Acting { then: Some(_), .. } | State::Compensating { .. } | State::Emptying { .. }) => {}
+            Some(State::Completed) => self.late(&id, &run, "the step was completed when this action came", effects),
+            // The step is being ended, so nobody waits for the action any more.
+            Some(
+                State::Acting { then: Some(_), .. }
+                | State::Compensating { .. }
+                | State::Completing { .. }
+                | State::Emptying { .. },
+            ) => {}
         }
     }
 
     fn compensate(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
         match self.sagas.state_of(&id) {
+            None if run.acted_elsewhere => self.finish(id, run, Acted::Elsewhere, effects),
             None | Some(State::Refused(_)) => {
                 let (state, effect) =
                     (State::Emptying { attempt: run.attempt }, Effect::StoreEmpty { step: id.clone() });
@@ -72,45 +86,74 @@ impl Participant {
                 let latest = then.filter(|then| then.attempt >= run.attempt).unwrap_or(run);
                 self.sagas.set(&id, State::Acting { attempt, then: Some(latest) });
             }
-            Some(State::Acted { refused: Some(Refused { attempt, refusal }), .. }) if run.attempt <= attempt => {
-                self.send_ran(&id, Direction::Compensating, run.attempt, StepOutcome::Refused(refusal), effects);
+            Some(State::InEffect { refused: Some((Direction::Compensating, refused)), .. })
+                if run.attempt <= refused.attempt =>
+            {
+                self.send_ran(&id, run.direction, run.attempt, StepOutcome::Refused(refused.refusal), effects);
             }
-            Some(State::Acted { result, pending, .. }) => {
-                let state = State::Compensating { result: result.clone(), pending, attempt: run.attempt };
-                let step = id.clone();
-                let effect = |mut run: RunStep| match result {
-                    Kept::Here(result) => {
-                        run.inputs.push(result);
-                        Effect::Compensate { step, run, recall: false }
-                    }
-                    Kept::Stored => Effect::Compensate { step, run, recall: true },
-                };
-                self.begin(id, run, state, effect, effects);
-            }
+            Some(State::InEffect { acted, .. }) => self.finish(id, run, acted, effects),
             // It is undone whether or not it took effect: only where it ran can that be told.
-            Some(State::Attempted(_)) => {
-                let result = Bytes::new();
-                let (kept, step) = (Kept::Here(result.clone()), id.clone());
-                let state = State::Compensating { result: kept, pending: false, attempt: run.attempt };
-                let effect = |mut run: RunStep| {
-                    run.inputs.push(result);
-                    Effect::Compensate { step, run, recall: false }
-                };
-                self.begin(id, run, state, effect, effects);
-            }
-            Some(State::Compensating { result, pending, attempt }) => {
-                let attempt = attempt.max(run.attempt);
-                self.sagas.set(&id, State::Compensating { result, pending, attempt });
+            Some(State::Attempted(_)) => self.finish(id, run, Acted::Unclear, effects),
+            Some(State::Compensating { acted, attempt }) => {
+                self.sagas.set(&id, State::Compensating { acted, attempt: attempt.max(run.attempt) });
             }
             Some(State::Emptying { attempt }) => {
                 self.sagas.set(&id, State::Emptying { attempt: attempt.max(run.attempt) });
             }
-            Some(State::Compensated) => self.send_ran(&id, Direction::Compensating, run.attempt, undone(), effects),
+            Some(State::Compensated) => self.send_ran(&id, Direction::Compensating, run.attempt, finished(), effects),
             Some(State::Empty) => self.send_ran(&id, Direction::Compensating, run.attempt, StepOutcome::Empty, effects),
+            Some(State::Completing { .. } | State::Completed) => {
+                self.late(&id, &run, "the step was completed: its saga was closed before this came", effects);
+            }
         }
     }
 
+    /// Completes a step whose saga was closed, which its coordinator does with a step alone that is in effect for all that it knows.
+    fn complete(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
+        match self.sagas.state_of(&id) {
+            None if run.acted_elsewhere => self.finish(id, run, Acted::Elsewhere, effects),
+            Some(State::InEffect { refused: Some((Direction::Completing, refused)), .. })
+                if run.attempt <= refused.attempt =>
+            {
+                self.send_ran(&id, run.direction, run.attempt, StepOutcome::Refused(refused.refusal), effects);
+            }
+            Some(State::InEffect { acted, .. }) => self.finish(id, run, acted, effects),
+            Some(State::Completing { acted, attempt }) => {
+                self.sagas.set(&id, State::Completing { acted, attempt: attempt.max(run.attempt) });
+            }
+            Some(State::Completed) => self.send_ran(&id, Direction::Completing, run.attempt, finished(), effects),
+            None | Some(State::Acting { .. } | State::Refused(_) | State::Attempted(_)) => {
+                self.late(&id, &run, "the step's action is not known to be in effect", effects);
+            }
+            Some(State::Compensating { .. } | State::Emptying { .. } | State::Compensated | State::Empty) => {
+                self.late(&id, &run, "the step was undone: its saga was not closed", effects);
+            }
+        }
+    }
+
+    /// Has the resource manager undo or complete a step.
+    fn finish(&mut self, id: StepId, run: RunStep, acted: Acted, effects: &mut Vec<Effect>) {
+        let (result, step, attempt) = (acted.result(), id.clone(), run.attempt);
+        let state = match run.direction {
+            Direction::Compensating => State::Compensating { acted, attempt },
+            Direction::Completing => State::Completing { acted, attempt },
+            Direction::Forward => unreachable!("an action is not what ends a step"),
+        };
+        let effect = |mut run: RunStep| match result {
+            Kept::Here(result) => {
+                run.inputs.push(result);
+                Effect::FinishStep { step, run, recall: false }
+            }
+            Kept::Stored => Effect::FinishStep { step, run, recall: true },
+        };
+        self.begin(id, run, state, effect, effects);
+    }
+
     fn begin_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
+        if let Some(branch) = self.attempt_before(&id).filter(|branch| branch.is_unexplained()) {
+            // If somebody else has committed it, the work is done. Unanswered, the action comes again.
+            return self.inquire(&branch.id.clone(), effects);
+        }
         self.abort_attempt_before(&id, effects);
         let why_not = if self.is_committed_by_an_operator(&id) {
             let detail = "an operator has committed this transaction's branch here before it became a saga: it is done";
@@ -135,12 +178,14 @@ impl Participant {
     /// Aborts the attempt by two-phase commit that goes on as this saga: it was aborted, whether or not its abort was
     /// heard.
     fn abort_attempt_before(&mut self, step: &StepId, effects: &mut Vec<Effect>) {
-        let branch = self.branches.get(&step.tx).map(|branch| branch.id.clone());
-        let is_earlier =
-            |branch: &BranchId| branch.coordinator == step.coordinator && branch.attempt_number < step.attempt_number;
-        if let Some(branch) = branch.filter(is_earlier) {
+        if let Some(branch) = self.attempt_before(step).map(|branch| branch.id.clone()) {
             self.handle_abort(branch, AttemptNumber::default(), effects);
         }
+    }
+
+    fn attempt_before(&self, step: &StepId) -> Option<&Branch> {
+        let is_earlier = |id: &BranchId| id.coordinator == step.coordinator && id.attempt_number < step.attempt_number;
+        self.branches.get(&step.tx).map(|branch| &**branch).filter(|branch| is_earlier(&branch.id))
     }
 
     /// Returns true if an operator has committed the branch of two-phase commit that goes on as this saga. Its work
@@ -148,14 +193,14 @@ impl Participant {
     fn is_committed_by_an_operator(&self, id: &StepId) -> bool {
         let branch = self.branches.get(&id.tx).filter(|branch| branch.id.coordinator == id.coordinator);
         branch.is_some_and(|branch| match &branch.state {
-            Branch::Heuristic { heuristic, .. } | Branch::Resolving { heuristic, .. } => heuristic.commit,
-            Branch::Executing { .. }
-            | Branch::Prepared { .. }
-            | Branch::ReadOnly { .. }
-            | Branch::Confirming
-            | Branch::Committing
-            | Branch::Aborting { .. }
-            | Branch::Finished(_) => false,
+            BranchState::Heuristic { heuristic, .. } | BranchState::Resolving { heuristic, .. } => heuristic.commit,
+            BranchState::Executing { .. }
+            | BranchState::Prepared { .. }
+            | BranchState::ReadOnly { .. }
+            | BranchState::Confirming
+            | BranchState::Committing
+            | BranchState::Aborting { .. }
+            | BranchState::Finished(_) => false,
         })
     }
 
@@ -186,7 +231,9 @@ impl Participant {
             unreachable!("the resource manager answers an action once, and the step waits for it")
         };
         let state = match outcome.clone() {
-            StepOutcome::Done { result, pending } => State::Acted { result: self.keep(result), pending, refused: None },
+            StepOutcome::Done { result, pending } => {
+                State::InEffect { acted: Acted::Here { result: self.keep(result), pending }, refused: None }
+            }
             StepOutcome::Refused(refusal) if refusal.code == RefusalCode::Unclear => {
                 State::Attempted(Some(Refused { attempt, refusal }))
             }
@@ -204,26 +251,42 @@ impl Participant {
     /// Says again what an action came to.
     pub(super) fn handle_outcome_recalled(&self, id: &StepId, attempt: u32, result: Bytes, effects: &mut Vec<Effect>) {
         // It may have been undone meanwhile, or the low-water mark may have passed it.
-        if let Some(State::Acted { pending, .. }) = self.sagas.state_of(id) {
+        if let Some(State::InEffect { acted: Acted::Here { pending, .. }, .. }) = self.sagas.state_of(id) {
             self.send_ran(id, Direction::Forward, attempt, StepOutcome::Done { result, pending }, effects);
         }
     }
 
-    pub(super) fn handle_compensation_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
-        let Some(State::Compensating { result, pending, attempt }) = self.sagas.state_of(&id) else {
-            unreachable!("the resource manager answers a compensation once, and the step waits for it")
+    pub(super) fn handle_step_finished(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+        let (direction, acted, attempt) = match self.sagas.state_of(&id) {
+            Some(State::Compensating { acted, attempt }) => (Direction::Compensating, acted, attempt),
+            Some(State::Completing { acted, attempt }) => (Direction::Completing, acted, attempt),
+            None
+            | Some(
+                State::Acting { .. }
+                | State::Refused(_)
+                | State::InEffect { .. }
+                | State::Emptying { .. }
+                | State::Compensated
+                | State::Completed
+                | State::Empty
+                | State::Attempted(_),
+            ) => unreachable!("the resource manager ends a step once, and the step waits for it"),
         };
-        let (state, outcome) = match outcome {
+        let (state, outcome) = match (direction, outcome) {
             // What it read is nobody's: a repetition could not tell it again.
-            StepOutcome::Done { .. } => (State::Compensated, undone()),
-            StepOutcome::Empty => (State::Empty, StepOutcome::Empty),
-            StepOutcome::Refused(refusal) => {
-                let refused = Some(Refused { attempt, refusal: refusal.clone() });
-                (State::Acted { result, pending, refused }, StepOutcome::Refused(refusal))
+            (Direction::Compensating, StepOutcome::Done { .. }) => (State::Compensated, finished()),
+            (Direction::Completing, StepOutcome::Done { .. }) => (State::Completed, finished()),
+            (Direction::Compensating, StepOutcome::Empty) => (State::Empty, StepOutcome::Empty),
+            (_, StepOutcome::Refused(refusal)) => {
+                let refused = Some((direction, Refused { attempt, refusal: refusal.clone() }));
+                (State::InEffect { acted, refused }, StepOutcome::Refused(refusal))
+            }
+            (Direction::Completing | Direction::Forward, _) => {
+                unreachable!("only a compensation can be empty, and an action is answered elsewhere")
             }
         };
         self.sagas.set(&id, state);
-        self.send_ran(&id, Direction::Compensating, attempt, outcome, effects);
+        self.send_ran(&id, direction, attempt, outcome, effects);
         self.at_rest(id.saga(), effects);
     }
 
@@ -254,6 +317,6 @@ impl Participant {
     }
 }
 
-fn undone() -> StepOutcome {
+fn finished() -> StepOutcome {
     StepOutcome::Done { result: Bytes::new(), pending: false }
 }

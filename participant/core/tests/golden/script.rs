@@ -7,7 +7,7 @@ use undoubt_participant_core::{
     Session, StepId, Trust,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp,
+    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp,
     ToCoordinator, ToParticipant, TxId, Vote,
 };
 
@@ -77,6 +77,9 @@ impl Script {
         if let ToParticipant::Run(run) = &message {
             line.push_str(&format!("/{}, attempt {}", run.step.0, run.attempt));
         }
+        if let ToParticipant::Abort { certain: false, .. } = &message {
+            line.push_str(", or its commit is forgotten");
+        }
         self.tell(&line, Input::Message { session: Session(session), message });
     }
 
@@ -98,7 +101,12 @@ impl Script {
     }
 
     pub fn abort(&mut self, id: &str, attempt_number: AttemptNumber) {
-        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number });
+        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number, certain: true });
+    }
+
+    /// Its coordinator has no trace of it.
+    pub fn presumed(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number, certain: false });
     }
 
     pub fn settle(&mut self, id: &str, attempt_number: AttemptNumber) {
@@ -272,9 +280,13 @@ fn words(effect: &Effect) -> String {
         }
         Effect::RunAction { step, run } => format!("run action {}, attempt {}", step_named(step), run.attempt),
         Effect::CancelAction { step } => format!("cancel action {}", step_named(step)),
-        Effect::Compensate { step, run, recall } => {
+        Effect::FinishStep { step, run, recall } => {
             let recalled = if *recall { ", and the result that is recalled" } else { "" };
-            format!("compensate {}, attempt {}, inputs {:?}{recalled}", step_named(step), run.attempt, run.inputs)
+            let verb = match run.direction {
+                Direction::Forward | Direction::Compensating => "compensate",
+                Direction::Completing => "complete",
+            };
+            format!("{verb} {}, attempt {}, inputs {:?}{recalled}", step_named(step), run.attempt, run.inputs)
         }
         Effect::RecallVote { branch } => format!("recall what {} voted", named(branch)),
         Effect::RecallOutcome { step, attempt } => {

@@ -22,6 +22,7 @@ fn run(attempt_number: AttemptNumber, step: u16, direction: Direction, attempt: 
         attempt_number,
         step: StepIndex(step),
         direction,
+        acted_elsewhere: false,
         attempt,
         begun_at: Timestamp(1_000_000),
         timeout: Duration::from_secs(5),
@@ -63,7 +64,7 @@ impl Script {
 
     fn compensated(&mut self, index: u16, outcome: StepOutcome) {
         let line = format!("compensation S1/{}/{index} ran: {}", attempt_number(1, 0), outcome_words(&outcome));
-        self.tell(&line, Input::CompensationRan { step: step(attempt_number(1, 0), index), outcome });
+        self.tell(&line, Input::StepFinished { step: step(attempt_number(1, 0), index), outcome });
     }
 
     fn emptied(&mut self, index: u16) {

@@ -11,7 +11,9 @@ async fn what_lands_late_is_taken_up_at_the_next_sweep_and_ends_as_its_coordinat
         disk.lands_late(BranchId { tx: tx.clone(), attempt_number, coordinator: COORDINATOR }, "k", "late");
         let inquiry = ToCoordinator::Inquiry { tx: tx.clone(), attempt_number };
         assert_eq!(running.answer().await, inquiry);
-        running.tell(if commits { commit(number) } else { ToParticipant::Abort { tx, attempt_number } }).await;
+        running
+            .tell(if commits { commit(number) } else { ToParticipant::Abort { tx, attempt_number, certain: true } })
+            .await;
         if commits {
             let answer = running.answer().await;
             assert!(matches!(answer, ToCoordinator::Finished { outcome: BranchOutcome::Committed, .. }), "{answer:?}");

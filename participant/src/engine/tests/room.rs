@@ -120,6 +120,7 @@ async fn what_finds_no_room_in_time_is_refused_with_the_bound_and_has_room_once_
     let abort = |attempt_number: u64| ToParticipant::Abort {
         tx: format!("T{attempt_number}").parse().unwrap(),
         attempt_number: AttemptNumber(attempt_number),
+        certain: true,
     };
     running.tell_all(vec![abort(2), abort(3)]).await;
     let answers = [running.answer().await, running.answer().await];

@@ -92,7 +92,7 @@ async fn what_somebody_else_has_ended_is_reported_and_kept() {
         running.answer().await;
         // The other way.
         disk.ends_by_another_hand(1, !commit_it);
-        let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1) };
+        let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1), certain: true };
         running.tell(if commit_it { commit(1) } else { abort }).await;
         let ToCoordinator::Finished { outcome, .. } = running.answer().await else { panic!("not reported") };
         let expected =

@@ -20,6 +20,9 @@ const ANY: Needed = Needed::OneOf(&Role::ALL);
 pub(super) const METHODS: &[(&str, Needed, &str)] = &[
     ("/undoubt.v1.Coordinator/Submit", Needed::OneOf(&[Submit]), "submit"),
     ("/undoubt.v1.Coordinator/SubmitMany", Needed::OneOf(&[Submit]), "submit"),
+    ("/undoubt.v1.Coordinator/Begin", Needed::OneOf(&[Submit]), "begin"),
+    ("/undoubt.v1.Coordinator/Join", Needed::OneOf(&[Submit]), "join"),
+    ("/undoubt.v1.Coordinator/Close", Needed::OneOf(&[Submit]), "close"),
     ("/undoubt.v1.Coordinator/Await", Needed::OneOf(&[Submit, Read]), "await"),
     ("/undoubt.v1.Coordinator/Cancel", Needed::OneOf(&[Submit, Operate]), "cancel"),
     ("/undoubt.v1.Coordinator/Get", Needed::OneOf(&[Read, Operate]), "get"),

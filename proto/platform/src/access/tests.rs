@@ -116,10 +116,14 @@ fn whom_a_gateway_asks_for_has_the_roles_that_it_says_and_never_more_than_its_ow
         let given = [&[("authorization", "Bearer t")], given].concat();
         access.admit(path, &headers(&given), &Peer::default())
     };
-    let bob = asks(SUBMIT, &[(ON_BEHALF_OF, "bob"), (ON_BEHALF_ROLES, "submit, operate"), (ON_BEHALF_ADDRESS, "10.0.0.7")]);
+    let bob =
+        asks(SUBMIT, &[(ON_BEHALF_OF, "bob"), (ON_BEHALF_ROLES, "submit, operate"), (ON_BEHALF_ADDRESS, "10.0.0.7")]);
     let bob = bob.unwrap();
     assert_eq!((bob.name.as_deref(), bob.through.as_deref()), (Some("bob"), Some("gate")));
-    assert_eq!((bob.roles.to_string().as_str(), bob.address.unwrap().ip().to_string().as_str()), ("submit", "10.0.0.7"));
+    assert_eq!(
+        (bob.roles.to_string().as_str(), bob.address.unwrap().ip().to_string().as_str()),
+        ("submit", "10.0.0.7")
+    );
     let nobody = asks(SUBMIT, &[(ON_BEHALF_ROLES, "submit")]).unwrap();
     assert_eq!((nobody.name, nobody.through.as_deref()), (None, Some("gate")));
     for (given, code) in [

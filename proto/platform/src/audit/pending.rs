@@ -30,23 +30,26 @@ const MAX_TXS_OF_REFUSED: usize = 8;
 /// The reason of the entry that counts what has none of its own.
 const LEFT_OUT: &str = "LEFT_OUT";
 
-/// Submissions that were let in. There are no more than transactions that are open, for the record of each takes it along.
+/// Submissions that were let in, and what was asked of open sagas. There are no more than transactions that are open, for the record of each takes it along.
 #[derive(Debug, Default)]
 pub(super) struct Submissions(Vec<Group>);
 
 #[derive(Debug)]
 struct Group {
     origin: Origin,
+    action: &'static str,
     at_us: u64,
     txs: Vec<TxId>,
 }
 
 impl Submissions {
-    pub(super) fn note(&mut self, origin: &Origin, tx: &TxId, now_us: u64) {
-        let fits = |group: &&mut Group| group.txs.len() < MAX_TXS_PER_ENTRY && group.origin == *origin;
+    pub(super) fn note(&mut self, origin: &Origin, action: &'static str, tx: &TxId, now_us: u64) {
+        let fits = |group: &&mut Group| {
+            group.txs.len() < MAX_TXS_PER_ENTRY && group.action == action && group.origin == *origin
+        };
         match self.0.iter_mut().rev().take(GROUPS_LOOKED_AT).find(fits) {
             Some(group) => group.txs.push(tx.clone()),
-            None => self.0.push(Group { origin: origin.clone(), at_us: now_us, txs: vec![tx.clone()] }),
+            None => self.0.push(Group { origin: origin.clone(), action, at_us: now_us, txs: vec![tx.clone()] }),
         }
     }
 
@@ -61,7 +64,7 @@ impl Submissions {
         let rest = group.txs.len().saturating_sub(fit);
         let txs = group.txs.split_off(rest);
         let (count, at_us) = (txs.len() as u64, group.at_us);
-        let mut call = Call::new(group.origin.clone(), "submit");
+        let mut call = Call::new(group.origin.clone(), group.action);
         call.txs = txs;
         if rest == 0 {
             self.0.pop();

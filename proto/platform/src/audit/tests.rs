@@ -128,7 +128,7 @@ async fn pages_join_to_the_whole_and_tell_what_is_asked_for_only() {
     let world = World::new(BOUNDS);
     for number in 0..5 {
         world.act(forget(["a", "b"][number % 2])).await;
-        world.audit.note_submission(&origin("orders", "127.0.0.2"), &tx(number));
+        world.audit.note_submission(&origin("orders", "127.0.0.2"), "submit", &tx(number));
         world.audit.note_refusal(&Call::new(origin("", "127.0.0.3"), "drain"), Some(Reason::Unidentified));
         world.audit.flush().await.unwrap();
         world.pass(10);
@@ -164,7 +164,7 @@ async fn pages_join_to_the_whole_and_tell_what_is_asked_for_only() {
 async fn submissions_of_one_caller_that_are_stored_together_stand_in_one_entry_and_none_is_lost() {
     let world = World::new(BOUNDS);
     for number in 0..200 {
-        world.audit.note_submission(&origin(["orders", "billing"][number % 2], "127.0.0.2"), &tx(number));
+        world.audit.note_submission(&origin(["orders", "billing"][number % 2], "127.0.0.2"), "submit", &tx(number));
     }
     let store = world.memory.clone();
     // As the log of a coordinator takes them along, in small batches.
@@ -187,7 +187,7 @@ async fn submissions_of_one_caller_that_are_stored_together_stand_in_one_entry_a
     assert!(entries.iter().all(|entry| entry.count == entry.txs.len() as u64));
     // Where there is room for all, they take as few entries as may be.
     for number in 0..100 {
-        world.audit.note_submission(&origin("orders", "127.0.0.2"), &tx(number));
+        world.audit.note_submission(&origin("orders", "127.0.0.2"), "submit", &tx(number));
     }
     world.audit.flush().await.unwrap();
     assert_eq!(world.all().len(), entries.len() + 2);
@@ -199,7 +199,7 @@ async fn the_record_stays_within_its_bytes_and_no_section_pushes_out_another() {
     world.act(forget("first")).await;
     let about = "x".repeat(500);
     for number in 0..4_000 {
-        world.audit.note_submission(&origin(&format!("client-{number}"), "127.0.0.2"), &tx(number));
+        world.audit.note_submission(&origin(&format!("client-{number}"), "127.0.0.2"), "submit", &tx(number));
         let call = Call::new(origin(&format!("stranger-{number}"), "127.0.0.3"), "drain").about(&about);
         world.audit.note_refusal(&call, Some(Reason::LacksRole));
         world.audit.flush().await.unwrap();

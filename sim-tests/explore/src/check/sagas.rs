@@ -26,7 +26,7 @@ pub(super) fn check(
             Came::InEffect => {
                 in_effect.entry(step.attempt_number).or_default().insert(step.step);
             }
-            Came::Undone | Came::Nothing => {
+            Came::Undone | Came::Completed | Came::Nothing => {
                 gone.insert(step.attempt_number);
             }
         }

@@ -1,6 +1,10 @@
 //! The coordinator's log: what survives its crash.
 
+mod open_saga;
+
 use crate::numbers::Numbers;
+use crate::scenario::step_name;
+pub(crate) use open_saga::{OpenSaga, is_finished};
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{
     EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
@@ -12,7 +16,12 @@ pub(crate) struct Log {
     pub(crate) epoch: u32,
     pub(crate) open: BTreeMap<TxId, OpenRecord>,
     pub(crate) sagas: BTreeMap<TxId, SagaRecord>,
+    pub(crate) open_sagas: BTreeMap<TxId, OpenSaga>,
     pub(crate) ended: BTreeMap<TxId, EndedRecord>,
+    /// The ended transactions whose record is dropped. It is kept for the checks only.
+    pub(crate) dropped: BTreeSet<TxId>,
+    /// The latest attempt whose record is dropped.
+    pub(crate) forgotten: Option<AttemptNumber>,
     /// The transactions whose open record cannot be carried out.
     pub(crate) unusable: BTreeSet<TxId>,
     /// The records taken back from participants.
@@ -31,10 +40,13 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// A later record takes the place of an earlier one.
+    /// A later record takes the place of an earlier one; of an open saga, that of the header or of the same step.
     pub(crate) fn write(&mut self, record: Record) {
         self.open.remove(record.tx());
         self.sagas.remove(record.tx());
+        if !matches!(record, Record::Opened(_) | Record::Joined(_)) {
+            self.open_sagas.remove(record.tx());
+        }
         self.unusable.remove(record.tx());
         self.held.remove(record.tx());
         match record {
@@ -44,8 +56,22 @@ impl Log {
             Record::Saga(saga) => {
                 self.sagas.insert(saga.tx.clone(), saga);
             }
+            Record::Opened(header) => match self.open_sagas.get_mut(&header.tx) {
+                Some(open) if open.header.attempt_number == header.attempt_number => open.header = header,
+                Some(_) | None => {
+                    self.open_sagas.insert(header.tx.clone(), OpenSaga::new(header));
+                }
+            },
+            // Without its header, whose record was refused, it says nothing.
+            Record::Joined(joined) => {
+                let open = self.open_sagas.get_mut(&joined.tx);
+                if let Some(open) = open.filter(|open| open.header.attempt_number == joined.attempt_number) {
+                    open.steps.insert(joined.index, joined);
+                }
+            }
             Record::Ended(ended) => {
                 self.lost.remove(&ended.tx);
+                self.dropped.remove(&ended.tx);
                 self.ended.insert(ended.tx.clone(), ended);
             }
         }
@@ -61,13 +87,18 @@ impl Log {
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
         let sagas = self.sagas.values().cloned().map(Unfinished::Saga);
         let held = self.held.values().cloned().map(Unfinished::Unusable);
-        let all = self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas).chain(held);
+        let open_sagas = self.open_sagas.values().map(OpenSaga::unfinished);
+        let all = self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas).chain(open_sagas).chain(held);
         all.map(|open| if self.unusable.contains(open.tx()) { Unfinished::Unusable(self.held(open)) } else { open })
     }
 
     /// Transactions whose open record can be carried out.
     pub(crate) fn sound(&self) -> impl Iterator<Item = &TxId> {
-        self.open.keys().chain(self.sagas.keys()).filter(|tx| !self.unusable.contains(*tx))
+        self.open
+            .keys()
+            .chain(self.sagas.keys())
+            .chain(self.open_sagas.keys())
+            .filter(|tx| !self.unusable.contains(*tx))
     }
 
     /// Returns true if it has the transaction, open or ended.
@@ -77,6 +108,13 @@ impl Log {
 
     pub(super) fn spoil(&mut self, tx: &TxId) {
         self.unusable.insert(tx.clone());
+    }
+
+    pub(super) fn forget(&mut self, tx: &TxId) {
+        if let Some(ended) = self.ended.get(tx) {
+            self.forgotten = self.forgotten.max(Some(ended.attempt_number));
+            self.dropped.insert(tx.clone());
+        }
     }
 
     /// Returns what can still be read of it.
@@ -103,13 +141,17 @@ impl Log {
                 let (participants, decided) = (participants.into_iter().collect(), self.outcome(&tx, attempt_number));
                 UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
+            // That it was closed, or compensates, is its header's to say.
+            Unfinished::Opened(..) => unfinished.unusable(cause),
             Unfinished::Unusable(held) => held,
         }
     }
 
     /// Its latest record is a saga's.
     pub(crate) fn is_saga(&self, tx: &TxId) -> bool {
-        self.sagas.contains_key(tx) || self.ended.get(tx).is_some_and(|ended| ended.saga)
+        self.sagas.contains_key(tx)
+            || self.open_sagas.contains_key(tx)
+            || self.ended.get(tx).is_some_and(|ended| ended.saga)
     }
 
     /// The record of this saga, while it is open.
@@ -117,7 +159,17 @@ impl Log {
         self.sagas.get(tx).filter(|saga| saga.attempt_number == attempt_number)
     }
 
-    /// Returns how this saga comes out, if it is on stable storage that each of its steps is settled.
+    /// Returns this open saga, by its own attempt number or one of its steps'.
+    pub(crate) fn open_saga(&self, tx: &TxId, attempt_number: AttemptNumber) -> Option<&OpenSaga> {
+        let is_it = |open: &&OpenSaga| {
+            let mut at_participants = open.steps.values().map(|joined| joined.at_participant);
+            open.header.attempt_number == attempt_number || at_participants.any(|at| at == attempt_number)
+        };
+        self.open_sagas.get(tx).filter(is_it)
+    }
+
+    /// Returns how this saga comes out: once it is on stable storage that each of its steps is settled, or that an open one was
+    /// closed or compensates.
     pub(crate) fn outcome(&self, tx: &TxId, attempt_number: AttemptNumber) -> Option<Outcome> {
         let settled = |saga: &&SagaRecord| {
             let all = |direction| saga.progress.iter().all(|progress| is_settled(progress, direction));
@@ -126,19 +178,27 @@ impl Log {
         let open = self.saga(tx, attempt_number).filter(settled);
         let ended = self.ended.get(tx).filter(|ended| ended.saga && ended.attempt_number == attempt_number);
         let outcome = |saga: &SagaRecord| saga.compensating.clone().map_or(Outcome::Committed, Outcome::Aborted);
-        open.map(outcome).or(ended.map(|ended| ended.outcome.clone()))
+        let open_saga = self.open_saga(tx, attempt_number).and_then(OpenSaga::outcome);
+        open.map(outcome).or(open_saga).or(ended.map(|ended| ended.outcome.clone()))
     }
 
     /// Returns the direction of this saga, forward if there is none.
     pub(crate) fn direction(&self, tx: &TxId) -> Direction {
         let is_compensating = |saga: &SagaRecord| saga.compensating.is_some();
+        if let Some(open) = self.open_sagas.get(tx) {
+            return open.direction();
+        }
         if self.sagas.get(tx).is_some_and(is_compensating) { Direction::Compensating } else { Direction::Forward }
     }
 
     /// Returns true if there is something about this step that a crash does not take back.
     pub(crate) fn has_settled(&self, tx: &TxId, step: StepIndex) -> bool {
         let open = |saga: &SagaRecord| saga.progress[usize::from(step.0)] != Progress::Pending;
-        self.sagas.get(tx).is_some_and(open) || self.ended.get(tx).is_some_and(|ended| ended.saga)
+        let joined =
+            |open: &OpenSaga| open.named(&step_name(step)).is_some_and(|joined| joined.progress != Progress::Pending);
+        self.sagas.get(tx).is_some_and(open)
+            || self.open_sagas.get(tx).is_some_and(joined)
+            || self.ended.get(tx).is_some_and(|ended| ended.saga)
     }
 
     /// Returns true if a commit decision of this attempt is on stable storage.
@@ -171,6 +231,8 @@ pub(super) fn is_settled(progress: &Progress, direction: Direction) -> bool {
         (Direction::Compensating, Progress::Undone) => true,
         (Direction::Forward, Progress::Undone | Progress::Pending) => false,
         (Direction::Compensating, Progress::Done { .. } | Progress::Pending) => false,
+        // Only steps of open sagas are refused or completed.
+        (_, Progress::Refused(_) | Progress::Completed { .. }) | (Direction::Completing, _) => false,
     }
 }
 

@@ -1,8 +1,10 @@
 //! The requests of a scenario's clients, as the core is asked them.
 
-use crate::scenario::{RequestKind, Scenario, participant_name, saga_steps};
+use crate::scenario::{OpenStep, RequestKind, Scenario, participant_name, saga_steps};
 use bytes::Bytes;
-use undoubt_coordinator_core::{Client, Content, Request};
+use std::time::Duration;
+use undoubt_coordinator_core::{Beginning, Client, Content, Joining, Request, Terms};
+use undoubt_vocabulary::TxId;
 
 pub(super) fn request(number: usize, scenario: &Scenario) -> Request {
     let (tx, client) = (scenario.requests[number].tx(), Client(number as u64));
@@ -22,7 +24,22 @@ pub(super) fn request(number: usize, scenario: &Scenario) -> Request {
             let content = Content::Auto { steps: saga_steps(steps), two_phase_only: None };
             Request::Submit(scenario.submission(number, steps.len(), content))
         }
+        RequestKind::Begin(completions) => Request::Begin(Beginning {
+            tx,
+            digest: [0xbe; 32],
+            terms: Terms { completions: *completions },
+            timeout: Duration::from_secs(1),
+            client,
+        }),
+        RequestKind::Run(step) => join(tx, step, client, true),
+        RequestKind::Join(step) => join(tx, step, client, false),
+        RequestKind::Close => Request::Close { tx, client, wait: true },
         RequestKind::Cancel => Request::Cancel { tx, client },
         RequestKind::Forget => Request::Forget { tx, client },
     }
+}
+
+fn join(tx: TxId, step: &OpenStep, client: Client, wait: bool) -> Request {
+    let (digest, step) = (step.digest(), step.definition());
+    Request::Join(Box::new(Joining { tx, step, digest, client, wait }))
 }

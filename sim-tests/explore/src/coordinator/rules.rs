@@ -1,17 +1,20 @@
 //! The rules of what a coordinator may say, and when.
 
+mod open_sagas;
+
 use super::log::is_settled;
 use super::{Log, Process};
 use crate::scenario::Scenario;
 use undoubt_coordinator_core::{Answer, EndedRecord, Phase, Record, SagaRecord};
 use undoubt_vocabulary::{
-    BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
+    AbortReason, BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
 };
 
 /// R1, R4, and an operator's pause.
 pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Log) -> Result<(), String> {
     let (tx, attempt_number) = (message.tx(), message.attempt_number());
-    let open = process.core.view(tx).filter(|view| view.attempt_number == attempt_number);
+    let is_it = |number| number == attempt_number || log.open_saga(tx, attempt_number).is_some();
+    let open = process.core.view(tx).filter(|view| is_it(view.attempt_number));
     if process.core.recovery_is_paused() && open.is_some_and(|view| view.paused) {
         return Err(format!(
             "pause: {} of {tx}/{attempt_number} is sent though its recovery is paused",
@@ -22,15 +25,23 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         ToParticipant::Commit { .. } if !log.has_commit(tx, attempt_number) => {
             Err(format!("R1: commit of {tx}/{attempt_number} is sent before its record is stable"))
         }
-        ToParticipant::Abort { .. } if log.has_commit(tx, attempt_number) => {
+        ToParticipant::Abort { certain, .. }
+            if log.has_commit(tx, attempt_number) && (*certain || !log.dropped.contains(tx)) =>
+        {
             Err(format!("R4: abort of {tx}/{attempt_number} is sent though its commit is in the log"))
         }
         ToParticipant::Abort { .. } if process.core.phase() == Phase::Recovering => {
             Err(format!("R4: abort of {tx}/{attempt_number} is presumed before the log is read"))
         }
-        ToParticipant::Run(run) => may_run(run, log.saga(tx, attempt_number)).map_err(|why| {
-            format!("saga: {} of step {} of {tx}/{attempt_number} is sent {why}", run.direction, run.step.0)
-        }),
+        ToParticipant::Run(run) => {
+            let may_run = match log.open_sagas.get(tx) {
+                Some(open) => open_sagas::may_run(run, open),
+                None => may_run(run, log.saga(tx, attempt_number)),
+            };
+            may_run.map_err(|why| {
+                format!("saga: {} of step {} of {tx}/{attempt_number} is sent {why}", run.direction, run.step.0)
+            })
+        }
         ToParticipant::Close { .. } if log.outcome(tx, attempt_number).is_none() => Err(format!(
             "saga: close of {tx}/{attempt_number} is sent before it is on record that all is done, or undone"
         )),
@@ -47,15 +58,22 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
 
 /// R10: an end stays what it was once it is on record.
 pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
+    open_sagas::check_record(record, log)?;
     let (tx, attempt_number) = (record.tx(), record.attempt_number());
     let Some(ended) = log.ended.get(tx).filter(|ended| ended.attempt_number == attempt_number) else { return Ok(()) };
     match record {
         Record::Ended(again) if again.outcome == ended.outcome => Ok(()),
+        // Of an abort whose record was dropped it is only known that it was none but an abort.
+        Record::Ended(EndedRecord { outcome: Outcome::Aborted(AbortReason::Presumed), .. })
+            if log.dropped.contains(tx) && matches!(ended.outcome, Outcome::Aborted(_)) =>
+        {
+            Ok(())
+        }
         Record::Ended(EndedRecord { outcome, .. }) => Err(format!(
             "R10: {tx}/{attempt_number} has ended, {}; and is recorded once more, {outcome}",
             ended.outcome
         )),
-        Record::Open(_) | Record::Saga(_) => {
+        Record::Open(_) | Record::Saga(_) | Record::Opened(_) | Record::Joined(_) => {
             Err(format!("R10: {tx}/{attempt_number} has ended, and is recorded as open"))
         }
     }
@@ -124,16 +142,25 @@ fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static st
             Err("before it is on record that what comes before the pivot is done")
         }
         (Direction::Compensating, None) => Err("before it is on record that the saga compensates"),
+        (Direction::Completing, _) => Err("though only steps of open sagas are completed"),
         (Direction::Forward, None) | (Direction::Compensating, Some(_)) => Ok(()),
     }
 }
 
 /// R10: an abort is answered once its record is stable. For a commit see [`crate::check`], as a one-phase commit
 /// is stable at the branch and not here.
-pub(super) fn check_answer(tx: &TxId, answer: &Answer, log: &Log) -> Result<(), String> {
+///
+/// `joining`: the number of the step that the client has asked to join.
+pub(super) fn check_answer(tx: &TxId, joining: Option<u16>, answer: &Answer, log: &Log) -> Result<(), String> {
     match answer {
+        Answer::Step(step) => joining.map_or_else(
+            || Err(format!("contract: who did not ask a step to join {tx} is answered {step:?}")),
+            |number| open_sagas::check_answer(tx, number, step, log),
+        ),
         Answer::Outcome { outcome: outcome @ Outcome::Aborted(_), .. } => {
-            let settled = || log.sagas.get(tx).and_then(|saga| log.outcome(tx, saga.attempt_number));
+            let saga = || log.sagas.get(tx).map(|saga| saga.attempt_number);
+            let attempt_number = saga().or(log.open_sagas.get(tx).map(|open| open.header.attempt_number));
+            let settled = || attempt_number.and_then(|attempt_number| log.outcome(tx, attempt_number));
             let stable =
                 log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome) || settled().as_ref() == Some(outcome);
             if stable { Ok(()) } else { Err(format!("R10: the abort of {tx} is answered before it is stable")) }

@@ -1,8 +1,8 @@
 //! Armed timers: those that can do nothing any more are dropped, as firing would change nothing.
 
 use super::Process;
-use crate::scenario::Scenario;
-use undoubt_coordinator_core::{Timer, TransactionView};
+use crate::scenario::{Scenario, step_number};
+use undoubt_coordinator_core::{BranchView, Timer, TransactionView};
 use undoubt_vocabulary::{AttemptNumber, Direction, PartState, StepIndex, TransactionPhase, TxId};
 
 impl Process {
@@ -31,8 +31,8 @@ impl Process {
     /// Steps that wait for an operator.
     pub(crate) fn stuck(&self) -> Vec<(TxId, StepIndex)> {
         let stuck = self.core.views().filter(|view| view.phase == TransactionPhase::Stuck).flat_map(|view| {
-            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| branch.state == PartState::Stuck);
-            steps.map(|(step, _)| (view.tx.clone(), step)).collect::<Vec<_>>()
+            let steps = view.branches.iter().filter(|branch| branch.state == PartState::Stuck);
+            steps.filter_map(number).map(|step| (view.tx.clone(), step)).collect::<Vec<_>>()
         });
         stuck.collect()
     }
@@ -44,15 +44,28 @@ impl Process {
             PartState::InDoubt,
             PartState::Acting,
             PartState::Compensating,
+            PartState::Completing,
             PartState::WaitingToRetry,
         ];
         let is_unsettled = |state: PartState| unsettled_states.contains(&state);
         let sagas = self.core.views().filter(|view| view.saga && self.is_serving());
         let unsettled = sagas.flat_map(|view| {
-            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| is_unsettled(branch.state));
-            steps.map(|(step, _)| (view.tx.clone(), step)).collect::<Vec<_>>()
+            let steps = view.branches.iter().filter(|branch| is_unsettled(branch.state));
+            steps.filter_map(number).map(|step| (view.tx.clone(), step)).collect::<Vec<_>>()
         });
         unsettled.collect()
+    }
+
+    /// Returns the number that is the name of the step at this place.
+    pub(crate) fn number_of(&self, tx: &TxId, place: StepIndex) -> Option<StepIndex> {
+        number(self.core.view(tx)?.branches.get(usize::from(place.0))?)
+    }
+
+    /// Returns true if anything comes of the deadline when it passes: an open saga that was closed or turned back heeds none.
+    pub(crate) fn heeds_deadline(&self, tx: &TxId) -> bool {
+        self.core
+            .view(tx)
+            .is_none_or(|view| !matches!(view.phase, TransactionPhase::LoggingClose | TransactionPhase::Completing))
     }
 
     /// Breakers are open, perhaps, and their pause has not been over in this process' life.
@@ -71,6 +84,11 @@ impl Process {
     }
 }
 
+/// Returns the number that is the name of the step.
+fn number(branch: &BranchView) -> Option<StepIndex> {
+    branch.step.as_ref().and_then(step_number)
+}
+
 fn step(timer: Timer) -> Option<StepIndex> {
     match timer {
         Timer::Attempt { step, .. } | Timer::StepRetry { step, .. } => Some(step),
@@ -83,6 +101,7 @@ fn is_awaited(view: &TransactionView, timer: Timer) -> bool {
     match timer {
         Timer::Attempt { step, direction: Direction::Forward, .. } => state(step) == Some(PartState::Acting),
         Timer::Attempt { step, direction: Direction::Compensating, .. } => state(step) == Some(PartState::Compensating),
+        Timer::Attempt { step, direction: Direction::Completing, .. } => state(step) == Some(PartState::Completing),
         Timer::StepRetry { step, .. } => state(step) == Some(PartState::WaitingToRetry),
         Timer::Retry { .. } => view.unacknowledged || view.phase == TransactionPhase::Closing,
         Timer::Deadline { .. } => true,

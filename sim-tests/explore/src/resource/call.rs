@@ -2,7 +2,7 @@
 
 use std::fmt;
 use undoubt_participant_core::{BranchId, Heuristic, StepId};
-use undoubt_vocabulary::{AttemptNumber, Execution, Prepare, RunStep, TxId};
+use undoubt_vocabulary::{AttemptNumber, Direction, Execution, Prepare, RunStep, TxId};
 
 /// Whatever waits for a call; it asks for one thing at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,7 +45,8 @@ pub(crate) enum Call {
         locks: LocksOf,
         cancelled: bool,
     },
-    Compensate {
+    /// The compensation or the completion of a step.
+    Finish {
         step: StepId,
         run: RunStep,
         locks: LocksOf,
@@ -89,7 +90,7 @@ impl Call {
 
     fn locks(&self) -> Option<LocksOf> {
         match self {
-            Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Compensate { locks, .. } => Some(*locks),
+            Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Finish { locks, .. } => Some(*locks),
             Call::Confirm { .. }
             | Call::Commit { .. }
             | Call::Abort { .. }
@@ -103,7 +104,7 @@ impl Call {
 
     pub(super) fn set_locks(&mut self, now: LocksOf) {
         match self {
-            Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks = now,
+            Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Finish { locks, .. } => *locks = now,
             Call::Confirm { .. }
             | Call::Commit { .. }
             | Call::Abort { .. }
@@ -124,7 +125,7 @@ impl Call {
         match self {
             Call::Confirm { .. } | Call::Commit { .. } | Call::Abort { .. } | Call::ClearUp { .. } => true,
             // A step that has its locks waits for nothing any more.
-            Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks == LocksOf::Granted,
+            Call::Act { locks, .. } | Call::Finish { locks, .. } => *locks == LocksOf::Granted,
             Call::Execute { .. }
             | Call::Resolve { .. }
             | Call::StoreEmpty { .. }
@@ -141,7 +142,7 @@ impl Call {
             | Call::Abort { branch }
             | Call::Resolve { branch, .. }
             | Call::ClearUp { branch, .. } => Caller::Branch(branch.tx.clone()),
-            Call::Act { step, .. } | Call::Compensate { step, .. } | Call::StoreEmpty { step } => {
+            Call::Act { step, .. } | Call::Finish { step, .. } | Call::StoreEmpty { step } => {
                 Caller::Step(step.clone())
             }
             Call::CloseSaga { attempt_number, tx } | Call::ReleaseMarks { attempt_number, tx } => {
@@ -159,7 +160,8 @@ impl Call {
             Call::Resolve { .. } => "resolve",
             Call::ClearUp { .. } => "find out what became of",
             Call::Act { .. } => "act",
-            Call::Compensate { .. } => "compensate",
+            Call::Finish { run: RunStep { direction: Direction::Completing, .. }, .. } => "complete",
+            Call::Finish { .. } => "compensate",
             Call::StoreEmpty { .. } => "note as empty",
             Call::CloseSaga { .. } => "close",
             Call::ReleaseMarks { .. } => "release",

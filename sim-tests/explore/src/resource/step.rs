@@ -25,14 +25,15 @@ impl Resource<'_> {
         })
     }
 
-    pub(super) fn compensate(
+    /// Undoes a step, or completes it. `None`: it waits for its locks.
+    pub(super) fn finish(
         &mut self,
         step: &StepId,
         run: &RunStep,
         locks: LocksOf,
     ) -> Result<Option<StepOutcome>, String> {
         self.under_locks(step, run, locks, |storage, mutant| {
-            storage.compensate(step, run.inputs.last(), mutant)?;
+            storage.finish(step, run, mutant)?;
             Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
         })
     }
@@ -62,7 +63,8 @@ impl Resource<'_> {
         locks: LocksOf,
         write: impl FnOnce(&mut Storage, Option<Mutant>) -> Result<StepOutcome, String>,
     ) -> Result<Option<StepOutcome>, String> {
-        if run.inputs.iter().any(Bytes::is_empty) {
+        let given = run.inputs.len() - usize::from(run.acted_elsewhere && run.direction != Direction::Forward);
+        if run.inputs.iter().take(given).any(Bytes::is_empty) {
             return Err(format!(
                 "contract: step {} of {}/{} is not given what it uses",
                 run.step.0, run.tx, run.attempt_number

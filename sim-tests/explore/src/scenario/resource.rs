@@ -12,6 +12,7 @@ impl Scenario {
             Scenario::other_hand_and_operator(),
             Scenario::other_hand_and_submitted_again(),
             Scenario::other_hand_and_evidence(),
+            Scenario::evidence_and_dropped_records(),
             Scenario::unclear(),
             Scenario::unclear_alone(),
             Scenario::owed(),
@@ -44,16 +45,19 @@ impl Scenario {
 
     pub fn other_hand() -> Scenario {
         let requests = vec![submit("T1", &[(0, "put x"), (1, "put x")])];
-        let budget = Budget { other_hands: 2, ..NONE };
+        let budget = Budget { other_hands: 2, ..CRASH };
         Scenario::new("other-hand", "somebody else ends prepared branches in the resource itself", 2, requests)
-            .explored_with(budget, Budget { crashes: 1, losses: 1, ..budget })
+            .that_keep_evidence_alone()
+            .explored_with(budget, Budget { losses: 1, ..budget })
     }
 
     pub fn other_hand_and_operator() -> Scenario {
         let requests = vec![submit("T1", &[(0, "put x"), (1, "put x")])];
         let about = "the same, and an operator decides it too";
         let budget = Budget { other_hands: 1, heuristics: 1, ..NONE };
-        Scenario::new("hand-and-word", about, 2, requests).explored_with(budget, Budget { crashes: 1, ..budget })
+        Scenario::new("hand-and-word", about, 2, requests)
+            .that_keep_evidence_alone()
+            .explored_with(budget, Budget { crashes: 1, ..budget })
     }
 
     pub fn other_hand_and_submitted_again() -> Scenario {
@@ -75,12 +79,24 @@ impl Scenario {
             .explored_with(budget, Budget { losses: 1, ..budget })
     }
 
+    pub fn evidence_and_dropped_records() -> Scenario {
+        let requests = vec![submit("T1", &[(0, "put x"), (1, "put x")]), submit("T2", &[(0, "put y")])];
+        let about = "a log drops the record of what has ended, beside evidence of branches that have committed";
+        let budget = Budget { other_hands: 1, drops: 1, ..CRASH };
+        Scenario::new("evidence-old", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .that_keep_evidence_alone()
+            .only_participants_crash()
+            .explored_with(budget, Budget { losses: 1, ..budget })
+    }
+
     pub fn unclear() -> Scenario {
         let requests = vec![submit("T1", &[(0, "put x"), (1, "get x")])];
         let about = "it is unclear what became of a prepare, and somebody else may end it before that is known";
         let budget = Budget { unclear: 1, other_hands: 1, ..CRASH };
         Scenario::new("unclear", about, 2, requests)
             .deadlines(Deadlines::WhenStuck)
+            .that_keep_evidence_alone()
             .explored_with(budget, Budget { losses: 1, ..budget })
     }
 

@@ -26,8 +26,9 @@ pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep
     let step = |(place, step): (u16, &SagaStep)| undoubt_vocabulary::SagaStep {
         name: step_name(StepIndex(place)),
         participant: participant_name(step.participant),
-        action: text(step.action),
+        action: Some(text(step.action)),
         compensation: step.compensation.map(text),
+        completion: None,
         after: places(step.after),
         uses: places(step.uses),
         pivot: step.pivot,
@@ -40,6 +41,11 @@ pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep
         },
     };
     (0..).zip(steps).map(step).collect()
+}
+
+/// Returns the number that is a step's name.
+pub(crate) fn step_number(name: &StepName) -> Option<StepIndex> {
+    name.as_str().strip_prefix('s').and_then(|number| number.parse().ok()).map(StepIndex)
 }
 
 pub(crate) fn step_name(step: StepIndex) -> StepName {

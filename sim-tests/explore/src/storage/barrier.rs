@@ -4,13 +4,15 @@ use super::{Mutant, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::{Kept, StepId, StepState};
-use undoubt_vocabulary::{AttemptNumber, Direction, StepOutcome, TxId};
+use undoubt_vocabulary::{AttemptNumber, Direction, RunStep, StepOutcome, TxId};
 
 /// The end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Came {
     InEffect,
     Undone,
+    /// Its saga was closed.
+    Completed,
     /// Its compensation came first.
     Nothing,
 }
@@ -26,6 +28,7 @@ impl Storage {
             Some(Came::Undone | Came::Nothing) => {
                 return broken(step, "its action takes effect after its compensation");
             }
+            Some(Came::Completed) => return broken(step, "its action takes effect after its completion"),
         }
         self.barrier(step, StepState::Acted { result: Kept::Here(result), pending: !marked.is_empty() });
         if !marked.is_empty() {
@@ -34,29 +37,34 @@ impl Storage {
         Ok(())
     }
 
-    /// `handed`: what the action is said to have come to.
-    pub(crate) fn compensate(
-        &mut self,
-        step: &StepId,
-        handed: Option<&Bytes>,
-        mutant: Option<Mutant>,
-    ) -> Result<(), String> {
-        match self.came.insert(step.clone(), Came::Undone) {
-            Some(Came::InEffect) => {}
-            Some(Came::Undone) => return broken(step, "its compensation takes effect twice"),
-            None | Some(Came::Nothing) => return broken(step, "it is undone though it is not in effect"),
-        }
-        if self.result_of_step(step) != handed {
-            return Err(format!("contract: the compensation of {} is not given what its action came to", named(step)));
-        }
-        match mutant {
-            // What it did is durable, and nothing says so.
-            Some(Mutant::CompensationUnmarked | Mutant::RefusedThoughDone) => {}
-            Some(_) | None => {
-                self.marks.remove(step);
-                self.barrier(step, StepState::Compensated);
+    /// Undoes a step or completes it, whichever way it runs. What its caller has done himself is in effect for all that is known.
+    pub(crate) fn finish(&mut self, step: &StepId, run: &RunStep, mutant: Option<Mutant>) -> Result<(), String> {
+        let (came, word) = match run.direction {
+            Direction::Completing => (Came::Completed, "completion"),
+            Direction::Compensating | Direction::Forward => (Came::Undone, "compensation"),
+        };
+        match self.came.insert(step.clone(), came) {
+            Some(Came::InEffect) if !run.acted_elsewhere => {}
+            None if run.acted_elsewhere => {}
+            Some(before) if before == came => return broken(step, &format!("its {word} takes effect twice")),
+            Some(Came::Completed) => return broken(step, "it is undone after its completion"),
+            Some(Came::Undone) => return broken(step, "it is completed after its compensation"),
+            None | Some(Came::Nothing | Came::InEffect) => {
+                return broken(step, &format!("its {word} runs though it is not in effect"));
             }
         }
+        let handed = run.inputs.last().filter(|handed| !(run.acted_elsewhere && handed.is_empty()));
+        if self.result_of_step(step) != handed {
+            return Err(format!("contract: the {word} of {} is not given what its action came to", named(step)));
+        }
+        let state = match (mutant, came) {
+            // What it did is durable, and nothing says so.
+            (Some(Mutant::CompensationUnmarked | Mutant::RefusedThoughDone), Came::Undone) => return Ok(()),
+            (_, Came::Completed) => StepState::Completed,
+            (_, Came::Undone | Came::InEffect | Came::Nothing) => StepState::Compensated,
+        };
+        self.marks.remove(step);
+        self.barrier(step, state);
         Ok(())
     }
 
@@ -67,6 +75,7 @@ impl Storage {
             Some(
                 StepState::Acted { result: Kept::Stored, .. }
                 | StepState::Compensated
+                | StepState::Completed
                 | StepState::Empty
                 | StepState::Attempted,
             )
@@ -79,6 +88,7 @@ impl Storage {
             None | Some(Came::Nothing) => {}
             Some(Came::InEffect) => return broken(step, "it is in effect, and its compensation does nothing"),
             Some(Came::Undone) => return broken(step, "it was undone, and is said never to have been in effect"),
+            Some(Came::Completed) => return broken(step, "it was completed, and is said never to have been in effect"),
         }
         self.barrier(step, StepState::Empty);
         Ok(())
@@ -88,7 +98,11 @@ impl Storage {
         for (StepId { attempt_number, tx, .. }, state) in &mut self.steps {
             match state {
                 StepState::Acted { pending, .. } if *attempt_number == closed && tx == of => *pending = false,
-                StepState::Acted { .. } | StepState::Compensated | StepState::Empty | StepState::Attempted => {}
+                StepState::Acted { .. }
+                | StepState::Compensated
+                | StepState::Completed
+                | StepState::Empty
+                | StepState::Attempted => {}
             }
         }
         self.marks.retain(|step, _| step.attempt_number != closed || step.tx != *of);
@@ -118,8 +132,9 @@ impl Storage {
             (Direction::Forward, StepOutcome::Done { .. }) => came == Some(Came::InEffect),
             (Direction::Compensating, StepOutcome::Done { .. }) => came == Some(Came::Undone),
             (Direction::Compensating, StepOutcome::Empty) => came == Some(Came::Nothing),
-            (Direction::Forward, StepOutcome::Empty) => false,
-            (Direction::Forward | Direction::Compensating, StepOutcome::Refused(_)) => true,
+            (Direction::Completing, StepOutcome::Done { .. }) => came == Some(Came::Completed),
+            (Direction::Forward | Direction::Completing, StepOutcome::Empty) => false,
+            (_, StepOutcome::Refused(_)) => true,
         }
     }
 

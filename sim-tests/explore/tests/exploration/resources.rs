@@ -29,6 +29,11 @@ fn what_another_hand_has_committed_is_on_record_though_a_crash_left_only_evidenc
 }
 
 #[test]
+fn what_was_committed_as_decided_is_no_damage_though_its_record_is_dropped() {
+    nothing_breaks(Scenario::evidence_and_dropped_records());
+}
+
+#[test]
 fn what_another_hand_has_ended_stays_on_record_when_its_id_is_submitted_again() {
     nothing_breaks(Scenario::other_hand_and_submitted_again());
 }

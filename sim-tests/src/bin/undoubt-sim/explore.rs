@@ -46,6 +46,9 @@ pub(crate) struct Explore {
     /// How many records may turn out after a restart to be of no use [default: the scenario's].
     #[arg(long, value_name = "N")]
     spoils: Option<u8>,
+    /// How many records of ended transactions the log may drop [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    drops: Option<u8>,
     /// Folders put back, at most.
     #[arg(long)]
     restores: Option<u8>,
@@ -162,6 +165,7 @@ impl Explore {
             operations: self.operations.unwrap_or(given.operations),
             refusals: self.refusals.unwrap_or(given.refusals),
             spoils: self.spoils.unwrap_or(given.spoils),
+            drops: self.drops.unwrap_or(given.drops),
             restores: self.restores.unwrap_or(given.restores),
             lost_locks: self.lost_locks.unwrap_or(given.lost_locks),
             other_hands: self.other_hands.unwrap_or(given.other_hands),

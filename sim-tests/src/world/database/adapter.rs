@@ -202,6 +202,10 @@ impl Steps for Database {
 }
 
 impl Branches for Database {
+    fn others_can_commit(&self) -> bool {
+        true
+    }
+
     async fn prepare(
         &self,
         branch: BranchId,

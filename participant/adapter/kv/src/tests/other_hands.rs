@@ -126,6 +126,10 @@ impl Steps for Remote {
 }
 
 impl Branches for Remote {
+    fn others_can_commit(&self) -> bool {
+        true
+    }
+
     async fn prepare(&self, id: BranchId, prepare: Prepare, off: CancellationToken) -> Result<Vote, ResourceError> {
         self.over_the_line(self.sound.prepare(id, prepare, off)).await
     }

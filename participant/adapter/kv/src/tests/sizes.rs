@@ -77,7 +77,18 @@ async fn a_step_that_brings_too_much_is_refused_and_so_is_a_compensation_which_l
     let run = |of: &StepId, direction, work| {
         let (tx, attempt_number, step) = (of.tx.clone(), of.attempt_number, of.step);
         let (begun_at, timeout) = (Timestamp(1), Duration::from_secs(60));
-        RunStep { tx, attempt_number, step, direction, attempt: 1, begun_at, timeout, work, inputs: Vec::new() }
+        RunStep {
+            tx,
+            attempt_number,
+            step,
+            direction,
+            acted_elsewhere: false,
+            attempt: 1,
+            begun_at,
+            timeout,
+            work,
+            inputs: Vec::new(),
+        }
     };
     let too_large = |outcome: Result<StepOutcome, ResourceError>| match outcome.unwrap() {
         StepOutcome::Refused(refusal) => assert_eq!(refusal.code, RefusalCode::TooLarge, "{refusal}"),

@@ -18,7 +18,18 @@ fn step(saga: u64, index: u16) -> StepId {
 fn run(step: &StepId, direction: Direction, work: Bytes, inputs: &[Bytes]) -> RunStep {
     let StepId { coordinator: _, attempt_number, step, tx } = step.clone();
     let (begun_at, timeout) = (Timestamp(attempt_number.0), Duration::from_secs(60));
-    RunStep { tx, attempt_number, step, direction, attempt: 1, begun_at, timeout, work, inputs: inputs.to_vec() }
+    RunStep {
+        tx,
+        attempt_number,
+        step,
+        direction,
+        acted_elsewhere: false,
+        attempt: 1,
+        begun_at,
+        timeout,
+        work,
+        inputs: inputs.to_vec(),
+    }
 }
 
 impl Fixture {

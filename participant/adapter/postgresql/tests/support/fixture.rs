@@ -171,7 +171,21 @@ pub fn step(number: u64, work: Bytes, direction: Direction) -> (StepId, RunStep)
     let BranchId { tx, attempt_number, coordinator } = branch(number);
     let id = StepId { coordinator, attempt_number, step: StepIndex(0), tx: tx.clone() };
     let (begun_at, timeout, inputs) = (Timestamp(number), Duration::from_secs(20), vec![Bytes::new()]);
-    (id, RunStep { tx, attempt_number, step: StepIndex(0), direction, attempt: 1, begun_at, timeout, work, inputs })
+    (
+        id,
+        RunStep {
+            tx,
+            attempt_number,
+            step: StepIndex(0),
+            direction,
+            acted_elsewhere: false,
+            attempt: 1,
+            begun_at,
+            timeout,
+            work,
+            inputs,
+        },
+    )
 }
 
 pub async fn act(resource: &PostgreSql, number: u64, work: Bytes) -> Result<StepOutcome, ResourceError> {

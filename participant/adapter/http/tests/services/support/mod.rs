@@ -66,6 +66,7 @@ pub fn run(step: &StepId, direction: Direction, work: Bytes) -> RunStep {
         attempt_number: step.attempt_number,
         step: step.step,
         direction,
+        acted_elsewhere: false,
         attempt: 1,
         begun_at: Timestamp(1),
         timeout: PATIENCE,

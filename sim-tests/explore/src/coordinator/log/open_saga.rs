@@ -1,0 +1,58 @@
+//! An open saga in the log: its header, and a record for each step that has joined it.
+
+use std::collections::BTreeMap;
+use undoubt_coordinator_core::{JoinedRecord, OpenedRecord, OpenedState, Progress, Unfinished};
+use undoubt_vocabulary::{Direction, Outcome, SagaStep, StepIndex, StepName};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OpenSaga {
+    pub(crate) header: OpenedRecord,
+    /// By their places.
+    pub(crate) steps: BTreeMap<StepIndex, JoinedRecord>,
+}
+
+impl OpenSaga {
+    pub(super) fn new(header: OpenedRecord) -> OpenSaga {
+        OpenSaga { header, steps: BTreeMap::new() }
+    }
+
+    pub(super) fn unfinished(&self) -> Unfinished {
+        Unfinished::Opened(self.header.clone(), self.steps.values().cloned().collect())
+    }
+
+    pub(crate) fn named(&self, name: &StepName) -> Option<&JoinedRecord> {
+        self.steps.values().find(|joined| joined.step.name == *name)
+    }
+
+    /// Returns how it comes out, which is certain once it was closed or compensates.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match &self.header.state {
+            OpenedState::Open => None,
+            OpenedState::Closed => Some(Outcome::Committed),
+            OpenedState::Compensating(reason) => Some(Outcome::Aborted(reason.clone())),
+        }
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        match self.header.state {
+            OpenedState::Open => Direction::Forward,
+            OpenedState::Closed => Direction::Completing,
+            OpenedState::Compensating(_) => Direction::Compensating,
+        }
+    }
+}
+
+/// Returns true if it is on record that nothing is left to do for the step in this direction.
+pub(crate) fn is_finished(joined: &JoinedRecord, direction: Direction) -> bool {
+    let SagaStep { action, .. } = &*joined.step;
+    match (&joined.progress, direction) {
+        (Progress::Refused(_) | Progress::Skipped, _) => true,
+        (Progress::Pending, Direction::Forward) => action.is_none(),
+        (Progress::Done { .. } | Progress::Completed { .. }, Direction::Forward) => true,
+        (Progress::Undone, Direction::Compensating) => true,
+        (Progress::Completed { .. }, Direction::Completing) => true,
+        (Progress::Pending | Progress::Done { .. }, Direction::Compensating | Direction::Completing)
+        | (Progress::Undone, Direction::Forward | Direction::Completing)
+        | (Progress::Completed { .. }, Direction::Compensating) => false,
+    }
+}

@@ -1,0 +1,93 @@
+//! The rules of what a coordinator may say of open sagas, and when.
+
+use crate::coordinator::Log;
+use crate::coordinator::log::{OpenSaga, is_finished};
+use crate::scenario::step_name;
+use undoubt_coordinator_core::{EndedRecord, JoinedRecord, OpenedRecord, OpenedState, Progress, Record, StepAnswer};
+use undoubt_vocabulary::{Direction, RunStep, StepIndex, TxId};
+
+/// Checks that a step may run: it is on record that it joined, and under which attempt number its participant knows it; and it is
+/// completed only once it is on record that the saga was closed, compensated only once it is on record that it compensates.
+pub(super) fn may_run(run: &RunStep, saga: &OpenSaga) -> Result<(), &'static str> {
+    let Some(joined) = saga.steps.get(&run.step) else { return Err("before it is on record that it joined") };
+    if joined.at_participant != run.attempt_number {
+        return Err("under another attempt number than it is on record with");
+    }
+    if joined.step.action.is_none() != run.acted_elsewhere {
+        return Err("and its participant is told otherwise whose the action is");
+    }
+    if is_finished(joined, run.direction) {
+        return Err("though it is on record that nothing is left to do for it");
+    }
+    match (run.direction, saga.direction()) {
+        (Direction::Forward, Direction::Forward)
+        | (Direction::Completing, Direction::Completing)
+        | (Direction::Compensating, Direction::Compensating) => Ok(()),
+        (Direction::Forward, _) => Err("though it is on record that the saga was closed, or compensates"),
+        (Direction::Completing, _) => Err("before it is on record that the saga was closed"),
+        (Direction::Compensating, _) => Err("before it is on record that the saga compensates"),
+    }
+}
+
+/// Checks that nothing joins after a close or a cancellation, that the first of these stays the one that counts, and that an end
+/// tells of every step.
+pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
+    let Some(open) = log.open_saga(record.tx(), record.attempt_number()) else { return Ok(()) };
+    let OpenedRecord { tx, state, .. } = &open.header;
+    match record {
+        Record::Joined(joined) => match (open.steps.get(&joined.index), state) {
+            (None, OpenedState::Closed | OpenedState::Compensating(_)) => Err(format!(
+                "open saga: {} joins {tx} after it is on record that it was closed, or compensates",
+                joined.step.name
+            )),
+            (Some(known), _) if !is_same(known, joined) => {
+                Err(format!("open saga: step {} of {tx} is recorded as another", joined.index.0))
+            }
+            (Some(_) | None, _) => Ok(()),
+        },
+        Record::Opened(again) if *state != OpenedState::Open && again.state != *state => {
+            Err(format!("open saga: it is on record of {tx} that it is {state:?}, and now {:?}", again.state))
+        }
+        Record::Ended(ended) => ends_as_was_decided(open, ended),
+        Record::Opened(_) | Record::Open(_) | Record::Saga(_) => Ok(()),
+    }
+}
+
+fn is_same(one: &JoinedRecord, other: &JoinedRecord) -> bool {
+    JoinedRecord { progress: Progress::Pending, ..one.clone() }
+        == JoinedRecord { progress: Progress::Pending, ..other.clone() }
+}
+
+fn ends_as_was_decided(open: &OpenSaga, ended: &EndedRecord) -> Result<(), String> {
+    let EndedRecord { tx, outcome, branches, .. } = ended;
+    if let Some(decided) = open.outcome().filter(|decided| decided != outcome) {
+        return Err(format!("open saga: it is on record of {tx} that it is {decided}, and it ends {outcome}"));
+    }
+    // One that was held names its participants only.
+    let is_held = branches.iter().any(|branch| branch.step.is_none());
+    let named = |joined: &JoinedRecord| branches.iter().any(|branch| branch.step.as_ref() == Some(&joined.step.name));
+    match open.steps.values().find(|joined| !is_held && !named(joined)) {
+        Some(joined) => Err(format!("open saga: {tx} ends, and its record says nothing of {}", joined.step.name)),
+        None => Ok(()),
+    }
+}
+
+/// Checks that what a caller is told of a step is on record.
+pub(super) fn check_answer(tx: &TxId, number: u16, answer: &StepAnswer, log: &Log) -> Result<(), String> {
+    let name = step_name(StepIndex(number));
+    let Some(joined) = log.open_sagas.get(tx).and_then(|open| open.named(&name)) else {
+        return Err(format!("open saga: {name} of {tx} is answered before it is on record that it joined"));
+    };
+    let is_on_record = match (answer, &joined.progress) {
+        (StepAnswer::Refused(refusal), Progress::Refused(recorded)) => refusal == recorded,
+        (StepAnswer::Refused(_), _) => false,
+        (StepAnswer::Skipped, progress) => *progress == Progress::Skipped,
+        // A repetition of the action finds what it came to.
+        (StepAnswer::Joined | StepAnswer::Running | StepAnswer::Done { .. } | StepAnswer::Unanswered { .. }, _) => true,
+    };
+    if is_on_record {
+        Ok(())
+    } else {
+        Err(format!("open saga: {name} of {tx} is answered before it is on record: {answer:?}"))
+    }
+}
