@@ -87,10 +87,12 @@ prometheus:
 databases:
 	@.ci/databases
 
-# For the participant in Python that a test drives.
+# For the participant in Python that a test drives, and for schemathesis, which makes requests of the gateway's description.
+PYTHON_NEEDS := participant/examples/python/requirements.txt bin/tests/requirements.txt
+
 python: $(PYTHON_ENV)/ready
 
-$(PYTHON_ENV)/ready: participant/examples/python/requirements.txt
+$(PYTHON_ENV)/ready: $(PYTHON_NEEDS)
 	python3 -m venv $(PYTHON_ENV)
-	$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(PYTHON_NEEDS))
 	touch $@

@@ -1,7 +1,9 @@
-//! The servers as processes run them, alone or several in one: [`coordinator`], [`participant`] over any resource, [`key_value`] over a
-//! store in its folder, [`gateway`].
+//! The servers as processes run them, alone or several in one: [`coordinator`], [`participant`] over any resource, [`stored`] where that has a
+//! store in the data folder, as [`key_value`] and [`http`] have; [`gateway`].
 
 pub mod coordinator;
 pub mod gateway;
+pub mod http;
 pub mod key_value;
 pub mod participant;
+pub mod stored;

@@ -240,7 +240,9 @@ impl<R: Branches> Engine<R> {
 
     fn carry_out(&mut self, effect: Effect) {
         if self.traced.is_asked() {
-            self.traced.begin(self.clock.now(), &effect);
+            if let Some((call, context)) = self.traced.begin(self.clock.now(), &effect) {
+                self.resource.traced(call, context);
+            }
         }
         let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {

@@ -61,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, BackupError, Store};
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
-    Timestamp, TxId, Vote, WriteNumber,
+    Timestamp, TraceContext, TxId, Vote, WriteNumber,
 };
 
 pub use crate::room::{Held, Room};
@@ -135,6 +135,9 @@ pub trait Resource: Send + Sync + 'static {
     /// Tells where the bytes that it computes count. Called once, before [`recover`](Self::recover). A resource without large
     /// results need not mind.
     fn use_room(&self, _room: Room) {}
+
+    /// Tells the trace that the next call for a step or a branch belongs to, before it is made. A resource that asks others hands it on.
+    fn traced(&self, _call: TracedCall<'_>, _context: TraceContext) {}
 
     /// Returns the number of the last write of its log that is on stable storage. `None`: it does not number its writes, so
     /// nobody would notice if an older copy of it was put back. What it answered was written no later than this.
@@ -394,6 +397,15 @@ pub trait Branches: Steps {
     fn result_of(&self, _branch: BranchId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
         std::future::ready(Ok(None))
     }
+}
+
+/// The step or the branch of a call that is part of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TracedCall<'a> {
+    /// Its action or its compensation.
+    Step(&'a StepId),
+    /// Its prepare, commit or abort.
+    Branch(&'a BranchId),
 }
 
 /// The way in which a branch ended that the server told to end.

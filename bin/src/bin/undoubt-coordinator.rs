@@ -6,7 +6,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, Key, OrFailed as _, ServerArgs, exit, of_operator, run_server,
+    Backup, EXIT_CODES, Failed, Failure, Inside, Key, OrFailed as _, ServerArgs, exit, of_operator, run_server,
 };
 use undoubt::servers::coordinator::{Frame, check};
 use undoubt::settings;
@@ -62,8 +62,8 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let server = Arc::new(server);
     let given = server.clone();
     let read = move || config(&given, &participant, start_paused, new);
-    match Frame::begin(server, read, None).await? {
-        Some((frame, _)) => frame.serve().await,
+    match Frame::begin(server, read, Inside::default(), |_, _| Ok(())).await? {
+        Some((frame, _, ())) => frame.serve().await,
         None => Ok(()),
     }
 }

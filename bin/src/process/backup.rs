@@ -52,7 +52,7 @@ enum Output {
 }
 
 impl Backup {
-    /// Makes the backup and tells what came of it. `families` are those of a stopped server's store; `ask` asks a running one,
+    /// Makes the backup and tells what came of it. `families` are those that a stopped server's store may have; `ask` asks a running one,
     /// by its address, for a copy in a folder.
     pub async fn carry_out(
         self,
@@ -87,7 +87,10 @@ impl Backup {
             let error = anyhow!("{} is no data folder of a server; name the right one", data_dir.display());
             return Err(Failed::new(Failure::Folder, error));
         }
-        let store = match RocksStore::open(data_dir, families, RocksOptions::default()) {
+        // Of several kinds of stores, each as it is.
+        let opened = RocksStore::families_in(data_dir, families)
+            .and_then(|families| RocksStore::open(data_dir, &families, RocksOptions::default()));
+        let store = match opened {
             Ok(store) => store,
             Err(open @ OpenError::AlreadyOpen { .. }) => {
                 let error = anyhow!(open).context("a server that runs is backed up with --server");

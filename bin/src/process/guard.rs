@@ -130,6 +130,13 @@ impl Guard {
         Ok(Arc::new(TlsDial::new(Some(tls))))
     }
 
+    /// Returns the certificates for calling servers that speak HTTP.
+    pub fn client(&mut self, files: ClientFiles, what: &'static str) -> Result<Arc<ClientTls>, Failed> {
+        let tls = Arc::new(ClientTls::load(files, Protocol::Http).context(what).or_failed(Failure::Configuration)?);
+        self.looked_at.push((what, Looked::Client(tls.clone())));
+        Ok(tls)
+    }
+
     pub fn access(&self) -> Access {
         self.access.clone()
     }

@@ -4,9 +4,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::io::duplex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Uri;
 use undoubt_platform::dial::Dial;
@@ -24,9 +24,10 @@ const DOMAIN: &str = ".inside";
 
 /// The parts of this process that listen. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Inside(Arc<Mutex<BTreeMap<String, mpsc::Sender<Connection>>>>);
+pub struct Inside(Arc<watch::Sender<BTreeMap<String, mpsc::Sender<Connection>>>>);
 
-/// Dials parts of this process by their addresses, and all others from outside.
+/// Dials parts of this process by their addresses, and all others from outside. One that does not listen yet, or not at the moment, is waited
+/// for: whoever dials bounds how long that may take.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a dialler has none")]
 pub struct InsideDial {
@@ -44,18 +45,13 @@ impl Inside {
     /// Returns the connections that come to the part of this name from now on.
     pub fn listen(&self, name: &str) -> Incoming {
         let (sender, accepted) = mpsc::channel(QUEUED_CONNECTIONS);
-        self.parts().insert(format!("{name}{DOMAIN}"), sender);
+        self.0.send_modify(|parts| drop(parts.insert(format!("{name}{DOMAIN}"), sender)));
         ReceiverStream::new(accepted).map(Ok).boxed()
     }
 
     /// Returns a dialler. `part`: as whom those who are called know the caller, where that is a part that may do everything.
     pub fn dial(&self, part: Option<&'static str>, otherwise: Arc<dyn Dial>) -> InsideDial {
         InsideDial { inside: self.clone(), caller: Peer { part, ..Peer::default() }, otherwise }
-    }
-
-    fn parts(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::Sender<Connection>>> {
-        // Nothing panics while it is locked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,13 +61,19 @@ impl Dial for InsideDial {
         if !host.ends_with(DOMAIN) {
             return self.otherwise.dial(address);
         }
-        let (caller, part) = (self.caller.clone(), self.inside.parts().get(host).cloned());
+        let (host, caller, mut parts) = (host.to_owned(), self.caller.clone(), self.inside.0.subscribe());
         Box::pin(async move {
-            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-            let (own, other) = duplex(BUFFER_BYTES);
-            let accepted = Connection::over(other).with(caller);
-            part.ok_or_else(refused)?.send(accepted).await.map_err(|_| refused())?;
-            Ok(Connection::over(own))
+            loop {
+                let part = parts.borrow_and_update().get(&host).cloned();
+                let (own, other) = duplex(BUFFER_BYTES);
+                let accepted = Connection::over(other).with(caller.clone());
+                if let Some(part) = part
+                    && part.send(accepted).await.is_ok()
+                {
+                    return Ok(Connection::over(own));
+                }
+                parts.changed().await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+            }
         })
     }
 }
@@ -83,21 +85,22 @@ mod tests {
     use undoubt_platform::dial::TcpDial;
 
     #[tokio::test]
-    async fn a_part_is_reached_by_its_name_once_it_listens_and_as_long_as_it_does() {
+    async fn a_part_is_reached_by_its_name_as_soon_as_it_listens() {
         let inside = Inside::default();
         let dial = inside.dial(Some("gateway"), Arc::new(TcpDial));
         let address: Uri = Inside::address("store").parse().unwrap();
-        let refused = |dialled: io::Result<Connection>| dialled.unwrap_err().kind() == io::ErrorKind::ConnectionRefused;
-        assert!(refused(dial.dial(address.clone()).await));
-        let mut incoming = inside.listen("store");
-        let mut own = dial.dial(address.clone()).await.unwrap();
-        let mut other = incoming.next().await.unwrap().unwrap();
-        assert_eq!(other.peer().part, Some("gateway"));
-        own.write_all(b"hello").await.unwrap();
-        let mut heard = [0; 5];
-        other.read_exact(&mut heard).await.unwrap();
-        assert_eq!(&heard, b"hello");
-        drop(incoming);
-        assert!(refused(dial.dial(address).await));
+        for _ in 0..2 {
+            let early = tokio::spawn(dial.dial(address.clone()));
+            tokio::task::yield_now().await;
+            assert!(!early.is_finished());
+            let mut incoming = inside.listen("store");
+            let mut own = early.await.unwrap().unwrap();
+            let mut other = incoming.next().await.unwrap().unwrap();
+            assert_eq!(other.peer().part, Some("gateway"));
+            own.write_all(b"hello").await.unwrap();
+            let mut heard = [0; 5];
+            other.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"hello");
+        }
     }
 }

@@ -34,8 +34,6 @@ pub struct Frame {
     /// The dialler for callbacks.
     pub callback_dial: Arc<dyn Dial>,
     door: Door,
-    /// The door of a gateway in the same process.
-    pub door_for_http: Door,
     pub access: Access,
     board: Board,
     reloads: Reloads,
@@ -53,14 +51,14 @@ impl std::fmt::Debug for Frame {
 const MAY_CHANGE: &[&str] = &["participants", "limits", "callback_secret"];
 
 impl Frame {
-    /// Begins the process. `read` reads the settings, now and whenever they are read again; `inside` has the other parts of the
-    /// process, if there are any. Returns `None` if the settings were to be printed and nothing else, which is done then.
-    pub async fn begin<S: Serialize + Borrow<Config>>(
+    /// Begins the process. `read` reads the settings, now and whenever they are read again; `inside` has the other parts of the process, and
+    /// `guard_others` says what guards those. Returns `None` if the settings were to be printed and nothing else, which is done then.
+    pub async fn begin<S: Serialize + Borrow<Config>, G>(
         args: Arc<ServerArgs>,
         read: impl Fn() -> anyhow::Result<S> + Send + 'static,
-        inside: Option<Inside>,
-    ) -> Result<Option<(Frame, S)>, Failed> {
-        let (is_alone, inside) = (inside.is_none(), inside.unwrap_or_default());
+        inside: Inside,
+        guard_others: impl FnOnce(&S, &mut Guard) -> Result<G, Failed>,
+    ) -> Result<Option<(Frame, S, G)>, Failed> {
         let settings = read().or_failed(Failure::Configuration)?;
         let mut config: Config = settings.borrow().clone();
         let Some(Process { crash, shutdown, hang_ups, log, supervisor }) = args.begin(&settings, &config.log)? else {
@@ -80,7 +78,7 @@ impl Frame {
         let spans = Spans::start(&config.traces, ("coordinator", &config.name), (&mut guard, &config.tls))?;
         let board = start_board(&config.metrics, &guard).await?;
         let (access, door) = (guard.access(), guard.at_the_door());
-        let door_for_http = if is_alone { door.clone() } else { guard.at_the_door_for_http()? };
+        let others = guard_others(&settings, &mut guard)?;
         guard.watch(hang_ups.clone());
         let (running, reloads) = (Arc::new(Running::new(config, callback_secret)), Reloads::default());
         Reload::new(&settings, MAY_CHANGE, log, reloads.clone(), running.clone().reader(read))?
@@ -94,14 +92,13 @@ impl Frame {
             connect,
             callback_dial,
             door,
-            door_for_http,
             access,
             board,
             reloads,
             spans,
             inside,
         };
-        Ok(Some((frame, settings)))
+        Ok(Some((frame, settings, others)))
     }
 
     pub fn traces(&self) -> Traces {

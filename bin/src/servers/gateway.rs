@@ -5,6 +5,7 @@ use crate::process::{Door, Failed, Failure, Inside, OrFailed as _, Shutdown};
 use anyhow::Context as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 use undoubt_client::ClientOptions;
@@ -17,6 +18,9 @@ const NAME: &str = "gateway";
 
 /// The bytes that the coordinator may send of one answer before it is asked for more.
 const WINDOW_BYTES: u32 = 4 << 20;
+
+/// The time for which a coordinator that does not serve yet is waited for; then it is tried again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A gateway that listens.
 #[derive(Debug)]
@@ -61,6 +65,7 @@ impl Gateway {
     pub async fn serve(self, inside: &Inside, access: Access, shutdown: Shutdown) -> Result<(), Failed> {
         let dial = Arc::new(inside.dial(Some(NAME), Arc::new(TcpDial)));
         let endpoint = Endpoint::from_shared(Inside::address(COORDINATOR)).or_failed(Failure::Other)?;
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
         let endpoint = endpoint.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
         let connect = move || -> Channel { connect_lazily(endpoint.clone(), dial.clone()) };
         let Gateway { config, incoming: Listener(incoming), address: _ } = self;

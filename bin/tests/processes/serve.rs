@@ -1,7 +1,7 @@
 //! `undoubt serve`: all in one process, killed and started again.
 
 use crate::support::cli::{self, run};
-use crate::support::http::{get, post};
+use crate::support::http::{Services, get, post};
 use crate::support::served::Served;
 use crate::support::until;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ async fn the_line_that_it_says_has_a_command_that_works() {
         let output = tokio::process::Command::new("sh").args(["-c", command]).output().await.unwrap();
         let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
         assert_eq!(outcome["state"], "committed", "{outcome}");
-        assert_eq!(outcome["results"]["store"]["values"][0], visits, "{outcome}");
+        assert_eq!(outcome["results"]["store"]["values"][0], visits.to_string(), "{outcome}");
     }
     assert_eq!(served.stop().await, Some(0), "{}", served.log());
 }
@@ -83,4 +83,35 @@ async fn what_makes_no_sense_is_refused_before_anything_is_opened() {
         assert!(!data.exists(), "{arguments:?}");
     }
     run(cli::command(&["serve"])).await.expect(2, &["--data-dir"]);
+}
+
+#[tokio::test]
+async fn a_saga_over_http_services_by_one_request_is_done_or_undone() {
+    let services = Services::start().await;
+    let mut served = Served::start(&["--set", &format!("http.allow={}", services.url)]).await;
+    let saga = |id: &str, pay: &str| {
+        let call = |path: &str| json!([format!("http post {}{path} {{\"trip\":\"{id}\"}}", services.url)]);
+        json!({ "id": id, "mode": "saga", "steps": [
+            { "name": "note", "at": "store", "do": [format!("put trip/{id} begun")], "undo": [format!("delete trip/{id}")] },
+            { "name": "seat", "at": "http", "do": call("/seats"), "undo": call("/seats/cancel") },
+            { "name": "pay", "at": "http", "do": call(pay) },
+        ]})
+    };
+    let done = post(served.gateway, "/v1/transactions", &saga("one", "/pay")).await.expect(200).json();
+    assert_eq!(done["state"], "committed", "{done}");
+    let undone = post(served.gateway, "/v1/transactions", &saga("two", "/refuse")).await.expect(200).json();
+    assert_eq!(undone["state"], "aborted", "{undone}");
+    let came = |path: &str, id: &str| format!("{path} {{\"trip\":\"{id}\"}} true");
+    let expected =
+        [("/seats", "one"), ("/pay", "one"), ("/seats", "two"), ("/refuse", "two"), ("/seats/cancel", "two")];
+    assert_eq!(services.asked(), expected.map(|(path, id)| came(path, id)));
+    served = served.kill_and_restart().await;
+    assert_eq!(
+        post(served.gateway, "/v1/transactions", &saga("one", "/pay")).await.expect(200).json()["state"],
+        "committed"
+    );
+    assert_eq!(services.asked().len(), 5, "{:?}", services.asked());
+    let elsewhere = json!({ "branches": { "http": ["http get http://169.254.169.254/latest"] } });
+    let refused = post(served.gateway, "/v1/transactions", &elsewhere).await;
+    assert_ne!(refused.json()["state"], "committed", "{refused:?}");
 }

@@ -26,7 +26,7 @@ impl Client {
 
     /// Returns a client that talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
     pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
-        Client { connection: Connection::over(channel, options) }
+        Client { connection: Connection::over("the coordinator", channel, options) }
     }
 
     /// Returns a client over the same connection that asks on somebody's behalf: the server then takes that one for the caller.

@@ -71,12 +71,13 @@ impl Connection {
             .keep_alive_while_idle(true);
         let channel =
             if is_encrypted { encrypted(endpoint, &options).map_err(invalid)? } else { endpoint.connect_lazy() };
-        Ok(Connection { address: address.into(), ..Connection::over(channel, options) })
+        Ok(Connection::over(address, channel, options))
     }
 
-    pub(crate) fn over(channel: Channel, options: ClientOptions) -> Self {
+    /// `callee`: what errors call the other side.
+    pub(crate) fn over(callee: &str, channel: Channel, options: ClientOptions) -> Self {
         let asker = Arc::new(Asker::new(options.token.clone()));
-        Connection { address: "the given channel".into(), channel, options: Arc::new(options), asker }
+        Connection { address: callee.into(), channel, options: Arc::new(options), asker }
     }
 
     /// Returns the channel for requests.

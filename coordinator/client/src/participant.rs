@@ -36,7 +36,7 @@ impl ParticipantClient {
 
     /// Returns a client that talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
     pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
-        ParticipantClient { connection: Connection::over(channel, options) }
+        ParticipantClient { connection: Connection::over("the participant", channel, options) }
     }
 
     pub(crate) fn admin(&self) -> ParticipantAdminClient<Authorized> {

@@ -2,6 +2,7 @@
 //!
 //! The core knows nothing of them, and of work without a trace nothing is kept.
 
+use crate::resource::TracedCall;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_participant_core::{BranchId, Effect, Input, StepId};
@@ -58,10 +59,10 @@ impl TracedWork {
         !self.under_way.is_empty()
     }
 
-    /// Begins a span if the effect is the work that the message asks for.
-    pub(super) fn begin(&mut self, now: Timestamp, effect: &Effect) {
-        let Some(context) = &self.asked else { return };
-        let Some((name, tx, work)) = begun(effect) else { return };
+    /// Begins a span if the effect is the work that the message asks for, and returns the call of the resource that is done for it.
+    pub(super) fn begin<'a>(&mut self, now: Timestamp, effect: &'a Effect) -> Option<(TracedCall<'a>, TraceContext)> {
+        let context = self.asked.as_ref()?;
+        let (name, tx, work) = begun(effect)?;
         let id = span_of(context.trace, name, &[&context.span.bytes(), self.participant.as_bytes()]);
         let span = Span::begin(name, SpanKind::Server, id, context, now)
             .with(TX, tx.to_string())
@@ -74,7 +75,9 @@ impl TracedWork {
         let known = self.under_way.get_or_insert_with(tx.clone(), Vec::new);
         // It is asked for anew only once it is done, or never will be.
         known.retain(|(other, _)| *other != work);
+        let context = span.context();
         known.push((work, span));
+        Some((call_of(effect)?, context))
     }
 
     /// Ends the span of what is done.
@@ -136,6 +139,17 @@ fn begun(effect: &Effect) -> Option<(&'static str, &TxId, Work)> {
         | Effect::Answer { .. } => return None,
     };
     Some((name, tx_of(effect)?, work))
+}
+
+/// Returns the call that an effect begins, of those that a resource hears the trace of.
+fn call_of(effect: &Effect) -> Option<TracedCall<'_>> {
+    if let Effect::Execute { branch, .. } | Effect::Commit { branch } | Effect::Abort { branch } = effect {
+        return Some(TracedCall::Branch(branch));
+    }
+    if let Effect::RunAction { step, .. } | Effect::FinishStep { step, .. } = effect {
+        return Some(TracedCall::Step(step));
+    }
+    None
 }
 
 fn tx_of(effect: &Effect) -> Option<&TxId> {

@@ -2,7 +2,7 @@
 
 use super::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
-    StepId, StepState, Steps,
+    StepId, StepState, Steps, TracedCall,
 };
 use bytes::Bytes;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, Store};
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
-    Timestamp, TxId, Vote, WriteNumber,
+    Timestamp, TraceContext, TxId, Vote, WriteNumber,
 };
 
 /// A resource without branches: every prepare is refused, so none is ever in doubt.
@@ -50,6 +50,10 @@ impl<R: Steps> Resource for StepsOnly<R> {
 
     fn use_room(&self, room: Room) {
         self.0.use_room(room);
+    }
+
+    fn traced(&self, call: TracedCall<'_>, context: TraceContext) {
+        self.0.traced(call, context);
     }
 
     fn number(&self) -> Option<WriteNumber> {

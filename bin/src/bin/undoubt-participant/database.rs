@@ -1,6 +1,6 @@
 //! A participant in front of a database: its run, and what its owner does with the database beside it.
 
-use crate::settings::{KINDS, Resource, Settings};
+use crate::settings::{KINDS, OF_THEIR_OWN, Resource, Settings};
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use std::path::PathBuf;
@@ -64,10 +64,10 @@ impl Command {
         let args = ServerArgs::of_file(of.config.clone(), of.set.clone());
         let settings = Settings::read(&args).or_failed(Failure::Configuration)?;
         match settings.resource {
-            Resource::KeyValue => {
-                let databases: Vec<&str> = KINDS.iter().copied().filter(|kind| *kind != "kv").collect();
+            Resource::KeyValue | Resource::Http(_) => {
+                let databases: Vec<&str> = KINDS.iter().copied().filter(|kind| !OF_THEIR_OWN.contains(kind)).collect();
                 let error = anyhow!(
-                    "this participant guards a key-value store, which needs none of that; databases are {}: set resource.kind",
+                    "this participant guards no database, and needs none of that; databases are {}: set resource.kind",
                     databases.join(", ")
                 );
                 Err(Failed::new(Failure::Configuration, error))

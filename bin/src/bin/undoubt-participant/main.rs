@@ -1,4 +1,4 @@
-//! Runs a participant: over a key-value store of its own, or in front of a database.
+//! Runs a participant: over a key-value store of its own, over HTTP services, or in front of a database.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
@@ -13,13 +13,13 @@ use undoubt::process::{
     Apply, Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Process, Reload, Reloads, ServerArgs,
     Spans, exit, of_operator, raise_open_files, run_server, start_board,
 };
-use undoubt::servers::key_value;
 use undoubt::servers::participant::{Frame, Listening};
+use undoubt::servers::{http, key_value};
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::FAMILIES;
 use undoubt_tls::Protocol;
 
-/// Guards a key-value store or a database, and votes on transactions.
+/// Guards a key-value store, HTTP services or a database, and votes on transactions.
 ///
 /// Settings come from defaults, a TOML file, environment variables (UNDOUBT_PARTICIPANT_<SETTING>) and flags; the later
 /// overrule the earlier. SIGTERM ends it; branches in doubt keep their locks across the restart. In front of a database:
@@ -66,6 +66,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
     let mut guard = Guard::load(guarding)?;
     let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
+    let network = settings.resource.services().map(|services| http::network(services, &mut guard)).transpose()?;
     let spans = Spans::start(&config.traces, ("participant", &config.name), (&mut guard, &config.tls))?;
     let board = start_board(&config.metrics, &guard).await?;
     let (args, reloads) = (Arc::new(args), Reloads::default());
@@ -86,6 +87,10 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     reload.watch(hang_ups, supervisor);
     let served = match settings.resource {
         Resource::KeyValue => key_value::serve(&frame).await,
+        Resource::Http(settings) => {
+            let network = network.expect("services are called over one");
+            http::serve(&frame, settings, network).await
+        }
         #[cfg(feature = "postgresql")]
         Resource::PostgreSql { settings, procedures } => {
             let resource = |name: &_| undoubt_postgresql::PostgreSql::new(&settings, name, procedures);

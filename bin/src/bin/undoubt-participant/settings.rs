@@ -8,7 +8,7 @@ use undoubt::settings;
 use undoubt_participant::Config;
 
 /// Tables that the resource reads.
-const OF_THE_RESOURCE: [&str; 2] = ["resource", "procedure"];
+const OF_THE_RESOURCE: [&str; 3] = ["resource", "procedure", "http"];
 
 /// All settings, as they are printed and compared when they are read again.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +27,8 @@ pub struct Settings {
 pub enum Resource {
     /// A key-value store in the data folder.
     KeyValue,
+    /// Services that are called over HTTP.
+    Http(undoubt_http::Settings),
     #[cfg(feature = "postgresql")]
     PostgreSql { settings: undoubt_postgresql::Settings, procedures: undoubt_sql::Procedures },
     #[cfg(feature = "mariadb")]
@@ -47,6 +49,20 @@ impl Settings {
     }
 }
 
+impl Resource {
+    /// Returns the settings of the services that it calls, if it does.
+    pub fn services(&self) -> Option<&undoubt_http::Settings> {
+        match self {
+            Resource::Http(settings) => Some(settings),
+            Resource::KeyValue => None,
+            #[cfg(feature = "postgresql")]
+            Resource::PostgreSql { .. } => None,
+            #[cfg(feature = "mariadb")]
+            Resource::MariaDb { .. } => None,
+        }
+    }
+}
+
 /// Returns the resource of these tables. `text`: the file that they come from, whose lines faults name.
 fn resource(tables: &Table, text: &str) -> anyhow::Result<Resource> {
     let table = match tables.get("resource") {
@@ -55,16 +71,23 @@ fn resource(tables: &Table, text: &str) -> anyhow::Result<Resource> {
         Some(_) => bail!("resource is a table; write [resource] and, below it, kind = \"postgresql\""),
     };
     let kind = table.get("kind").map_or(Some("kv"), Value::as_str);
-    match kind.context("resource.kind is a text")? {
+    let kind = kind.context("resource.kind is a text")?;
+    if tables.contains_key("http") && kind != undoubt_http::KIND {
+        bail!(
+            "[http] is for a participant over HTTP services; set resource.kind to {:?}, or leave it out",
+            undoubt_http::KIND
+        );
+    }
+    match kind {
+        undoubt_http::KIND => {
+            refuse_tables_of_databases(&table, tables, "calls HTTP services, whose settings are in [http]")?;
+            let table = tables.get("http").cloned().unwrap_or_else(|| Value::Table(Table::new()));
+            let settings: undoubt_http::Settings = table.try_into().context("[http]")?;
+            settings.check()?;
+            Ok(Resource::Http(settings))
+        }
         "kv" => {
-            let other = table.keys().find(|key| *key != "kind");
-            let other = other.map(|key| format!("resource.{key}"));
-            let procedure = tables.contains_key("procedure").then(|| "procedure".to_owned());
-            if let Some(other) = other.or(procedure) {
-                bail!(
-                    "{other} is for a database, and this participant guards a key-value store; set resource.kind, or leave it out"
-                );
-            }
+            refuse_tables_of_databases(&table, tables, "guards a key-value store")?;
             Ok(Resource::KeyValue)
         }
         #[cfg(feature = "postgresql")]
@@ -85,9 +108,25 @@ fn resource(tables: &Table, text: &str) -> anyhow::Result<Resource> {
     }
 }
 
+/// Refuses what only a participant in front of a database has.
+fn refuse_tables_of_databases(resource: &Table, tables: &Table, does: &str) -> anyhow::Result<()> {
+    let other = resource.keys().find(|key| *key != "kind").map(|key| format!("resource.{key}"));
+    let procedure = tables.contains_key("procedure").then(|| "procedure".to_owned());
+    match other.or(procedure) {
+        Some(other) => {
+            bail!("{other} is for a database, and this participant {does}; set resource.kind, or leave it out")
+        }
+        None => Ok(()),
+    }
+}
+
+/// The kinds of resources that are no databases.
+pub const OF_THEIR_OWN: [&str; 2] = ["kv", undoubt_http::KIND];
+
 /// The kinds of resources that this build knows.
 pub const KINDS: &[&str] = &[
     "kv",
+    undoubt_http::KIND,
     #[cfg(feature = "postgresql")]
     undoubt_postgresql::KIND,
     #[cfg(feature = "mariadb")]

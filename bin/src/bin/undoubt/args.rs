@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use undoubt::credentials::Credentials;
 use undoubt_client::Cursor;
-use undoubt_client::work::{CALL_GRAMMAR, CALL_OBJECTS, ENLISTED_GRAMMAR, GRAMMAR, OBJECTS};
+use undoubt_client::work::{
+    CALL_GRAMMAR, CALL_OBJECTS, ENLISTED_GRAMMAR, GRAMMAR, HTTP_GRAMMAR, HTTP_OBJECTS, OBJECTS,
+};
 use undoubt_gateway::document::{SCHEMA, duration};
 use undoubt_platform::{Clock as _, SystemClock};
 use undoubt_vocabulary::{ParticipantName, Timestamp, TxId};
@@ -186,7 +188,7 @@ pub enum Command {
 /// order given.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = format!("{}\n\nWork:\n{GRAMMAR}\n\n{CALL_GRAMMAR}\n\n{ENLISTED_GRAMMAR}\n\n{SCHEMA}\n\nWork as objects:\n{OBJECTS}\n\n{CALL_OBJECTS}\n\n{LINES}", EXAMPLES),
+    after_long_help = format!("{}\n\nWork:\n{GRAMMAR}\n\n{CALL_GRAMMAR}\n\n{ENLISTED_GRAMMAR}\n\n{HTTP_GRAMMAR}\n\n{SCHEMA}\n\nWork as objects:\n{OBJECTS}\n\n{CALL_OBJECTS}\n\n{HTTP_OBJECTS}\n\n{LINES}", EXAMPLES),
     after_help = EXAMPLES,
     group(ArgGroup::new("work").required(true).multiple(true).args(["on", "raw", "file", "lines"])),
 )]

@@ -1,16 +1,16 @@
-//! `undoubt serve`: a coordinator, a gateway and a key-value participant in one process.
+//! `undoubt serve`: a coordinator, a gateway, and participants over a key-value store and over HTTP services in one process.
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::borrow::Borrow;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use toml::{Table, Value};
 use undoubt::process::{EXIT_CODES, Failed, Inside, Reloads, ServerArgs, Shutdown};
 use undoubt::servers::gateway::Gateway;
 use undoubt::servers::participant::{self, Listening};
-use undoubt::servers::{coordinator, key_value};
+use undoubt::servers::{coordinator, http, key_value};
 use undoubt::settings;
 use undoubt_coordinator::ParticipantAddress;
 use undoubt_platform::Access;
@@ -18,9 +18,10 @@ use undoubt_platform::metrics::Board;
 use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::terminal::{complain, say};
 
-/// Runs all that is needed in one process: a coordinator, a gateway for HTTP and JSON, and a key-value participant named `store`.
+/// Runs all that is needed in one process: a coordinator, a gateway for HTTP and JSON, a key-value participant named `store`, and, where
+/// http.allow says which may be called, one over HTTP services named `http`.
 ///
-/// Settings are a coordinator's, and those of the tables [gateway] and [participant]; they come from defaults, a TOML file, environment
+/// Settings are a coordinator's, and those of the tables [gateway], [participant] and [http]; they come from defaults, a TOML file, environment
 /// variables (UNDOUBT_SERVE_<SETTING>) and flags, of which the later overrule the earlier. SIGTERM drains: no new transactions, open ones
 /// are finished.
 #[derive(Debug, clap::Args)]
@@ -36,8 +37,11 @@ pub struct Serve {
 /// The name of the key-value participant, and its folder in the data folder.
 const STORE: &str = "store";
 
+/// The name of the participant over HTTP services, and its folder.
+const HTTP: &str = "http";
+
 /// The tables of the settings that are not the coordinator's.
-const OTHERS: [&str; 2] = ["gateway", "participant"];
+const OTHERS: [&str; 3] = ["gateway", "participant", "http"];
 
 /// All settings, as they are printed and compared when they are read again.
 #[derive(Debug, Serialize)]
@@ -45,7 +49,11 @@ struct Settings {
     #[serde(flatten)]
     coordinator: undoubt_coordinator::Config,
     gateway: undoubt_gateway::Config,
+    /// What both participants have in common.
     participant: undoubt_participant::Config,
+    http: undoubt_http::Settings,
+    #[serde(skip)]
+    folder: PathBuf,
 }
 
 impl Borrow<undoubt_coordinator::Config> for Settings {
@@ -60,14 +68,15 @@ impl Serve {
         let args = Arc::new(self.server);
         let (given, others) = (args.clone(), self.participant);
         let read = move || Settings::read(&given, &others);
-        let Some((frame, settings)) = coordinator::Frame::begin(args.clone(), read, Some(inside.clone())).await? else {
-            return Ok(());
-        };
-        let gateway = Gateway::listen(&settings.gateway, &frame.door_for_http).await?;
+        let begun = coordinator::Frame::begin(args.clone(), read, inside.clone(), |settings: &Settings, guard| {
+            Ok((guard.at_the_door_for_http()?, http::network(&settings.http, guard)?))
+        });
+        let Some((frame, settings, (door, network))) = begun.await? else { return Ok(()) };
+        let gateway = Gateway::listen(&settings.gateway, &door).await?;
         let (stop, stopped) = Shutdown::by_hand();
-        let store = participant::Frame {
+        let inside_as = |name: &str| participant::Frame {
             listening: Listening::Inside(inside.clone()),
-            config: settings.participant,
+            config: settings.participant_named(name),
             crash: frame.crash.clone(),
             shutdown: stopped.clone(),
             dial: frame.callback_dial.clone(),
@@ -78,6 +87,7 @@ impl Serve {
             pulse: Pulse::default(),
             traces: frame.traces(),
         };
+        let (store, services) = (inside_as(STORE), settings.calls_services().then(|| inside_as(HTTP)));
         tokio::spawn(tell_once_it_serves(frame.supervisor.pulse(), gateway.address(), args.clone()));
         let access = frame.access.clone();
         // The others are there until what is open has ended.
@@ -86,8 +96,14 @@ impl Serve {
             stop.send_replace(true);
             ended
         };
-        let gateway = gateway.serve(&inside, access, stopped);
-        tokio::try_join!(coordinator, key_value::serve(&store), gateway).map(|_| ())
+        let services = async {
+            match &services {
+                Some(frame) => http::serve(frame, settings.http.clone(), network).await,
+                None => Ok(()),
+            }
+        };
+        let gateway = gateway.serve(&inside, access, stopped.clone());
+        tokio::try_join!(coordinator, key_value::serve(&store), services, gateway).map(|_| ())
     }
 }
 
@@ -121,12 +137,29 @@ impl Settings {
                 |(name, address): &settings::Given| ParticipantAddress { name: name.clone(), address: address.clone() };
             coordinator.participants = others.iter().map(named).collect();
         }
-        coordinator.participants.push(ParticipantAddress { name: STORE.to_owned(), address: Inside::address(STORE) });
-        coordinator::check(&coordinator)?;
-        let gateway: undoubt_gateway::Config = table(&mut tables, "gateway")?;
+        let (gateway, http): (undoubt_gateway::Config, undoubt_http::Settings) =
+            (table(&mut tables, "gateway")?, table(&mut tables, HTTP)?);
         gateway.check().context("the configuration is not usable")?;
-        let participant = participant(table(&mut tables, "participant")?, &folder)?;
-        Ok(Settings { coordinator, gateway, participant })
+        http.check().context("the configuration is not usable")?;
+        let participant = table(&mut tables, "participant")?;
+        check_participant(&participant)?;
+        let mut settings = Settings { coordinator, gateway, participant, http, folder };
+        for name in [Some(STORE), settings.calls_services().then_some(HTTP)].into_iter().flatten() {
+            let inside = ParticipantAddress { name: name.to_owned(), address: Inside::address(name) };
+            settings.coordinator.participants.push(inside);
+        }
+        coordinator::check(&settings.coordinator)?;
+        Ok(settings)
+    }
+
+    /// Returns true if services may be called, or were, so that calls may be owed.
+    fn calls_services(&self) -> bool {
+        !self.http.allow.is_empty() || self.folder.join(HTTP).exists()
+    }
+
+    fn participant_named(&self, name: &str) -> undoubt_participant::Config {
+        let data_dir = self.folder.join(name);
+        undoubt_participant::Config { name: name.to_owned(), data_dir, ..self.participant.clone() }
     }
 }
 
@@ -141,8 +174,8 @@ fn table<C: serde::de::DeserializeOwned + Default>(tables: &mut Table, name: &st
     }
 }
 
-/// Returns the settings of the key-value participant, which nobody reaches from outside.
-fn participant(given: undoubt_participant::Config, folder: &Path) -> anyhow::Result<undoubt_participant::Config> {
+/// Checks the settings of participants that nobody reaches from outside.
+fn check_participant(given: &undoubt_participant::Config) -> anyhow::Result<()> {
     let defaults = undoubt_participant::Config::default();
     let needless = [
         ("name", given.name != defaults.name),
@@ -158,7 +191,5 @@ fn participant(given: undoubt_participant::Config, folder: &Path) -> anyhow::Res
     if let Some((name, _)) = needless.into_iter().find(|(_, is_set)| *is_set) {
         bail!("participant.{name} means nothing for a participant inside this process; take it out");
     }
-    let config = undoubt_participant::Config { name: STORE.to_owned(), data_dir: folder.join(STORE), ..given };
-    config.check().context("[participant]: the configuration is not usable")?;
-    Ok(config)
+    given.check().context("[participant]: the configuration is not usable")
 }

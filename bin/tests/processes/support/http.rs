@@ -142,3 +142,62 @@ impl Events {
         }
     }
 }
+
+/// Answers one request on each connection with 200, or with 409 under `/refuse`, and notes which came; until it is dropped.
+pub struct Services {
+    pub url: String,
+    asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Services {
+    pub async fn start() -> Services {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = asked.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let heard = heard.clone();
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let (mut lines, mut length) = (Vec::new(), 0);
+                    loop {
+                        let mut line = String::new();
+                        if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                        let line = line.trim_end().to_lowercase();
+                        if line.is_empty() {
+                            break;
+                        }
+                        length = line.strip_prefix("content-length: ").map_or(length, |given| given.parse().unwrap());
+                        lines.push(line);
+                    }
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).await.unwrap();
+                    let path = lines[0].split(' ').nth(1).unwrap().to_owned();
+                    let key = lines.iter().find(|line| line.starts_with("idempotency-key: ")).is_some();
+                    heard.lock().unwrap().push(format!("{path} {} {key}", String::from_utf8(body).unwrap()));
+                    let status = if path.starts_with("/refuse") { "409 Conflict" } else { "200 OK" };
+                    let answer = format!(
+                        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+                    );
+                    let _ = stream.get_mut().write_all(answer.as_bytes()).await;
+                });
+            }
+        });
+        Services { url, asked, task }
+    }
+
+    /// Returns the paths and bodies that came, and whether an idempotency key came with each.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -133,6 +133,7 @@ pub(super) struct Accept {
     /// Of a caller without identity: who it is.
     #[serde(default)]
     who: String,
+    #[schemars(length(min = 1))]
     reason: String,
     /// Participants that are not waited for.
     #[serde(default)]
@@ -169,6 +170,7 @@ pub(super) struct Wanted {
     /// Only calls that were refused.
     refused: bool,
     /// At most this many, up to 1,000; else 100.
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<u32>,
     /// The cursor with which an earlier answer ended.
     after: Option<String>,

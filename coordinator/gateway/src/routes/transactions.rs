@@ -183,6 +183,7 @@ pub(super) struct Wanted {
     /// Only those whose ids begin so.
     id_prefix: Option<String>,
     /// At most this many, up to 1,000; else 100.
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<u32>,
     /// The cursor with which an earlier answer ended.
     after: Option<String>,
@@ -263,11 +264,12 @@ async fn cancel(client: Asker, Id(tx): Id) -> Result<Response, Problem> {
 /// The word of an operator.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Order {
+struct Order {
     /// Of a caller without identity: who it is.
     #[serde(default)]
-    pub(super) who: String,
-    pub(super) reason: String,
+    who: String,
+    #[schemars(length(min = 1))]
+    reason: String,
 }
 
 async fn forget(client: Asker, Id(tx): Id, Given(order): Given<Order>) -> Result<StatusCode, Problem> {
@@ -282,6 +284,7 @@ pub(super) struct Resolve {
     resolution: Resolution,
     #[serde(default)]
     who: String,
+    #[schemars(length(min = 1))]
     reason: String,
 }
 

@@ -120,7 +120,9 @@ pub(super) async fn prepare(
         return refused(RefusalCode::Unavailable, detail);
     };
     let identity = Identity::of_branch(branch);
-    let call = || Call { operation: Operation::Try, identity: &identity, message: &message, tried: false, deadline };
+    let trace = http.contexts.of_branch(branch);
+    let (operation, tried) = (Operation::Try, false);
+    let call = || Call { operation, identity: &identity, message: &message, tried, deadline, trace: trace.clone() };
     if work.ending.is_none() && prepare.execution == Execution::OnePhase {
         return Ok(match http.ask(call(), cancelled).await {
             Said::Done(answer) => Vote::ReadOnly { result: Results::encode_answer(&answer) },
@@ -134,7 +136,7 @@ pub(super) async fn prepare(
         Err(ResourceError::Unavailable { cause }) => return refused(RefusalCode::Unavailable, cause),
         stored => stored?,
     }
-    let answer = match tried(http, call, cancelled).await {
+    let answer = match send_try(http, call, cancelled).await {
         Said::Done(answer) => answer,
         Said::Refused(refusal) => return forget(http, branch, refusal).await,
         Said::NotSent(why) => return forget(http, branch, Refusal::new(RefusalCode::Unavailable, why)).await,
@@ -152,6 +154,7 @@ pub(super) async fn prepare(
     known.store(http, branch).await.map_err(unclear)?;
     let result = known.result.clone();
     if stage == Stage::Prepared {
+        http.contexts.forget_branch(branch);
         return Ok(Vote::Prepared { result });
     }
     drop(_place);
@@ -188,7 +191,7 @@ fn checked(http: &HttpServices, work: &HttpWork<Input>) -> Result<Message, Refus
 }
 
 /// Sends the try until it is answered, a few times.
-async fn tried<'a>(http: &HttpServices, call: impl Fn() -> Call<'a>, cancelled: &CancellationToken) -> Said {
+async fn send_try<'a>(http: &HttpServices, call: impl Fn() -> Call<'a>, cancelled: &CancellationToken) -> Said {
     let mut pause = FIRST_TRY_PAUSE;
     let mut was_sent = false;
     for sent in 1.. {
@@ -271,7 +274,7 @@ pub(super) async fn store_heuristic(
     let mut batch = Batch::default();
     http.table.put_heuristic(&mut batch, branch, begun_at, heuristic);
     write(http, batch, Durability::Forced).await?;
-    http.stuck.is_over(branch);
+    http.is_over(branch);
     Ok(())
 }
 
@@ -413,7 +416,8 @@ async fn end(
         return Err(ResourceError::Unavailable { cause });
     };
     let identity = Identity::of_branch(branch);
-    let call = Call { operation, identity: &identity, message: &message, tried: known.own.tried, deadline };
+    let (tried, trace) = (known.own.tried, http.contexts.of_branch(branch));
+    let call = Call { operation, identity: &identity, message: &message, tried, deadline, trace };
     match http.ask(call, &CancellationToken::new()).await {
         Said::Done(_) => Ok(Answered::Done),
         // It is held by somebody else for a while.
@@ -447,7 +451,7 @@ async fn finish(
     let forced = if outcome == BranchOutcome::Committed { Durability::Forced } else { Durability::Lazy };
     write(http, batch, forced).await?;
     http.table.note_stored([(branch.coordinator, branch.attempt_number)]);
-    http.stuck.is_over(branch);
+    http.is_over(branch);
     Ok(())
 }
 
@@ -456,6 +460,7 @@ async fn forget(http: &HttpServices, branch: &BranchId, refusal: Refusal) -> Res
     let mut batch = Batch::default();
     http.table.delete_prepared(&mut batch, branch);
     write(http, batch, Durability::Forced).await.map_err(unclear)?;
+    http.contexts.forget_branch(branch);
     Ok(Vote::Refused(refusal))
 }
 

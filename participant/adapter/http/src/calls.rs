@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::Refusal;
+use undoubt_vocabulary::{Refusal, TraceContext};
 use undoubt_work::http::HttpResult;
 
 /// The pause before a service is asked again that is at it, and does not say for how long.
@@ -27,6 +27,7 @@ pub(crate) struct Call<'a> {
     /// What is to be undone was answered with success before.
     pub(crate) tried: bool,
     pub(crate) deadline: Instant,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// What came of asking.
@@ -44,8 +45,8 @@ pub(crate) enum Said {
 impl HttpServices {
     /// Asks, and asks again as long as the service says that it will answer later. Stops waiting once cancelled.
     pub(crate) async fn ask(&self, call: Call<'_>, cancelled: &CancellationToken) -> Said {
-        let Call { operation, identity, message, tried, deadline } = call;
-        let headers = Convention::Own.headers(identity, operation, None);
+        let Call { operation, identity, message, tried, deadline, trace } = call;
+        let headers = Convention::Own.headers(identity, operation, trace.as_ref());
         let mut was_sent = false;
         loop {
             let answered = tokio::select! {

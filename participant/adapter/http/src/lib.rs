@@ -46,6 +46,7 @@ mod secrets;
 mod settings;
 mod step;
 mod stuck;
+mod traces;
 pub mod verdict;
 
 use allowed::Allowed;
@@ -55,15 +56,16 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use stuck::Stuck;
+use traces::Contexts;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Pin, Recovered, Resource, ResourceError, Room, StepId,
-    StepState, Steps,
+    StepState, Steps, TracedCall,
 };
 use undoubt_participant::table::{self, TransactionTable};
 use undoubt_platform::{BackingUp, Batch, Durability, Family, NumberedStore, Store, numbered_store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, Vote,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TraceContext, Vote,
     WriteNumber,
 };
 
@@ -90,6 +92,7 @@ pub struct HttpServices {
     client: Client,
     room: OnceLock<Room>,
     stuck: Stuck,
+    contexts: Contexts,
     /// Branches that were decided in one phase before a crash, and whose confirm is owed.
     owed: Mutex<Vec<BranchId>>,
 }
@@ -133,6 +136,7 @@ impl HttpServices {
             client,
             room: OnceLock::new(),
             stuck: Stuck::default(),
+            contexts: Contexts::default(),
             owed: Mutex::default(),
         })
     }
@@ -140,6 +144,12 @@ impl HttpServices {
     fn owed(&self) -> MutexGuard<'_, Vec<BranchId>> {
         // Nothing between taking and freeing it can panic.
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was noted of a branch that has ended.
+    fn is_over(&self, branch: &BranchId) {
+        self.stuck.is_over(branch);
+        self.contexts.forget_branch(branch);
     }
 
     fn room(&self) -> &Room {
@@ -192,6 +202,10 @@ impl Resource for HttpServices {
     fn use_room(&self, room: Room) {
         // Called once.
         let _ = self.room.set(room);
+    }
+
+    fn traced(&self, call: TracedCall<'_>, context: TraceContext) {
+        self.contexts.put(call, context);
     }
 
     fn number(&self) -> Option<WriteNumber> {

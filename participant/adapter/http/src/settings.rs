@@ -2,7 +2,7 @@
 
 use crate::allowed::{Allowed, BadSetting};
 use crate::secrets::{BadSecret, HeaderFrom, Secrets};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 use undoubt_vocabulary::limit;
@@ -37,8 +37,10 @@ pub const LIMITS: &[Limit] = &[
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The prefixes of URLs that may be called, like `https://shop.example/api`. None: nothing may be called.
+    #[serde(deserialize_with = "one_or_more")]
     pub allow: Vec<String>,
     /// The hosts whose names may lead to a private network or to this machine, as they stand in `allow`.
+    #[serde(deserialize_with = "one_or_more")]
     pub private_hosts: Vec<String>,
     /// The headers that are sent with secrets from files.
     pub headers_from: Vec<HeaderFrom>,
@@ -62,7 +64,8 @@ pub struct Settings {
     pub max_idle_connections_per_host: usize,
     /// The refusals of a confirm or a cancel after which the branch counts as ended the other way, which is reported as damage.
     pub max_refused_endings: u32,
-    /// The room on the device of the participant's own store, in bytes, below which no new work is taken.
+    /// The room on the device of the participant's own store, in bytes, below which no new work is taken. Set by whoever opens that store.
+    #[serde(skip)]
     pub min_free_bytes: u64,
 }
 
@@ -85,6 +88,20 @@ impl Default for Settings {
             min_free_bytes: 64 << 20,
         }
     }
+}
+
+/// Reads a list of texts, or one: a flag gives one without brackets.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Given::deserialize(deserializer)? {
+        Given::One(one) => one.split(',').map(|part| part.trim().to_owned()).collect(),
+        Given::More(all) => all,
+    })
 }
 
 /// The reason why settings cannot be used.

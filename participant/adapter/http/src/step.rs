@@ -75,7 +75,8 @@ pub(super) async fn act(
         }
     }
     let identity = Identity::of_step(step);
-    let call = Call { operation: Operation::Action, identity: &identity, message: &message, tried: false, deadline };
+    let (operation, trace) = (Operation::Action, http.contexts.take_of_step(step));
+    let call = Call { operation, identity: &identity, message: &message, tried: false, deadline, trace };
     match http.ask(call, cancelled).await {
         Said::Done(answer) => {
             let result = Results::encode_answer(&answer);
@@ -126,7 +127,8 @@ async fn finish(
         return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, detail)));
     };
     let identity = Identity::of_step(step);
-    let call = Call { operation, identity: &identity, message: &message, tried, deadline };
+    let trace = http.contexts.take_of_step(step);
+    let call = Call { operation, identity: &identity, message: &message, tried, deadline, trace };
     match http.ask(call, &CancellationToken::new()).await {
         Said::Done(_) => {
             store(http, step, barrier, Bytes::new()).await?;

@@ -124,6 +124,12 @@ fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), OpenE
     Err(StoreError::UnknownFamilies { families: unknown }.into())
 }
 
+/// Returns those of the families that a folder has.
+pub(crate) fn present(path: &Path, families: &[Family]) -> Result<Vec<Family>, OpenError> {
+    let present = DB::list_cf(&Options::default(), path).map_err(|error| translate_at_open(&error, path))?;
+    Ok(families.iter().copied().filter(|family| present.iter().any(|name| family.0 == *name)).collect())
+}
+
 /// Returns whose folder it is, read without changing anything; `None` where that cannot be told.
 fn owner(path: &Path) -> Option<String> {
     owner_of(&DB::open_cf_for_read_only(&Options::default(), path, [META_NAME], false).ok()?)

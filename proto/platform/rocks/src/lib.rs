@@ -158,6 +158,11 @@ impl RocksStore {
         folder::is_established(path)
     }
 
+    /// Returns those of the families that a store in this folder has: to open it as it is, whatever its owner keeps.
+    pub fn families_in(path: &Path, families: &[Family]) -> Result<Vec<Family>, OpenError> {
+        database::present(path, families)
+    }
+
     /// Returns the sign that the folder showed when it was opened: it was put back, and may lack what its owner has promised.
     /// The next opening shows it again, unless it is settled.
     pub fn local_sign(&self) -> Option<&LocalSign> {

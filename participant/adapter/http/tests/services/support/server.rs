@@ -7,15 +7,18 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// A request as the service reads it.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub method: Method,
+    pub version: http::Version,
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -37,7 +40,8 @@ pub fn reply(status: u16, body: &str) -> Reply {
 /// A server that runs until it is dropped.
 pub struct Server {
     pub url: String,
-    pub asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -52,15 +56,26 @@ impl Server {
     }
 
     pub async fn later(answer: impl Fn(Asked) -> BoxFuture<'static, Option<Reply>> + Send + Sync + 'static) -> Server {
-        let (listener, url) = listen().await;
+        Server::over(None, answer).await
+    }
+
+    /// The same, over TLS where there is a certificate, as `localhost`.
+    pub async fn over(
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(Asked) -> BoxFuture<'static, Option<Reply>> + Send + Sync + 'static,
+    ) -> Server {
+        let (listener, plain) = listen().await;
+        let url = if tls.is_some() { plain.replace("http://127.0.0.1", "https://localhost") } else { plain };
         let (answer, asked) = (Arc::new(answer), Arc::new(Mutex::new(Vec::new())));
+        let connections = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
-        let heard = asked.clone();
+        let (heard, accepted) = (asked.clone(), connections.clone());
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (answer, heard) = (answer.clone(), heard.clone());
+                accepted.fetch_add(1, Ordering::Relaxed);
+                let (answer, heard, tls) = (answer.clone(), heard.clone(), tls.clone());
                 connections.spawn(async move {
                     let service = service_fn(|request: http::Request<Incoming>| {
                         let (answer, heard) = (answer.clone(), heard.clone());
@@ -68,17 +83,24 @@ impl Server {
                             let (head, body) = request.into_parts();
                             let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
                             let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-                            let asked = Asked { method: head.method, path, headers: head.headers, body };
+                            let asked =
+                                Asked { method: head.method, version: head.version, path, headers: head.headers, body };
                             heard.lock().unwrap().push(asked.clone());
                             answer(asked).await.ok_or(Broken)
                         }
                     });
                     let http = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                    match tls {
+                        None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            drop(http.serve_connection(TokioIo::new(stream), service).await);
+                        }
+                    }
                 });
             }
         });
-        Server { url, asked, _tasks: tasks }
+        Server { url, asked, connections, _tasks: tasks }
     }
 
     /// Reads the head of a request, and leaves the connection to the function.
@@ -98,7 +120,12 @@ impl Server {
                 }
             }
         });
-        Server { url, asked: Arc::default(), _tasks: tasks }
+        Server { url, asked: Arc::default(), connections: Arc::default(), _tasks: tasks }
+    }
+
+    /// Returns how many connections were accepted.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub fn asked(&self) -> Vec<Asked> {

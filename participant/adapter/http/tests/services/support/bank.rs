@@ -25,7 +25,7 @@ pub struct Bank {
     /// The effects that were undone, or whose undoing came first.
     undone: BTreeSet<String>,
     /// What is tried and not over, by effect.
-    held: BTreeMap<String, Change>,
+    pub held: BTreeMap<String, Change>,
     /// How often each call took effect.
     pub effects: BTreeMap<String, u32>,
     /// Whether the next answers are lost, and whether the calls take effect all the same; how many of them, once that is known.

@@ -1,13 +1,11 @@
 //! The suite of every resource, over a service that keeps its side of the contract.
 
-mod support;
-
+use crate::support::bank::{Bank, Change, serve};
+use crate::support::memory::MemoryStore;
+use crate::support::server::Server;
+use crate::support::{open, work};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
-use support::bank::{Bank, Change, serve};
-use support::memory::MemoryStore;
-use support::server::Server;
-use support::{open, work};
 use undoubt_http::HttpServices;
 use undoubt_participant::conformance::{self, BranchWorld, Locking, UnclearWorld, World};
 use undoubt_work::Results;
