@@ -93,9 +93,8 @@ impl Saga {
             return Err(Rejection::OtherStep { step: step.name });
         }
         joined.callers.insert(Caller { client, for_action: wait });
-        if let (At::Unanswered { .. }, State::Open) = (&self.steps[place].at, self.state) {
-            self.steps[place].at = At::Doubtful;
-            self.start(place, Direction::Forward, cx);
+        if let (At::Unanswered { attempts }, State::Open) = (&self.steps[place].at, self.state) {
+            self.start_after(place, Direction::Forward, *attempts, cx);
         }
         if !self.takes_steps() {
             let callers = self.take_callers();
@@ -143,8 +142,7 @@ impl Saga {
             At::Waiting | At::Doubtful | At::Running(_) | At::Refused(_) => (StepAnswer::Running, false),
             At::Completed | At::Undone => return,
         };
-        let told: Vec<Caller> =
-            joined.callers.iter().filter(|caller| is_last || !caller.for_action).copied().collect();
+        let told: Vec<Caller> = joined.callers.iter().filter(|caller| is_last || !caller.for_action).copied().collect();
         for caller in told {
             joined.callers.remove(&caller);
             let (client, tx) = (caller.client, self.tx.clone());

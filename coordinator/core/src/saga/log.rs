@@ -36,7 +36,9 @@ impl Saga {
     fn record(&self, written: Written) -> Record {
         if let Some(opening) = &self.opening {
             return match written {
-                Written::Joined(step) | Written::Step(step) | Written::Resolved { step, .. } => self.joined_record(step),
+                Written::Joined(step) | Written::Step(step) | Written::Resolved { step, .. } => {
+                    self.joined_record(step)
+                }
                 Written::Begun | Written::Closed | Written::Compensating | Written::Decided | Written::Ended => {
                     self.opened_record(opening)
                 }
@@ -79,6 +81,7 @@ impl Saga {
             }
             Written::Joined(step) => self.handle_joined(step, cx),
             Written::Closed => {
+                self.note_decided();
                 if self.state == State::LoggingClose {
                     self.state = State::Completing;
                     self.advance(cx);
@@ -90,6 +93,7 @@ impl Saga {
                 self.advance(cx);
             }
             Written::Compensating => {
+                self.note_decided();
                 if self.state == State::LoggingCompensation {
                     self.state = State::Compensating;
                     self.advance(cx);
@@ -97,6 +101,7 @@ impl Saga {
             }
             Written::Resolved { step, client } => self.handle_stable_resolution(step, client, cx),
             Written::Decided => {
+                self.note_decided();
                 if self.state == State::Deciding {
                     self.close(cx);
                 }
