@@ -17,7 +17,7 @@ use undoubt_vocabulary::{
 
 const LIMITS: Limits = Limits {
     max_begun_transactions: 10,
-        max_open_transactions: 100,
+    max_open_transactions: 100,
     max_open_bytes: 1 << 30,
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 0,

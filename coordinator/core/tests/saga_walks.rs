@@ -19,7 +19,7 @@ use undoubt_vocabulary::{
 
 const LIMITS: Limits = Limits {
     max_begun_transactions: 10,
-        max_open_transactions: 1,
+    max_open_transactions: 1,
     max_open_bytes: 1 << 30,
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 1,
@@ -154,7 +154,10 @@ impl Walk {
                 }
                 Effect::Send { to, message } => self.sent.push((to, message)),
                 Effect::Answer { answer: Answer::Outcome { outcome, .. }, .. } => self.hear(outcome),
-                Effect::Answer { answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) | Answer::Step(_), .. } => {}
+                Effect::Answer {
+                    answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) | Answer::Step(_),
+                    ..
+                } => {}
                 Effect::Arm { attempt_number, timer, .. } => self.timers.push((attempt_number, timer)),
                 Effect::LookUp(request) => {
                     let ended = match &self.stable {

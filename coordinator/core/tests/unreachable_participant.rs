@@ -12,7 +12,7 @@ use undoubt_vocabulary::{
 const TIMEOUT: Duration = Duration::from_secs(1);
 const LIMITS: Limits = Limits {
     max_begun_transactions: 10,
-        max_open_transactions: 1,
+    max_open_transactions: 1,
     max_open_bytes: 1 << 30,
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 0,

@@ -16,7 +16,7 @@ use undoubt_vocabulary::{
 
 const LIMITS: Limits = Limits {
     max_begun_transactions: 10,
-        max_open_transactions: 8,
+    max_open_transactions: 8,
     max_open_bytes: 1 << 20,
     max_gathered_bytes: 1 << 20,
     breaker_threshold: 0,

@@ -21,7 +21,7 @@ use undoubt_vocabulary::{
     Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
 };
 
-pub(crate) use log::{Log, OpenSaga};
+pub(crate) use log::{Log, OpenSaga, is_known_as};
 pub(crate) use standing::Welcome;
 
 /// The most moments that there are in an epoch.

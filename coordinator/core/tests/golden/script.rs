@@ -4,9 +4,8 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, JoinedRecord, Limits, OpenRecord,
-    OpenedRecord, Record, Request, SagaRecord,
-    StepResolution, Submission, Timer, Unfinished,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, JoinedRecord, Limits, OpenRecord, OpenedRecord,
+    Record, Request, SagaRecord, StepResolution, Submission, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
     Abilities, AttemptNumber, BranchOutcome, Direction, Epoch, EventKind, Execution, Outcome, ParticipantName, Refusal,
@@ -38,7 +37,7 @@ impl Script {
     pub fn recovering(epoch: u32, log: &[Unfinished]) -> Script {
         let limits = Limits {
             max_begun_transactions: 10,
-        max_open_transactions: 8,
+            max_open_transactions: 8,
             max_open_bytes: 1 << 30,
             max_gathered_bytes: 1 << 30,
             breaker_threshold: 2,
