@@ -156,8 +156,7 @@ impl Log {
         self.open_sagas.get(tx).filter(is_it)
     }
 
-    /// Returns how this saga comes out: once it is on stable storage that each of its steps is settled, or that an open one was
-    /// closed or compensates.
+    /// Returns how this saga comes out: once it is on stable storage that each of its steps is settled.
     pub(crate) fn outcome(&self, tx: &TxId, attempt_number: AttemptNumber) -> Option<Outcome> {
         let settled = |saga: &&SagaRecord| {
             let all = |direction| saga.progress.iter().all(|progress| is_settled(progress, direction));
