@@ -79,7 +79,7 @@ impl Open {
 
     /// Returns this transaction, held because a record of this stage cannot be written.
     pub(crate) fn held_for(&self, stage: Stage, cause: &str, cx: &mut Context<'_>) -> Unusable {
-        let record = self.unusable(format!("its record ({stage:?}) cannot be written: {cause}"));
+        let record = self.unusable(stage, format!("its record ({stage:?}) cannot be written: {cause}"));
         let unusable = Unusable::hold(record, self.attempt_numbers(), cx);
         if stage != Stage::Ended && self.is_ending() { unusable.until_it_ends() } else { unusable }
     }
@@ -103,8 +103,12 @@ impl Open {
     }
 
     /// Returns what is known of the transaction, should it be held from now on.
-    fn unusable(&self, cause: String) -> UnusableRecord {
+    fn unusable(&self, refused: Stage, cause: String) -> UnusableRecord {
         let view = self.view();
+        let decided = match self {
+            Open::Saga(saga) => saga.decided_without(refused),
+            Open::TwoPhase(_) | Open::Unusable(_) => view.outcome,
+        };
         UnusableRecord {
             saga: view.saga,
             tx: view.tx,
@@ -112,7 +116,7 @@ impl Open {
             begun_at: view.begun_at,
             digest: *self.digest(),
             participants: once(view.branches.into_iter().map(|branch| branch.participant)),
-            decided: view.outcome,
+            decided,
             cause,
         }
     }

@@ -188,6 +188,8 @@ struct Run {
     direction: Direction,
     /// The number of the attempt, from 1.
     attempt: u32,
+    /// The attempts before its caller asked for it anew, of which messages may still be on their way.
+    earlier: u32,
     refusals: u32,
     /// The action may be in effect: it was sent, and that was not answered by a refusal that leaves nothing behind.
     in_effect: bool,

@@ -103,6 +103,9 @@ impl Unusable {
 
     /// Handles that another of its records is not written. If that is its end, it is held on.
     pub(crate) fn handle_not_appended(&mut self, stage: Stage, cx: &mut Context<'_>) {
+        if matches!(stage, Stage::Closed | Stage::Compensating) {
+            self.record.decided = None;
+        }
         if stage != Stage::Ended {
             return;
         }

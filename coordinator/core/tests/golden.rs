@@ -6,6 +6,8 @@
 mod abilities;
 #[path = "golden/auto.rs"]
 mod auto;
+#[path = "golden/open_sagas.rs"]
+mod open_sagas;
 #[path = "golden/sagas.rs"]
 mod sagas;
 #[path = "golden/script.rs"]

@@ -2,6 +2,8 @@
 //!
 //! Each is compared with its file in `tests/golden`; `UPDATE_GOLDEN=1` writes the files anew.
 
+#[path = "golden/open_sagas.rs"]
+mod open_sagas;
 #[path = "golden/script.rs"]
 mod script;
 #[path = "golden/steps.rs"]

@@ -9,13 +9,14 @@ mod sagas;
 
 pub(crate) use restored_folders::is_excused;
 
+use crate::coordinator::is_known_as;
 use crate::participant::ParticipantHost;
 use crate::resource::Caller;
 use crate::scenario::{Request, RequestKind, Scenario, participant_name};
 use crate::serial;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::{Barrier, EndedRecord};
+use undoubt_coordinator_core::EndedRecord;
 use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
@@ -243,11 +244,7 @@ fn marks_are_held_rightly(
                 "marks: {tx}/{attempt_number} and another saga hold semantic locks on the same key at p{number}"
             ));
         }
-        let is_it = |ended: &EndedRecord| {
-            let mut barriers = ended.branches.iter().map(|branch| branch.barrier);
-            ended.attempt_number == attempt_number || barriers.any(|barrier| barrier == Barrier::Of(attempt_number))
-        };
-        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(is_it);
+        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(|ended| is_known_as(ended, attempt_number));
         if has_ended && !is_forgotten(world, scenario, tx) {
             return Err(format!("marks: {tx}/{attempt_number} has ended, and has left a semantic lock at p{number}"));
         }

@@ -1,6 +1,7 @@
 //! Drives the coordinator's core: the contract of [`undoubt_coordinator_core`] in small.
 
 mod log;
+mod open_sagas;
 mod requests;
 mod rules;
 mod standing;
@@ -21,7 +22,7 @@ use undoubt_vocabulary::{
     Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
 };
 
-pub(crate) use log::{Log, OpenSaga};
+pub(crate) use log::{Log, OpenSaga, is_known_as};
 pub(crate) use standing::Welcome;
 
 /// The most moments that there are in an epoch.
@@ -316,11 +317,14 @@ impl CoordinatorHost {
             let forgotten = |unfinished: &Unfinished| match unfinished {
                 Unfinished::TwoPhase(_) => false,
                 Unfinished::Saga(_) => scenario.mutant == Some(Mutant::SagasForgotten),
-                Unfinished::Opened(..) => false,
+                Unfinished::Opened(..) => scenario.mutant == Some(Mutant::OpenSagasForgotten),
                 Unfinished::Unusable(_) => scenario.mutant == Some(Mutant::UnusableOverlooked),
             };
             let unfinished: Vec<Unfinished> = self.log.unfinished().filter(|open| !forgotten(open)).collect();
             for mut open in unfinished {
+                if let (Unfinished::Opened(header, steps), Some(mutant)) = (&mut open, scenario.mutant) {
+                    open_sagas::misread(header, steps, mutant);
+                }
                 if let (Unfinished::Saga(saga), Some(Mutant::WordsForgotten)) = (&mut open, scenario.mutant) {
                     log::forget_words(saga);
                 }
@@ -373,13 +377,26 @@ impl CoordinatorHost {
                 self.log.lose(&mut record);
                 let called_stable = called_stable(&record, mutant).then(|| appended(&record));
                 let seen = if forced { process.seen.clone() } else { BTreeMap::new() };
-                process.unstable.push_back(Write { record, forced, seen });
+                let at = open_sagas::place(&record, &process.unstable, mutant);
+                process.unstable.insert(at, Write { record, forced, seen });
                 if let Some(input) = called_stable {
                     return self.handle_input(input, scenario, sent);
                 }
             }
-            Effect::Send { to, message } => {
-                if !matches!(mutant, Some(Mutant::CommitLostUnnoticed | Mutant::BegunLostUnnoticed)) {
+            Effect::Send { to, mut message } => {
+                let unnoticed = matches!(
+                    mutant,
+                    Some(
+                        Mutant::CommitLostUnnoticed
+                            | Mutant::BegunLostUnnoticed
+                            | Mutant::JoinedLostUnnoticed
+                            | Mutant::ClosedReadAsCancelled
+                    )
+                );
+                if let (ToParticipant::Run(run), Some(mutant)) = (&mut message, mutant) {
+                    open_sagas::missend(run, mutant, &self.log);
+                }
+                if !unnoticed {
                     rules::check_message(process, &message, &self.log)?;
                 }
                 rules::check_noted(&to, &message, &self.log)?;
@@ -479,7 +496,13 @@ fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {
         Stage::Ended => mutant == Some(Mutant::EndBeforeStable),
         Stage::Begun => matches!(mutant, Some(Mutant::BegunBeforeStable | Mutant::BegunLostUnnoticed)),
         Stage::Compensating => mutant == Some(Mutant::CompensatingBeforeStable),
-        Stage::Stepped => mutant == Some(Mutant::ProgressBeforeStable),
-        Stage::Delegated | Stage::Opened | Stage::Joined | Stage::Closed => false,
+        Stage::Stepped => match mutant {
+            Some(Mutant::ProgressBeforeStable) => true,
+            Some(Mutant::RefusedBeforeStable) => open_sagas::is_refusal(record),
+            Some(_) | None => false,
+        },
+        Stage::Joined => matches!(mutant, Some(Mutant::JoinedBeforeStable | Mutant::JoinedLostUnnoticed)),
+        Stage::Closed => mutant == Some(Mutant::ClosedBeforeStable),
+        Stage::Delegated | Stage::Opened => false,
     }
 }

@@ -152,4 +152,32 @@ pub enum Mutant {
     FoundAborted,
     /// What an abort owes is forgotten at a restart.
     OwedForgotten,
+    /// The record that a step has joined an open saga is called stable as soon as it is queued.
+    JoinedBeforeStable,
+    /// The same, and nobody looks at the messages that are sent: what is in effect is known to nobody.
+    JoinedLostUnnoticed,
+    /// The record that an open saga was closed is called stable as soon as it is queued.
+    ClosedBeforeStable,
+    /// The record that a step of an open saga was refused is called stable as soon as it is queued.
+    RefusedBeforeStable,
+    /// The record that an open saga was closed, or compensates, is written before that of what has joined just before.
+    JoinedLast,
+    /// Open sagas are not folded at the start.
+    OpenSagasForgotten,
+    /// They are, without their steps.
+    JoinedForgotten,
+    /// Of those that were closed, all is taken for completed at the start (breaks R10).
+    CompletionsForgotten,
+    /// Those that were closed are taken for cancelled at the start.
+    ClosedReadAsCancelled,
+    /// Of those that compensate, all steps but the first are taken for undone at the start.
+    LaterStepsForgotten,
+    /// Completions run in the opposite order after a restart.
+    CompletionsTurnedRound,
+    /// A completion does not write its barrier (breaks R6).
+    CompletionUnmarked,
+    /// Whoever joins late is sent its steps under the saga's own attempt number (breaks R11).
+    JoinedUnderSagasNumber,
+    /// Participants are not told that a step's caller has acted himself.
+    ElsewhereUntold,
 }

@@ -18,13 +18,19 @@ use undoubt_vocabulary::{
 
 impl Saga {
     pub(super) fn start(&mut self, step: usize, direction: Direction, cx: &mut Context<'_>) {
+        self.start_after(step, direction, 0, cx);
+    }
+
+    /// Starts a step, or starts it anew after so many attempts: an answer to one of these is none to those that follow.
+    pub(super) fn start_after(&mut self, step: usize, direction: Direction, earlier: u32, cx: &mut Context<'_>) {
         let known = &mut self.steps[step];
         let in_effect = known.at.may_be_in_effect();
         if let (Direction::Completing, At::Done { result, pending }) = (direction, &known.at) {
             known.acted = Acted { result: result.clone(), pending: *pending };
         }
         let waits_for = WaitsFor::Answer;
-        self.attempt(step, Run { direction, attempt: 1, refusals: 0, in_effect, waits_for }, cx);
+        let attempt = earlier.saturating_add(1);
+        self.attempt(step, Run { direction, attempt, earlier, refusals: 0, in_effect, waits_for }, cx);
     }
 
     pub(super) fn attempt(&mut self, step: usize, mut run: Run, cx: &mut Context<'_>) {
@@ -250,7 +256,7 @@ impl Saga {
         if self.takes_steps() && self.steps[step].is_check_back() {
             return self.handle_not_checked(step, run, failure.refusal(), cx);
         }
-        if self.takes_steps() && (definite || run.attempt >= retry.max_attempts) {
+        if self.takes_steps() && (definite || run.attempt - run.earlier >= retry.max_attempts) {
             let refusal = failure.refusal().filter(leaves_nothing);
             return self.handle_failed_action(step, run, refusal, cx);
         }

@@ -98,9 +98,8 @@ impl Saga {
             return Err(Rejection::OtherStep { step: step.name });
         }
         joined.callers.insert(Caller { client, for_action: wait });
-        if let (At::Unanswered { .. }, State::Open) = (&self.steps[place].at, self.state) {
-            self.steps[place].at = At::Doubtful;
-            self.start(place, Direction::Forward, cx);
+        if let (At::Unanswered { attempts }, State::Open) = (&self.steps[place].at, self.state) {
+            self.start_after(place, Direction::Forward, *attempts, cx);
         }
         if !self.takes_steps() {
             let callers = self.take_callers();

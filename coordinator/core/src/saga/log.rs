@@ -81,6 +81,7 @@ impl Saga {
             }
             Written::Joined(step) => self.handle_joined(step, cx),
             Written::Closed => {
+                self.note_decided();
                 if self.state == State::LoggingClose {
                     self.state = State::Completing;
                     self.advance(cx);
@@ -92,6 +93,7 @@ impl Saga {
                 self.advance(cx);
             }
             Written::Compensating => {
+                self.note_decided();
                 if self.state == State::LoggingCompensation {
                     self.state = State::Compensating;
                     self.advance(cx);
@@ -99,6 +101,7 @@ impl Saga {
             }
             Written::Resolved { step, client } => self.handle_stable_resolution(step, client, cx),
             Written::Decided => {
+                self.note_decided();
                 if self.state == State::Deciding {
                     self.close(cx);
                 }

@@ -5,10 +5,10 @@ use super::{Acted, At, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Answer, Note, Timer};
 use crate::input::{Beginning, Client};
-use crate::record::{JoinedRecord, OpenedRecord, OpenedState, Progress, Record, Terms};
+use crate::record::{JoinedRecord, OpenedRecord, OpenedState, Progress, Record, Stage, Terms};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use undoubt_vocabulary::{AttemptNumber, ParticipantName, SagaStep, time_left};
+use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, SagaStep, time_left};
 
 /// The part of a saga that only an open one has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub(super) struct Opening {
     pub(super) terms: Terms,
     pub(super) closed: bool,
     pub(super) check_back: Option<Arc<SagaStep>>,
+    /// That it was closed, or compensates, is on record.
+    is_decided: bool,
     /// The clients who wait for the record of its beginning.
     beginners: BTreeSet<Client>,
 }
@@ -38,7 +40,13 @@ impl Saga {
             former: None,
             waiters: BTreeSet::new(),
             forgotten: false,
-            opening: Some(Opening { terms, closed: false, check_back, beginners: BTreeSet::from([client]) }),
+            opening: Some(Opening {
+                terms,
+                closed: false,
+                check_back,
+                is_decided: false,
+                beginners: BTreeSet::from([client]),
+            }),
             recovered: false,
             held: false,
         };
@@ -78,6 +86,30 @@ impl Saga {
 
     pub(super) fn is_closed(&self) -> bool {
         self.opening.as_ref().is_some_and(|opening| opening.closed)
+    }
+
+    /// Notes that it is on record that the saga was closed, or compensates.
+    pub(super) fn note_decided(&mut self) {
+        self.opening.iter_mut().for_each(|opening| opening.is_decided = true);
+    }
+
+    /// Returns the outcome, if it is on record; of an open saga, if it is or will be, should its record of this stage be refused.
+    pub(crate) fn decided_without(&self, refused: Stage) -> Option<Outcome> {
+        let is_on_its_way = match self.state {
+            State::LoggingClose => refused != Stage::Closed,
+            State::LoggingCompensation => self.opening.is_some() && refused != Stage::Compensating,
+            State::Beginning
+            | State::Forward
+            | State::Open
+            | State::Completing
+            | State::Compensating
+            | State::Deciding
+            | State::Closing { .. }
+            | State::Ending { .. }
+            | State::Ended => false,
+        };
+        let is_decided = self.opening.as_ref().is_some_and(|opening| opening.is_decided);
+        (is_decided || is_on_its_way || self.is_announced()).then(|| self.outcome())
     }
 
     /// Returns the attempt number under which the participant knows it.
@@ -140,7 +172,13 @@ impl Saga {
             former: None,
             waiters: BTreeSet::new(),
             forgotten: false,
-            opening: Some(Opening { terms, closed, check_back, beginners: BTreeSet::new() }),
+            opening: Some(Opening {
+                terms,
+                closed,
+                check_back,
+                is_decided: state != State::Open,
+                beginners: BTreeSet::new(),
+            }),
             recovered: true,
             held: true,
         };
@@ -190,6 +228,8 @@ impl Step {
             }
             Progress::Pending if step.action.is_none() => At::Undone,
             Progress::Pending => At::Doubtful,
+            // See `Saga::compensate`, which its record says nothing of.
+            Progress::Done { .. } if state == State::Compensating && step.compensation.is_none() => At::Skipped,
             Progress::Done { result, pending } => At::Done { result, pending },
             Progress::Refused(refusal) => At::Refused(refusal),
             Progress::Completed { result, pending } => {

@@ -11,7 +11,7 @@ use undoubt_vocabulary::{
     Timestamp, ToCoordinator,
 };
 
-const RETRY: RetryPolicy = RetryPolicy {
+pub const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 2,
     first_pause: Duration::from_millis(100),
     max_pause: Duration::from_secs(5),
@@ -54,11 +54,11 @@ const COMPENSATION: Direction = Direction::Compensating;
 const DEADLINE: Timer = Timer::Deadline { after: Duration::from_secs(5) };
 
 impl Script {
-    fn lapse(&mut self, t: AttemptNumber, (step, direction, attempt): Run) {
+    pub fn lapse(&mut self, t: AttemptNumber, (step, direction, attempt): Run) {
         self.fire("T1", t, Timer::Attempt { step: StepIndex(step), direction, attempt, after: RETRY.attempt_timeout });
     }
 
-    fn pause_over(&mut self, t: AttemptNumber, (step, direction, attempt): Run) {
+    pub fn pause_over(&mut self, t: AttemptNumber, (step, direction, attempt): Run) {
         let RetryPolicy { first_pause, max_pause, .. } = RETRY;
         self.fire("T1", t, Timer::StepRetry { step: StepIndex(step), direction, attempt, first_pause, max_pause });
     }

@@ -20,6 +20,8 @@ pub struct Script {
     now: Timestamp,
     ended: BTreeMap<TxId, EndedRecord>,
     unstable: VecDeque<Record>,
+    /// What is stored of open sagas: the header, and each step.
+    open_sagas: BTreeMap<TxId, (OpenedRecord, BTreeMap<StepIndex, JoinedRecord>)>,
     pub text: String,
 }
 
@@ -45,8 +47,8 @@ impl Script {
         };
         let coordinator = Coordinator::new(Epoch(epoch), limits);
         let now = Timestamp(1_000_000 * u64::from(epoch));
-        let (ended, unstable, text) = (BTreeMap::new(), VecDeque::new(), String::new());
-        let mut script = Script { coordinator, now, ended, unstable, text };
+        let (ended, unstable, open_sagas, text) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new(), String::new());
+        let mut script = Script { coordinator, now, ended, unstable, open_sagas, text };
         for record in log {
             let found = format!("found in the log: {}", unfinished(record));
             script.tell(&found, Input::Recovered(record.clone()));
@@ -179,10 +181,33 @@ impl Script {
     pub fn stable(&mut self) {
         let record = self.unstable.pop_front().expect("something was appended");
         let (tx, attempt_number, stage) = (record.tx().clone(), record.attempt_number(), record.stage());
-        if let Record::Ended(ended) = record {
-            self.ended.insert(tx.clone(), ended);
+        match record {
+            Record::Ended(ended) => {
+                self.open_sagas.remove(&tx);
+                self.ended.insert(tx.clone(), ended);
+            }
+            Record::Opened(header) => {
+                let open = self.open_sagas.entry(tx.clone()).or_insert_with(|| (header.clone(), BTreeMap::new()));
+                open.0 = header;
+            }
+            Record::Joined(joined) => {
+                let (_, steps) = self.open_sagas.get_mut(&tx).expect("its saga has begun");
+                steps.insert(joined.index, joined);
+            }
+            Record::Open(_) | Record::Saga(_) => {}
         }
         self.tell(&format!("stable: {tx}/{attempt_number} {stage:?}"), Input::Appended { tx, attempt_number, stage });
+    }
+
+    /// Returns the number of records that are not stable.
+    pub fn unstable(&self) -> usize {
+        self.unstable.len()
+    }
+
+    /// Returns what a start would find of this open saga.
+    pub fn stored(&self, id: &str) -> Option<Unfinished> {
+        let (header, steps) = self.open_sagas.get(&tx(id))?;
+        Some(Unfinished::Opened(header.clone(), steps.values().cloned().collect()))
     }
 
     pub fn fire(&mut self, id: &str, attempt_number: AttemptNumber, timer: Timer) {

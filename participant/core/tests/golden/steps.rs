@@ -12,11 +12,11 @@ use undoubt_vocabulary::{
     ToParticipant, Vote,
 };
 
-fn step(attempt_number: AttemptNumber, step: u16) -> StepId {
+pub fn step(attempt_number: AttemptNumber, step: u16) -> StepId {
     StepId { coordinator: COORDINATOR, attempt_number, step: StepIndex(step), tx: tx("S1") }
 }
 
-fn run(attempt_number: AttemptNumber, step: u16, direction: Direction, attempt: u32) -> RunStep {
+pub fn run(attempt_number: AttemptNumber, step: u16, direction: Direction, attempt: u32) -> RunStep {
     RunStep {
         tx: tx("S1"),
         attempt_number,
@@ -31,48 +31,48 @@ fn run(attempt_number: AttemptNumber, step: u16, direction: Direction, attempt: 
     }
 }
 
-fn did() -> StepOutcome {
+pub fn did() -> StepOutcome {
     StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: false }
 }
 
-fn did_pending() -> StepOutcome {
+pub fn did_pending() -> StepOutcome {
     StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: true }
 }
 
-fn refused() -> StepOutcome {
+pub fn refused() -> StepOutcome {
     StepOutcome::Refused(Refusal::new(RefusalCode::LockConflict, "because"))
 }
 
 /// All of saga S1, whose attempt number is 1.0.
 impl Script {
-    fn act(&mut self, index: u16, attempt: u32) {
+    pub fn act(&mut self, index: u16, attempt: u32) {
         self.hear(1, ToParticipant::Run(run(attempt_number(1, 0), index, Direction::Forward, attempt)));
     }
 
-    fn compensate(&mut self, index: u16, attempt: u32) {
+    pub fn compensate(&mut self, index: u16, attempt: u32) {
         self.hear(1, ToParticipant::Run(run(attempt_number(1, 0), index, Direction::Compensating, attempt)));
     }
 
-    fn close(&mut self) {
+    pub fn close(&mut self) {
         self.hear(1, ToParticipant::Close { tx: tx("S1"), attempt_number: attempt_number(1, 0) });
     }
 
-    fn acted(&mut self, index: u16, outcome: StepOutcome) {
+    pub fn acted(&mut self, index: u16, outcome: StepOutcome) {
         let line = format!("action S1/{}/{index} ran: {}", attempt_number(1, 0), outcome_words(&outcome));
         self.tell(&line, Input::ActionRan { step: step(attempt_number(1, 0), index), outcome });
     }
 
-    fn compensated(&mut self, index: u16, outcome: StepOutcome) {
+    pub fn compensated(&mut self, index: u16, outcome: StepOutcome) {
         let line = format!("compensation S1/{}/{index} ran: {}", attempt_number(1, 0), outcome_words(&outcome));
         self.tell(&line, Input::StepFinished { step: step(attempt_number(1, 0), index), outcome });
     }
 
-    fn emptied(&mut self, index: u16) {
+    pub fn emptied(&mut self, index: u16) {
         let line = format!("that S1/{}/{index} is empty is durable", attempt_number(1, 0));
         self.tell(&line, Input::EmptyStored { step: step(attempt_number(1, 0), index) });
     }
 
-    fn closed(&mut self) {
+    pub fn closed(&mut self) {
         let (attempt_number, tx) = (attempt_number(1, 0), tx("S1"));
         let line = format!("the end of saga {tx}/{attempt_number} is durable");
         self.tell(&line, Input::SagaClosed { coordinator: COORDINATOR, attempt_number, tx });

@@ -64,13 +64,15 @@ pub(super) fn check(world: &World, scenario: &Scenario, tx: &TxId, forgotten: bo
         return is_true_of_what_was_held(world, tx);
     }
     let steps = steps(world, scenario, tx, open, ended)?;
-    let outcome = open.and_then(OpenSaga::outcome).or(ended.map(|ended| ended.outcome.clone()));
+    let ended_so = || ended.map(|ended| ended.outcome.clone());
+    let decided = open.and_then(OpenSaga::decided).or_else(ended_so);
+    let outcome = open.and_then(OpenSaga::outcome).or_else(ended_so);
     is_known(world, tx, &steps)?;
     for step in &steps {
-        went_one_way(tx, step, outcome.as_ref())?;
+        went_one_way(tx, step, decided.as_ref())?;
     }
-    if let Some(outcome) = &outcome {
-        goes_in_order(world, scenario, tx, &steps, outcome)?;
+    if let Some(decided) = &decided {
+        goes_in_order(world, scenario, tx, &steps, decided)?;
     }
     if let Some(ended) = ended {
         for step in &steps {

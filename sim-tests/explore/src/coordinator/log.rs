@@ -7,7 +7,7 @@ use crate::scenario::step_name;
 pub(crate) use open_saga::{OpenSaga, is_finished};
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{
-    EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
+    Barrier, EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
 };
 use undoubt_vocabulary::{AttemptNumber, Direction, Outcome, ParticipantName, StepIndex, TxId, WriteNumber};
 
@@ -168,15 +168,14 @@ impl Log {
         self.open_sagas.get(tx).filter(is_it)
     }
 
-    /// Returns how this saga comes out: once it is on stable storage that each of its steps is settled, or that an open one was
-    /// closed or compensates.
+    /// Returns how this saga comes out: once it is on stable storage that each of its steps is settled.
     pub(crate) fn outcome(&self, tx: &TxId, attempt_number: AttemptNumber) -> Option<Outcome> {
         let settled = |saga: &&SagaRecord| {
             let all = |direction| saga.progress.iter().all(|progress| is_settled(progress, direction));
             if saga.compensating.is_some() { all(Direction::Compensating) } else { all(Direction::Forward) }
         };
         let open = self.saga(tx, attempt_number).filter(settled);
-        let ended = self.ended.get(tx).filter(|ended| ended.saga && ended.attempt_number == attempt_number);
+        let ended = self.ended.get(tx).filter(|ended| ended.saga && is_known_as(ended, attempt_number));
         let outcome = |saga: &SagaRecord| saga.compensating.clone().map_or(Outcome::Committed, Outcome::Aborted);
         let open_saga = self.open_saga(tx, attempt_number).and_then(OpenSaga::outcome);
         open.map(outcome).or(open_saga).or(ended.map(|ended| ended.outcome.clone()))
@@ -221,6 +220,12 @@ impl Log {
         let open = open.map(|open| open.participants.iter().chain(&open.read_only).cloned().collect());
         open.or(ended.map(|ended| ended.branches.iter().map(|branch| branch.participant.clone()).collect()))
     }
+}
+
+/// Returns true if it is the transaction's attempt number, or one under which a participant knows an open saga.
+pub(crate) fn is_known_as(ended: &EndedRecord, attempt_number: AttemptNumber) -> bool {
+    let mut barriers = ended.branches.iter().map(|branch| branch.barrier);
+    ended.attempt_number == attempt_number || barriers.any(|barrier| barrier == Barrier::Of(attempt_number))
 }
 
 /// There is nothing left to do for it on this way.

@@ -218,6 +218,7 @@ impl Scenario {
         let about = "an operator skips steps of an open saga that are not stuck, or calls them done";
         Scenario::new("open-ended", about, 1, requests)
             .deadlines(Deadlines::WhenStuck)
+            .resolved_by(EITHER)
             .interfered_with(EITHER)
             .explored_with(CRASH, CRASH_AND_LOSS)
     }
@@ -227,6 +228,7 @@ impl Scenario {
         let about = "an operator skips completions and compensations, or calls them done";
         Scenario::new("open-ended-twice", about, 1, requests)
             .deadlines(Deadlines::WhenStuck)
+            .resolved_by(EITHER)
             .interfered_with(EITHER)
             .explored_with(NONE, CRASH)
     }

@@ -60,6 +60,7 @@ impl Storage {
         let state = match (mutant, came) {
             // What it did is durable, and nothing says so.
             (Some(Mutant::CompensationUnmarked | Mutant::RefusedThoughDone), Came::Undone) => return Ok(()),
+            (Some(Mutant::CompletionUnmarked), Came::Completed) => return Ok(()),
             (_, Came::Completed) => StepState::Completed,
             (_, Came::Undone | Came::InEffect | Came::Nothing) => StepState::Compensated,
         };

@@ -88,6 +88,20 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::FoundToldOnce => (quick(Scenario::late()), "termination"),
         Mutant::FoundAborted => (quick(Scenario::late()), "R2"),
         Mutant::OwedForgotten => (quick(Scenario::owed()), "termination"),
+        Mutant::JoinedBeforeStable => ((Scenario::open_saga(), NO_FAULTS), "saga: action"),
+        Mutant::JoinedLostUnnoticed => ((Scenario::open_saga(), NO_FAULTS), "saga: step"),
+        Mutant::ClosedBeforeStable => ((Scenario::open_saga(), NO_FAULTS), "saga: completion"),
+        Mutant::RefusedBeforeStable => ((Scenario::open_and_refused(), NO_FAULTS), "open saga: s1 of T1 is answered"),
+        Mutant::JoinedLast => ((Scenario::open_among_joins(), NO_FAULTS), "open saga: s1 joins"),
+        Mutant::OpenSagasForgotten => ((Scenario::open_saga(), ONE_CRASH), "R4"),
+        Mutant::JoinedForgotten => ((Scenario::open_saga(), ONE_CRASH), "open saga"),
+        Mutant::CompletionsForgotten => ((Scenario::open_saga(), ONE_CRASH), "atomicity"),
+        Mutant::ClosedReadAsCancelled => ((Scenario::open_saga(), ONE_CRASH), "open saga: step"),
+        Mutant::LaterStepsForgotten => ((Scenario::open_and_cancelled(), ONE_CRASH), "order"),
+        Mutant::CompletionsTurnedRound => ((Scenario::open_and_completed_in_reverse(), ONE_CRASH), "order"),
+        Mutant::CompletionUnmarked => ((Scenario::open_saga(), ONE_CRASH), "barrier"),
+        Mutant::JoinedUnderSagasNumber => ((Scenario::open_and_late(), NO_FAULTS), "saga: action"),
+        Mutant::ElsewhereUntold => ((Scenario::open_and_undone_elsewhere(), NO_FAULTS), "saga: compensation"),
     };
     (scenario, budget, reason)
 }

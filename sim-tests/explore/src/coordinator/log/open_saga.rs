@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use undoubt_coordinator_core::{JoinedRecord, OpenedRecord, OpenedState, Progress, Unfinished};
-use undoubt_vocabulary::{Direction, Outcome, SagaStep, StepIndex, StepName};
+use undoubt_vocabulary::{Direction, Outcome, StepIndex, StepName};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OpenSaga {
@@ -24,13 +24,18 @@ impl OpenSaga {
         self.steps.values().find(|joined| joined.step.name == *name)
     }
 
-    /// Returns how it comes out, which is certain once it was closed or compensates.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
+    /// Returns how it comes out, which is decided once it was closed or compensates.
+    pub(crate) fn decided(&self) -> Option<Outcome> {
         match &self.header.state {
             OpenedState::Open => None,
             OpenedState::Closed => Some(Outcome::Committed),
             OpenedState::Compensating(reason) => Some(Outcome::Aborted(reason.clone())),
         }
+    }
+
+    /// Returns how it came out, once every step is settled.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.decided().filter(|_| self.steps.values().all(|joined| is_finished(joined, self.direction())))
     }
 
     pub(crate) fn direction(&self) -> Direction {
@@ -44,15 +49,16 @@ impl OpenSaga {
 
 /// Returns true if it is on record that nothing is left to do for the step in this direction.
 pub(crate) fn is_finished(joined: &JoinedRecord, direction: Direction) -> bool {
-    let SagaStep { action, .. } = &*joined.step;
+    let has_work = joined.step.work(direction).is_some();
     match (&joined.progress, direction) {
-        (Progress::Refused(_) | Progress::Skipped, _) => true,
-        (Progress::Pending, Direction::Forward) => action.is_none(),
-        (Progress::Done { .. } | Progress::Completed { .. }, Direction::Forward) => true,
-        (Progress::Undone, Direction::Compensating) => true,
-        (Progress::Completed { .. }, Direction::Completing) => true,
-        (Progress::Pending | Progress::Done { .. }, Direction::Compensating | Direction::Completing)
-        | (Progress::Undone, Direction::Forward | Direction::Completing)
+        (Progress::Refused(_) | Progress::Skipped, _)
+        | (Progress::Done { .. } | Progress::Completed { .. }, Direction::Forward)
+        | (Progress::Undone, Direction::Compensating)
+        | (Progress::Completed { .. }, Direction::Completing) => true,
+        (Progress::Pending, Direction::Completing) => !has_work && joined.step.action.is_none(),
+        (Progress::Pending, Direction::Forward | Direction::Compensating)
+        | (Progress::Done { .. }, Direction::Compensating | Direction::Completing) => !has_work,
+        (Progress::Undone, Direction::Forward | Direction::Completing)
         | (Progress::Completed { .. }, Direction::Compensating) => false,
     }
 }

@@ -60,7 +60,7 @@ fn is_same(one: &JoinedRecord, other: &JoinedRecord) -> bool {
 
 fn ends_as_was_decided(open: &OpenSaga, ended: &EndedRecord) -> Result<(), String> {
     let EndedRecord { tx, outcome, branches, .. } = ended;
-    if let Some(decided) = open.outcome().filter(|decided| decided != outcome) {
+    if let Some(decided) = open.decided().filter(|decided| decided != outcome) {
         return Err(format!("open saga: it is on record of {tx} that it is {decided}, and it ends {outcome}"));
     }
     // One that was held names its participants only.

@@ -1,0 +1,55 @@
+//! The ways in which a careless driver goes wrong about open sagas.
+
+use super::{Log, Write};
+use crate::mutant::Mutant;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use undoubt_coordinator_core::{Completions, JoinedRecord, OpenedRecord, OpenedState, Progress, Record, Stage};
+use undoubt_vocabulary::{AbortReason, RunStep};
+
+/// Sends a step as a careless driver would.
+pub(super) fn missend(run: &mut RunStep, mutant: Mutant, log: &Log) {
+    let Some(open) = log.open_sagas.get(&run.tx) else { return };
+    match mutant {
+        Mutant::JoinedUnderSagasNumber => run.attempt_number = open.header.attempt_number,
+        Mutant::ElsewhereUntold => run.acted_elsewhere = false,
+        _ => {}
+    }
+}
+
+/// Returns the place of a record in the queue.
+pub(super) fn place(record: &Record, queue: &VecDeque<Write>, mutant: Option<Mutant>) -> usize {
+    let is_joining = |write: &Write| write.record.stage() == Stage::Joined && write.record.tx() == record.tx();
+    let overtakes = matches!(record.stage(), Stage::Closed | Stage::Compensating)
+        && mutant == Some(Mutant::JoinedLast)
+        && queue.back().is_some_and(is_joining);
+    queue.len() - usize::from(overtakes)
+}
+
+/// Reads an open saga from the log as a careless driver would.
+pub(super) fn misread(header: &mut OpenedRecord, steps: &mut Vec<JoinedRecord>, mutant: Mutant) {
+    match (mutant, &header.state) {
+        (Mutant::JoinedForgotten, _) => steps.clear(),
+        (Mutant::CompletionsForgotten, OpenedState::Closed) => steps.iter_mut().for_each(|joined| {
+            joined.progress = Progress::Completed { result: Bytes::new(), pending: false };
+        }),
+        (Mutant::ClosedReadAsCancelled, OpenedState::Closed) => {
+            header.state = OpenedState::Compensating(AbortReason::Cancelled);
+        }
+        (Mutant::LaterStepsForgotten, OpenedState::Compensating(_)) => {
+            steps.iter_mut().skip(1).for_each(|joined| joined.progress = Progress::Undone);
+        }
+        (Mutant::CompletionsTurnedRound, _) => {
+            header.terms.completions = match header.terms.completions {
+                Completions::Together => Completions::Together,
+                Completions::AsJoined => Completions::Reversed,
+                Completions::Reversed => Completions::AsJoined,
+            };
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn is_refusal(record: &Record) -> bool {
+    matches!(record, Record::Joined(JoinedRecord { progress: Progress::Refused(_), .. }))
+}
