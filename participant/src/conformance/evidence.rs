@@ -33,7 +33,7 @@ pub(super) async fn what_another_hand_has_committed_is_reported_after_crashes<W:
     let committed = (tx(&decided), BranchOutcome::Committed);
     assert_eq!(asking.finished(), reported.iter().cloned().chain([committed]).collect(), "damage is reported");
 
-    let mut asking = Asking::restarted(asking.subject).await;
+    let asking = Asking::restarted(asking.subject).await;
     assert!(!asking.asked().contains(&tx(&foreign)), "it is known by now");
     assert_eq!(asking.finished(), reported, "damage is reported until it is noted");
 }
