@@ -3,7 +3,7 @@
 use super::{Branch, BranchVote, Context, Event, State, Transaction};
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::Stage;
-use undoubt_vocabulary::{BranchOutcome, Outcome, ToParticipant, Vote};
+use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ToParticipant, Vote};
 
 impl Branch {
     fn has_to_acknowledge(&self) -> bool {
@@ -104,6 +104,8 @@ impl Transaction {
                 // Everybody only read, or the single branch has committed by itself, and a new start of its participant asks at whose
                 // word: nobody may hear of the commit before this record is stable (R1).
                 Outcome::Committed => self.send_undecided(branch, cx),
+                // It may have committed by itself, so no abort is certain.
+                Outcome::Aborted(AbortReason::GivenUp { .. }) => self.send_undecided(branch, cx),
                 Outcome::Aborted(_) => self.send_abort(branch, cx),
             },
             // A heuristic outcome that is reported meanwhile is reported again, and finds the stored record then.

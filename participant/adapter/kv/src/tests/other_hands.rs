@@ -36,6 +36,12 @@ async fn guessing_what_became_of_an_unclear_branch_is_found_out() {
     unclear(&mut MemoryWorld::new(|sound| Remote { guesses: true, ..Remote::over(sound) })).await;
 }
 
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a resource that others reach says so")]
+async fn keeping_quiet_about_what_others_can_commit_is_found_out() {
+    other_hands(&mut MemoryWorld::new(|sound| Remote { keeps_quiet: true, ..Remote::over(sound) })).await;
+}
+
 /// A key-value store at the end of a bad line, which others reach too.
 struct Remote {
     sound: KeyValue,
@@ -45,11 +51,14 @@ struct Remote {
     ended: Mutex<BTreeMap<BranchId, bool>>,
     blind: bool,
     guesses: bool,
+    /// It does not say that others can commit.
+    keeps_quiet: bool,
 }
 
 impl Remote {
     fn over(sound: KeyValue) -> Remote {
-        Remote { sound, loses: Mutex::default(), ended: Mutex::default(), blind: false, guesses: false }
+        let (loses, ended) = (Mutex::default(), Mutex::default());
+        Remote { sound, loses, ended, blind: false, guesses: false, keeps_quiet: false }
     }
 
     async fn over_the_line<T>(&self, call: impl Future<Output = Result<T, ResourceError>>) -> Result<T, ResourceError> {
@@ -127,7 +136,7 @@ impl Steps for Remote {
 
 impl Branches for Remote {
     fn others_can_commit(&self) -> bool {
-        true
+        !self.keeps_quiet
     }
 
     async fn prepare(&self, id: BranchId, prepare: Prepare, off: CancellationToken) -> Result<Vote, ResourceError> {
