@@ -148,6 +148,7 @@ fn run_step() -> impl Strategy<Value = RunStep> {
     )
         .prop_map(|((tx, attempt_number, step, direction), attempt, begun_at, timeout, work, inputs)| RunStep {
             acted_elsewhere: direction != Direction::Forward && attempt % 2 == 1,
+            check_back: direction == Direction::Forward && attempt % 3 == 1,
             tx,
             attempt_number,
             step,

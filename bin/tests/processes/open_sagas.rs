@@ -137,15 +137,22 @@ async fn a_step_that_nobody_could_answer_keeps_the_saga_from_closing_until_it_is
 
 /// Begins, runs, joins and ends a saga, whatever dies meanwhile; asks again for what was not answered.
 async fn carry_out(client: Client, id: String, close: bool) {
-    let begun = async || client.begin(Opening::with_id(id.parse().unwrap())).await.ok();
-    let saga = crate::support::until("it has begun", begun).await;
-    crate::support::until("the seat is taken", async || saga.run(seat(1)).await.ok()).await;
-    crate::support::until("the room has joined", async || saga.join(room()).await.ok()).await;
-    let ended = async || match close {
-        true => saga.close().await.ok().map(|answer| answer.outcome),
-        false => saga.cancel().await.ok().and_then(|known| known.decided),
+    let saga = loop {
+        if let Ok(saga) = client.begin(Opening::with_id(id.parse().unwrap())).await {
+            break saga;
+        }
     };
-    let outcome = crate::support::until("it has ended", ended).await;
+    while saga.run(seat(1)).await.is_err() {}
+    while saga.join(room()).await.is_err() {}
+    let outcome = loop {
+        let ended = match close {
+            true => saga.close().await.ok().map(|answer| answer.outcome),
+            false => saga.cancel().await.ok().and_then(|known| known.decided),
+        };
+        if let Some(outcome) = ended {
+            break outcome;
+        }
+    };
     assert_eq!(matches!(outcome, Outcome::Committed), close, "{outcome:?}");
 }
 
@@ -165,7 +172,7 @@ async fn sweep(cluster: &mut Cluster, who: Who, points: &[&str], sagas: &mut [i6
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            script.await.unwrap();
+            tokio::time::timeout(crate::support::PATIENCE, script).await.expect("it ends in time").unwrap();
             if cluster.has_ended(who).unwrap() {
                 cluster.restart(who, None).await.unwrap();
             }

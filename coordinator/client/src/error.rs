@@ -236,7 +236,7 @@ pub enum SubmitError {
         /// What is said there.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
-        reason: Option<String>,
+        reason: Option<Box<str>>,
     },
     /// None of this call's attempts was let in, so none of them did anything. Submit it again later, under the same id.
     #[error("transaction {tx} was not accepted: {cause}; nothing was done, submit it again later under the same id")]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::{InvalidId, ParticipantName, RetryPolicy, SagaStep, TxId, saga};
+use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, RetryPolicy, SagaStep, TxId, saga};
 use undoubt_work::{Results, Work};
 
 /// The order in which the steps of an open saga are completed.
@@ -32,19 +32,34 @@ pub enum CompletionOrder {
 pub struct Opening {
     terms: Terms,
     completion_order: CompletionOrder,
+    check_back: Option<OpenStep>,
 }
 
 impl Opening {
     /// Returns the terms of a new saga under a new id, the text of a UUID of version 7.
     #[allow(clippy::new_without_default, reason = "every one is another: a default should be always the same")]
     pub fn new() -> Self {
-        Opening { terms: Terms::drawn(), completion_order: CompletionOrder::default() }
+        Opening::of(Terms::drawn())
     }
 
     /// Returns the terms of a saga under an id of the application's own. Draw it once for each thing to be done, and keep it: whoever
     /// knows it goes on with the saga.
     pub fn with_id(id: TxId) -> Self {
-        Opening { terms: Terms::under(id), completion_order: CompletionOrder::default() }
+        Opening::of(Terms::under(id))
+    }
+
+    fn of(terms: Terms) -> Self {
+        Opening { terms, completion_order: CompletionOrder::default(), check_back: None }
+    }
+
+    /// Sets what is asked of a participant when the time is over, instead of turning the saga back: done closes it, a refusal by
+    /// condition turns it back, anything else is asked again. So a local transaction and the steps that follow it are atomic: begin
+    /// the saga, let the steps with completions join, commit the local transaction, close. Whoever answers that it has failed must
+    /// have made its own later commit impossible.
+    #[must_use]
+    pub fn check_back(self, participant: &str, question: impl Into<Work>) -> Self {
+        let check_back = Some(OpenStep::new(saga::CHECK_BACK, participant).action(question));
+        Opening { check_back, ..self }
     }
 
     /// Sets the time after which it is turned back unless it is closed before. Without, the coordinator's own default holds.
@@ -72,18 +87,20 @@ impl Opening {
         &self.terms.id
     }
 
-    fn request(&self) -> v1::BeginRequest {
+    fn request(&self) -> Result<v1::BeginRequest, InvalidSubmission> {
+        let encode = |step: &OpenStep| step.encode(saga::check_check_back);
         let completion_order = match self.completion_order {
             CompletionOrder::Together => v1::CompletionOrder::Together,
             CompletionOrder::AsJoined => v1::CompletionOrder::AsJoined,
             CompletionOrder::Reversed => v1::CompletionOrder::Reversed,
         };
-        v1::BeginRequest {
+        Ok(v1::BeginRequest {
             tx: self.terms.id.to_bytes(),
             timeout_ms: self.terms.timeout.map_or(0, milliseconds),
             completion_order: completion_order.into(),
             trace_context: self.terms.trace_context.clone(),
-        }
+            check_back: self.check_back.as_ref().map(encode).transpose()?,
+        })
     }
 }
 
@@ -141,6 +158,10 @@ impl OpenStep {
     }
 
     fn to_wire(&self) -> Result<v1::SagaStep, InvalidSubmission> {
+        self.encode(saga::check_joining)
+    }
+
+    fn encode(&self, check: impl Fn(&SagaStep) -> Result<(), InvalidSaga>) -> Result<v1::SagaStep, InvalidSubmission> {
         let participant: ParticipantName =
             self.participant.parse().map_err(|bad: InvalidId| InvalidSubmission::Name(bad))?;
         // What ends a step is given what its action handed back.
@@ -164,7 +185,7 @@ impl OpenStep {
             pivot: false,
             retry: self.retry,
         };
-        saga::check_joining(&step).map_err(InvalidSubmission::Saga)?;
+        check(&step).map_err(InvalidSubmission::Saga)?;
         Ok(v1::SagaStep::from(&step))
     }
 }
@@ -197,7 +218,7 @@ impl Client {
     /// [`JoinError::Over`]: it was begun before, and takes no steps any more.
     pub async fn begin(&self, opening: impl Into<Opening>) -> Result<OpenSaga, JoinError> {
         let opening = opening.into();
-        let (tx, request) = (opening.id().clone(), opening.request());
+        let (tx, request) = (opening.id().clone(), opening.request().map_err(SubmitError::from)?);
         let attempt = || {
             let (mut coordinator, request) = (self.coordinator(), request.clone());
             async move { coordinator.begin(request).await }

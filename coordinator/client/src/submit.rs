@@ -97,9 +97,12 @@ impl SubmitError {
     pub(crate) fn answered(address: &str, tx: TxId, status: &Status) -> Self {
         let (message, reason) = (explain(status), reason(status));
         match status.code() {
-            Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated => {
-                SubmitError::NotOffered { tx, address: address.into(), message, reason }
-            }
+            Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated => SubmitError::NotOffered {
+                tx,
+                address: address.into(),
+                message,
+                reason: reason.map(String::into_boxed_str),
+            },
             Code::InvalidArgument => SubmitError::Refused { tx, message, reason },
             Code::NotFound if reason.as_deref() == Some("NOT_FOUND") => {
                 SubmitError::NotPossible { tx, message, reason }

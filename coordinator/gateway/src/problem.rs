@@ -28,7 +28,7 @@ pub(crate) struct Problem {
     /// The very same request may come back.
     retryable: bool,
     after: Option<Duration>,
-    tx: Option<TxId>,
+    tx: Option<Box<TxId>>,
 }
 
 /// The form in which it is told.
@@ -70,7 +70,7 @@ impl Problem {
     }
 
     fn about(self, tx: TxId) -> Problem {
-        Problem { tx: Some(tx), ..self }
+        Problem { tx: Some(Box::new(tx)), ..self }
     }
 
     /// Returns the problem of this reason, or else of `otherwise`.
@@ -118,12 +118,16 @@ impl Problem {
 
 /// Returns the status of HTTP that goes with a reason.
 fn status(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::TooManySubmissions | Reason::ShareTaken => StatusCode::TOO_MANY_REQUESTS,
-        Reason::MessageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Reason::MessageIncomplete => StatusCode::BAD_REQUEST,
-        Reason::RecordCollected => StatusCode::GONE,
-        other => match other.code() {
+    const OWN: [(Reason, StatusCode); 5] = [
+        (Reason::TooManySubmissions, StatusCode::TOO_MANY_REQUESTS),
+        (Reason::ShareTaken, StatusCode::TOO_MANY_REQUESTS),
+        (Reason::MessageTooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+        (Reason::MessageIncomplete, StatusCode::BAD_REQUEST),
+        (Reason::RecordCollected, StatusCode::GONE),
+    ];
+    match OWN.iter().find(|(known, _)| *known == reason) {
+        Some((_, status)) => *status,
+        None => match reason.code() {
             Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
@@ -200,6 +204,9 @@ impl From<SubmitError> for Problem {
             }
             SubmitError::UnknownParticipant { tx, reason, .. } => {
                 Problem::of(reason.as_deref(), Reason::UnknownParticipant, detail).about(tx)
+            }
+            SubmitError::NotPossible { tx, reason, .. } => {
+                Problem::of(reason.as_deref(), Reason::WrongState, detail).about(tx)
             }
             SubmitError::IdReused { tx, reason, .. } => {
                 Problem::of(reason.as_deref(), Reason::OtherContent, detail).about(tx)

@@ -8,6 +8,7 @@ use crate::log::{Ended, Log, LogError};
 use crate::metrics;
 use crate::queue::Queue;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -137,6 +138,7 @@ pub(crate) struct Opening {
     pub(crate) tx: TxId,
     pub(crate) digest: [u8; 32],
     pub(crate) terms: Terms,
+    pub(crate) check_back: Option<Arc<SagaStep>>,
     pub(crate) timeout: Duration,
     pub(crate) origin: Origin,
     /// The caller's trace context, as it came.
@@ -420,20 +422,22 @@ impl Engine {
     }
 
     fn begin(&mut self, request: Opening, reply: Reply) -> Result<(), LogError> {
-        let Opening { tx, digest, terms, timeout, origin, trace } = request;
-        let not_let_in = match &self.refusing {
-            Some(why) => Some(Replied::NoRoom(why.clone())),
-            None => self.holders.admit(&origin.who, Instant::now() - self.began).err().map(Replied::Exceeded),
+        let Opening { tx, digest, terms, check_back, timeout, origin, trace } = request;
+        let asked = check_back.as_ref().map(|step| &step.participant);
+        let unknown = asked.filter(|name| self.links.get(*name).is_none_or(|link| link.leaving));
+        let not_let_in = match (unknown, &self.refusing) {
+            (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
+            (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
+            (None, None) => self.holders.admit(&origin.who, Instant::now() - self.began).err().map(Replied::Exceeded),
         };
         if let Some(reason) = not_let_in
             && self.core.view(&tx).is_none()
             && self.log.ended(&tx)?.is_none()
         {
             self.figures.rejected(match &reason {
+                Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
                 Replied::Exceeded(exceeded) => metrics::exceeded(exceeded.limit),
-                Replied::UnknownParticipant(_) | Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => {
-                    metrics::NO_ROOM
-                }
+                Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
             });
             reply.give(reason);
             return Ok(());
@@ -441,7 +445,7 @@ impl Engine {
         let client = self.client(&tx, reply)?;
         self.traced.offer(&tx, trace.as_deref());
         self.submitting = Some((tx.clone(), origin));
-        let beginning = Beginning { tx, digest, terms, timeout, client };
+        let beginning = Beginning { tx, digest, terms, check_back, timeout, client };
         let put = self.handle_input(Input::Request(Request::Begin(beginning)));
         self.submitting = None;
         self.traced.put();

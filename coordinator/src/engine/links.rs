@@ -171,6 +171,7 @@ mod tests {
                 step: StepIndex(0),
                 direction,
                 acted_elsewhere: false,
+                check_back: false,
                 attempt: 1,
                 begun_at: Timestamp(1),
                 timeout: Duration::from_secs(1),

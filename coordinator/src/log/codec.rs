@@ -283,6 +283,7 @@ pub(super) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes: &mut V
         completion_order: completion_order(opened.terms.completions).into(),
         closed: opened.state == OpenedState::Closed,
         compensating,
+        check_back: opened.check_back.as_ref().map(|step| v1::SagaStep::from(&**step)),
     };
     let record = record::OpenTransaction {
         kind: record::open_transaction::Kind::Opened.into(),
@@ -350,6 +351,7 @@ fn decode_opened(
         digest: digest(&wire.digest)?,
         deadline: Timestamp(state.deadline_us),
         terms: Terms { completions: completions(state.completion_order)? },
+        check_back: state.check_back.map(SagaStep::try_from).transpose()?.map(Arc::new),
         state: match state.compensating {
             Some(reason) => OpenedState::Compensating(reason.try_into()?),
             None if state.closed => OpenedState::Closed,

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::engine::{NewStep, NewTransaction, Opening};
 use bytes::Bytes;
 use prost::Message as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::Uri;
 use tonic::{Request, Status};
@@ -177,7 +178,8 @@ pub(super) fn parse_opening(
     config: &Config,
     origin: &Origin,
 ) -> Result<Opening, BadRequest> {
-    let v1::BeginRequest { tx, timeout_ms, completion_order, trace_context } = request;
+    let v1::BeginRequest { tx, timeout_ms, completion_order, trace_context, check_back } = request;
+    let check_back = check_back.map(parse_check_back).transpose()?;
     let completions = match v1::CompletionOrder::try_from(completion_order) {
         Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Completions::Together,
         Ok(v1::CompletionOrder::AsJoined) => Completions::AsJoined,
@@ -191,8 +193,9 @@ pub(super) fn parse_opening(
     };
     Ok(Opening {
         tx: TxId::new(own(&tx))?,
-        digest: digest_of([&b"open saga"[..], order].into_iter()),
+        digest: digest_of([&b"open saga"[..], order, &check_back.as_ref().map(plain).unwrap_or_default()].into_iter()),
         terms: Terms { completions },
+        check_back: check_back.map(Arc::new),
         timeout: Duration::from_millis(timeout(timeout_ms, config)?),
         origin: origin.clone(),
         trace: trace_context.map(|context| Box::new(bounded(context))),
@@ -209,9 +212,22 @@ pub(super) fn parse_joining(request: v1::JoinRequest, origin: &Origin) -> Result
         [&step.action, &step.compensation, &step.completion].map(|work| work.as_ref().map(own));
     let step = SagaStep { action, compensation, completion, ..step };
     saga::check_joining(&step)?;
-    let plain = v1::SagaStep { retry: None, ..v1::SagaStep::from(&step) }.encode_to_vec();
-    let digest = digest_of(std::iter::once(plain.as_slice()));
+    let digest = digest_of(std::iter::once(plain(&step).as_slice()));
     Ok(NewStep { tx, step, digest, wait: !no_wait, origin: origin.clone() })
+}
+
+/// Returns the check-back that is asked for.
+fn parse_check_back(step: v1::SagaStep) -> Result<SagaStep, BadRequest> {
+    let step = SagaStep::try_from(v1::SagaStep { name: saga::CHECK_BACK.to_owned(), ..step });
+    let step = step.map_err(|cause| BadRequest::Joining { cause })?;
+    let step = SagaStep { action: step.action.as_ref().map(own), ..step };
+    saga::check_check_back(&step)?;
+    Ok(step)
+}
+
+/// Returns the parts of a step that make it the same.
+fn plain(step: &SagaStep) -> Vec<u8> {
+    v1::SagaStep { retry: None, ..v1::SagaStep::from(step) }.encode_to_vec()
 }
 
 fn timeout(timeout_ms: u32, config: &Config) -> Result<u64, BadRequest> {

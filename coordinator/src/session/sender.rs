@@ -75,6 +75,7 @@ mod tests {
             step: StepIndex(u16::MAX),
             direction: Direction::Compensating,
             acted_elsewhere: false,
+            check_back: false,
             attempt: u32::MAX,
             begun_at: Timestamp(u64::MAX),
             timeout: Duration::MAX,

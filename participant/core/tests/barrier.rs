@@ -202,9 +202,20 @@ impl World {
         let (begun_at, timeout) = (Timestamp(1), Duration::from_secs(1));
         let (work, inputs) = (Bytes::new(), Vec::new());
         let (tx, attempt_number, step) = (tx(), AttemptNumber(5), StepIndex(step));
-        let acted_elsewhere = false;
-        let run =
-            RunStep { tx, attempt_number, step, direction, acted_elsewhere, attempt, begun_at, timeout, work, inputs };
+        let (acted_elsewhere, check_back) = (false, false);
+        let run = RunStep {
+            tx,
+            attempt_number,
+            step,
+            direction,
+            acted_elsewhere,
+            check_back,
+            attempt,
+            begun_at,
+            timeout,
+            work,
+            inputs,
+        };
         self.tell(Input::Message { session: Session(1), message: ToParticipant::Run(run) });
     }
 

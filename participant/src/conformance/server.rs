@@ -36,8 +36,20 @@ impl Step {
     pub fn run(&self, direction: Direction, attempt: u32, work: Bytes) -> RunStep {
         let StepId { coordinator: _, attempt_number, step, tx } = self.id.clone();
         let (begun_at, timeout, inputs) = (self.begun_at, PATIENCE, Vec::new());
-        let acted_elsewhere = false;
-        RunStep { tx, attempt_number, step, direction, acted_elsewhere, attempt, begun_at, timeout, work, inputs }
+        let (acted_elsewhere, check_back) = (false, false);
+        RunStep {
+            tx,
+            attempt_number,
+            step,
+            direction,
+            acted_elsewhere,
+            check_back,
+            attempt,
+            begun_at,
+            timeout,
+            work,
+            inputs,
+        }
     }
 }
 

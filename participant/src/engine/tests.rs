@@ -124,13 +124,14 @@ fn tx() -> TxId {
 fn run(direction: Direction, work: Bytes) -> ToParticipant {
     let (attempt_number, step, attempt) = (AttemptNumber(5), StepIndex(0), 1);
     let (begun_at, timeout, inputs) = (Timestamp(1), Duration::from_secs(5), Vec::new());
-    let acted_elsewhere = false;
+    let (acted_elsewhere, check_back) = (false, false);
     ToParticipant::Run(RunStep {
         tx: tx(),
         attempt_number,
         step,
         direction,
         acted_elsewhere,
+        check_back,
         attempt,
         begun_at,
         timeout,

@@ -144,6 +144,7 @@ fn for_participants() -> Vec<ToParticipant> {
         step: StepIndex(1),
         direction: Direction::Compensating,
         acted_elsewhere: false,
+        check_back: false,
         attempt: 3,
         begun_at: NOW,
         timeout: std::time::Duration::from_secs(10),

@@ -41,7 +41,6 @@ pub struct Arguments {
 
 /// What is run: the servers, or a command that asks them.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Program {
     Serve(crate::serve::Serve),
     #[command(flatten)]

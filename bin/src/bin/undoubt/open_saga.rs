@@ -16,6 +16,10 @@ pub async fn begin(arguments: Begin, global: &Global) -> Result<Exit, Failure> {
     if let Some(traceparent) = &arguments.trace.traceparent {
         opening = opening.trace_context(traceparent, &arguments.trace.tracestate);
     }
+    if let [participant, question] = &arguments.check_back[..] {
+        let question: Work = question.parse().map_err(|why| Failure::new(Exit::Usage, why))?;
+        opening = opening.check_back(participant, question);
+    }
     let saga = global.client()?.begin(opening).await?;
     let id = saga.id().to_string();
     Ok(Exit::Done.told(global.output.show(&json!({ "tx": id, "state": "pending" }), || format!("open  {id}"))))

@@ -31,6 +31,7 @@ impl Script {
             tx: tx("T1"),
             digest: [1; 32],
             terms: Terms { completions },
+            check_back: None,
             timeout: Duration::from_secs(5),
             client: Client(client),
         };

@@ -23,6 +23,8 @@ pub enum Operation {
     Action,
     Compensation,
     Completion,
+    /// Whether a transaction that was begun has been done.
+    CheckBack,
     Try,
     Confirm,
     Cancel,
@@ -34,6 +36,7 @@ impl Operation {
             Operation::Action => "action",
             Operation::Compensation => "compensation",
             Operation::Completion => "completion",
+            Operation::CheckBack => "check-back",
             Operation::Try => "try",
             Operation::Confirm => "confirm",
             Operation::Cancel => "cancel",
@@ -44,7 +47,11 @@ impl Operation {
     pub fn has_result(self) -> bool {
         match self {
             Operation::Action | Operation::Try => true,
-            Operation::Compensation | Operation::Completion | Operation::Confirm | Operation::Cancel => false,
+            Operation::Compensation
+            | Operation::Completion
+            | Operation::CheckBack
+            | Operation::Confirm
+            | Operation::Cancel => false,
         }
     }
 }

@@ -75,7 +75,8 @@ pub(super) async fn act(
         }
     }
     let identity = Identity::of_step(step);
-    let (operation, trace) = (Operation::Action, http.contexts.take_of_step(step));
+    let operation = if run.check_back { Operation::CheckBack } else { Operation::Action };
+    let trace = http.contexts.take_of_step(step);
     let call = Call { operation, identity: &identity, message: &message, tried: false, deadline, trace };
     match http.ask(call, cancelled).await {
         Said::Done(answer) => {

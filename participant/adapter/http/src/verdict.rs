@@ -20,6 +20,8 @@ pub enum Verdict {
 pub fn verdict(operation: Operation, tried: bool, status: u16) -> Verdict {
     let undoes = matches!(operation, Operation::Compensation | Operation::Cancel);
     match status {
+        // Only one answer says that it has failed, and never will be done.
+        400..500 if operation == Operation::CheckBack && !matches!(status, 409 | 425 | 429) => Verdict::Unclear,
         200..300 => Verdict::Done,
         // The service does not know it. That is well where it may never have heard of it.
         404 | 410 if undoes && !tried => Verdict::Done,
@@ -67,12 +69,18 @@ mod tests {
             {
                 let (fresh, tried) = match operation {
                     Operation::Compensation | Operation::Cancel => (undoes, undoes_what_was_done),
-                    Operation::Action | Operation::Completion | Operation::Try | Operation::Confirm => (does, does),
+                    Operation::Action
+                    | Operation::Completion
+                    | Operation::CheckBack
+                    | Operation::Try
+                    | Operation::Confirm => (does, does),
                 };
                 assert_eq!(verdict(operation, false, status), fresh, "{operation} {status}");
                 assert_eq!(verdict(operation, true, status), tried, "{operation} {status}, after success");
             }
         }
         assert_eq!(verdict(Operation::Action, false, 423), Refused(RefusalCode::LockTimeout));
+        let asked = [200, 409, 425, 404, 403, 413, 500].map(|status| verdict(Operation::CheckBack, false, status));
+        assert_eq!(asked, [Done, condition, Later, Unclear, Unclear, Unclear, Unclear]);
     }
 }

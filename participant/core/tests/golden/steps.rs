@@ -23,6 +23,7 @@ pub fn run(attempt_number: AttemptNumber, step: u16, direction: Direction, attem
         step: StepIndex(step),
         direction,
         acted_elsewhere: false,
+        check_back: false,
         attempt,
         begun_at: Timestamp(1_000_000),
         timeout: Duration::from_secs(5),

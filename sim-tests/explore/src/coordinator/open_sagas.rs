@@ -10,10 +10,10 @@ use undoubt_vocabulary::{AbortReason, RunStep};
 /// Sends a step as a careless driver would.
 pub(super) fn missend(run: &mut RunStep, mutant: Mutant, log: &Log) {
     let Some(open) = log.open_sagas.get(&run.tx) else { return };
-    match mutant {
-        Mutant::JoinedUnderSagasNumber => run.attempt_number = open.header.attempt_number,
-        Mutant::ElsewhereUntold => run.acted_elsewhere = false,
-        _ => {}
+    if mutant == Mutant::JoinedUnderSagasNumber {
+        run.attempt_number = open.header.attempt_number;
+    } else if mutant == Mutant::ElsewhereUntold {
+        run.acted_elsewhere = false;
     }
 }
 

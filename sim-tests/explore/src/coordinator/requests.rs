@@ -28,6 +28,7 @@ pub(super) fn request(number: usize, scenario: &Scenario) -> Request {
             tx,
             digest: [0xbe; 32],
             terms: Terms { completions: *completions },
+            check_back: None,
             timeout: Duration::from_secs(1),
             client,
         }),

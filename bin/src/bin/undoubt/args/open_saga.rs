@@ -21,6 +21,10 @@ pub struct Begin {
     /// The order in which its steps are completed once it is closed.
     #[arg(long, value_enum, default_value_t = Completions::Together)]
     pub completions: Completions,
+    /// Ask this participant when the time is over, instead of turning the saga back, like --check-back shop 'get order-17': done
+    /// closes it, a refusal turns it back, anything else is asked again.
+    #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "WORK"], requires = "deadline")]
+    pub check_back: Vec<String>,
     #[command(flatten)]
     pub trace: TraceArgs,
 }

@@ -83,6 +83,7 @@ async fn a_step_that_brings_too_much_is_refused_and_so_is_a_compensation_which_l
             step,
             direction,
             acted_elsewhere: false,
+            check_back: false,
             attempt: 1,
             begun_at,
             timeout,

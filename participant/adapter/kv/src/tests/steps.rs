@@ -24,6 +24,7 @@ fn run(step: &StepId, direction: Direction, work: Bytes, inputs: &[Bytes]) -> Ru
         step,
         direction,
         acted_elsewhere: false,
+        check_back: false,
         attempt: 1,
         begun_at,
         timeout,

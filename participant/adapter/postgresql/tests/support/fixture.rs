@@ -179,6 +179,7 @@ pub fn step(number: u64, work: Bytes, direction: Direction) -> (StepId, RunStep)
             step: StepIndex(0),
             direction,
             acted_elsewhere: false,
+            check_back: false,
             attempt: 1,
             begun_at,
             timeout,

@@ -67,6 +67,7 @@ pub fn run(step: &StepId, direction: Direction, work: Bytes) -> RunStep {
         step: step.step,
         direction,
         acted_elsewhere: false,
+        check_back: false,
         attempt: 1,
         begun_at: Timestamp(1),
         timeout: PATIENCE,
