@@ -55,6 +55,8 @@ pub(crate) enum State {
     /// The resource manager works on the action. `then`: its compensation came meanwhile.
     Acting {
         attempt: u32,
+        /// It was asked for before, without a clear answer.
+        attempted: bool,
         then: Option<RunStep>,
     },
     /// The step was refused: nothing of it is in effect.
@@ -180,7 +182,7 @@ impl State {
     /// Counts attempts anew: whatever comes from here on is a new one, save the first one of what is under way.
     pub(crate) fn count_attempts_anew(&mut self) {
         match self {
-            State::Acting { attempt, then } => {
+            State::Acting { attempt, attempted: _, then } => {
                 *attempt = 1;
                 then.iter_mut().for_each(|compensation| compensation.attempt = 1);
             }

@@ -11,6 +11,7 @@ mod files;
 mod network;
 mod provider;
 mod served;
+mod services;
 mod stored;
 mod texts;
 mod wire;
@@ -45,7 +46,7 @@ pub struct Target {
 
 /// Returns all targets.
 pub fn targets() -> Vec<Target> {
-    let of_files = [files::TARGETS, provider::TARGETS, databases::TARGETS].concat();
+    let of_files = [files::TARGETS, provider::TARGETS, databases::TARGETS, services::TARGETS].concat();
     [wire::TARGETS, work::TARGETS, stored::TARGETS, &of_files, texts::TARGETS, network::TARGETS, served::TARGETS]
         .concat()
 }

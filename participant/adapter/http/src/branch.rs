@@ -12,7 +12,7 @@
 //! low-water mark has passed it.
 
 use crate::HttpServices;
-use crate::attempt::{lack_of_room, write};
+use crate::attempt::{MAX_CALL_TIME, lack_of_room, write};
 use crate::calls::{Call, Said};
 use crate::convention::{Identity, Operation};
 use crate::message::Message;
@@ -110,7 +110,7 @@ pub(super) async fn prepare(
     if let Some(why) = lack_of_room(http)? {
         return refused(RefusalCode::Unavailable, why);
     }
-    let deadline = Instant::now() + prepare.timeout.max(LEAST_TRY_TIME);
+    let deadline = Instant::now() + prepare.timeout.clamp(LEAST_TRY_TIME, MAX_CALL_TIME);
     let place = tokio::select! {
         place = http.client.place(&message.address.origin, deadline) => place,
         () = cancelled.cancelled() => return refused(RefusalCode::Late, "it was called off before it was tried".to_owned()),

@@ -15,6 +15,9 @@ use undoubt_work::http::HttpResult;
 /// The pause before a service is asked again that is at it, and does not say for how long.
 const IN_PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
+/// The least pause before a service is asked again, whatever it says.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
 /// The characters of an answer that a refusal tells.
 const SHOWN_CHARACTERS: usize = 300;
 
@@ -77,8 +80,9 @@ impl HttpServices {
                 Verdict::Unclear => return Said::Unclear(format!("{to} answered {told}")),
                 Verdict::Later => {
                     let in_progress = (answer.status == 425).then_some(IN_PROGRESS_PAUSE);
-                    let pause = answer.retry_after.or(in_progress);
-                    let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
+                    let pause = answer.retry_after.or(in_progress).map(|pause| pause.max(LEAST_PAUSE));
+                    let is_in_time = |pause: &Duration| Instant::now().checked_add(*pause).is_some_and(|at| at < deadline);
+                    let Some(pause) = pause.filter(is_in_time) else {
                         let when =
                             answer.retry_after.map(|after| format!(", to be asked again after {} s", after.as_secs()));
                         return Said::Unclear(format!("{to} answered {told}{}", when.unwrap_or_default()));

@@ -1,7 +1,7 @@
 //! Steps of sagas: their actions and compensations as calls.
 
 use crate::HttpServices;
-use crate::attempt::{lack_of_room, write};
+use crate::attempt::{MAX_CALL_TIME, lack_of_room, write};
 use crate::calls::{Call, Said};
 use crate::convention::{Identity, Operation};
 use crate::message::Message;
@@ -18,6 +18,7 @@ use undoubt_work::{InvalidWork, Results};
 /// Returns the time at which a call has to be over that its coordinator gives this long: a little earlier, so that its answer comes
 /// before the coordinator stops waiting.
 fn deadline(timeout: Duration) -> Instant {
+    let timeout = timeout.min(MAX_CALL_TIME);
     Instant::now() + timeout - timeout / 10
 }
 

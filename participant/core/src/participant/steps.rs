@@ -36,14 +36,14 @@ impl Participant {
             }
             // What was attempted has to end, so it is refused for no other reason than its own.
             Some(State::Attempted(before)) if before.as_ref().is_none_or(|before| run.attempt > before.attempt) => {
-                self.run_action(id, run, effects);
+                self.run_action(id, run, true, effects);
             }
             Some(State::Attempted(None)) => unreachable!("whatever comes then is a new attempt"),
             Some(State::Refused(Refused { refusal, .. }) | State::Attempted(Some(Refused { refusal, .. }))) => {
                 self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
             }
-            Some(State::Acting { attempt, then: None }) => {
-                self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), then: None });
+            Some(State::Acting { attempt, attempted, then: None }) => {
+                self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), attempted, then: None });
             }
             Some(State::InEffect { acted: Acted::Here { result: Kept::Here(result), pending }, .. }) => {
                 self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Done { result, pending }, effects);
@@ -79,12 +79,12 @@ impl Participant {
                     (State::Emptying { attempt: run.attempt }, Effect::StoreEmpty { step: id.clone() });
                 self.begin(id, run, state, |_| effect, effects);
             }
-            Some(State::Acting { attempt, then }) => {
+            Some(State::Acting { attempt, attempted, then }) => {
                 if then.is_none() {
                     effects.push(Effect::CancelAction { step: id.clone() });
                 }
                 let latest = then.filter(|then| then.attempt >= run.attempt).unwrap_or(run);
-                self.sagas.set(&id, State::Acting { attempt, then: Some(latest) });
+                self.sagas.set(&id, State::Acting { attempt, attempted, then: Some(latest) });
             }
             Some(State::InEffect { refused: Some((Direction::Compensating, refused)), .. })
                 if run.attempt <= refused.attempt =>
@@ -167,11 +167,11 @@ impl Participant {
             self.sagas.set(&id, State::Refused(refused));
             return self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
         }
-        self.run_action(id, run, effects);
+        self.run_action(id, run, false, effects);
     }
 
-    fn run_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
-        let (state, step) = (State::Acting { attempt: run.attempt, then: None }, id.clone());
+    fn run_action(&mut self, id: StepId, run: RunStep, attempted: bool, effects: &mut Vec<Effect>) {
+        let (state, step) = (State::Acting { attempt: run.attempt, attempted, then: None }, id.clone());
         self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
     }
 
@@ -227,9 +227,10 @@ impl Participant {
     }
 
     pub(super) fn handle_action_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
-        let Some(State::Acting { attempt, then }) = self.sagas.state_of(&id) else {
+        let Some(State::Acting { attempt, attempted, then }) = self.sagas.state_of(&id) else {
             unreachable!("the resource manager answers an action once, and the step waits for it")
         };
+        let outcome = if attempted { still_unclear(outcome) } else { outcome };
         let state = match outcome.clone() {
             StepOutcome::Done { result, pending } => {
                 State::InEffect { acted: Acted::Here { result: self.keep(result), pending }, refused: None }
@@ -314,6 +315,17 @@ impl Participant {
     ) {
         let StepId { coordinator, attempt_number, step, tx } = id.clone();
         self.send(coordinator, ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }, effects);
+    }
+}
+
+/// Returns what came of asking again for an action that was attempted: where it was not asked again after all, for whatever reason of
+/// the participant's own, it may be in effect as before.
+fn still_unclear(outcome: StepOutcome) -> StepOutcome {
+    match outcome {
+        StepOutcome::Refused(Refusal { code: RefusalCode::Unavailable | RefusalCode::Late, detail }) => {
+            StepOutcome::Refused(Refusal { code: RefusalCode::Unclear, detail })
+        }
+        StepOutcome::Done { .. } | StepOutcome::Empty | StepOutcome::Refused(_) => outcome,
     }
 }
 

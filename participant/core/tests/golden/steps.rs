@@ -425,7 +425,7 @@ fn an_unclear_action_is_asked_again_and_undone_by_its_compensation() {
     script.acted(2, unclear());
     check("step-unclear", &script.text);
     let mut script = Script::empty();
-    for index in [0, 1] {
+    for index in [0, 1, 2] {
         let (step, state) = (step(attempt_number(1, 0), index), StepState::Attempted);
         script.recovered(&format!("step S1/1.0/{index}, attempted"), Recovered::Step { step, state });
     }
@@ -434,5 +434,9 @@ fn an_unclear_action_is_asked_again_and_undone_by_its_compensation() {
     script.act(0, 1);
     script.acted(0, refused());
     script.compensate(1, 1);
+    script.act(2, 1);
+    // Nobody was asked.
+    script.acted(2, StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, "no room")));
+    script.compensate(2, 1);
     check("step-unclear-recovered", &script.text);
 }

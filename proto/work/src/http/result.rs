@@ -51,9 +51,11 @@ impl HttpResult {
 
     /// Returns it as a line for people.
     pub(crate) fn shown(&self) -> String {
-        match text::to_string(&self.body).escape_debug().to_string() {
-            empty if empty.is_empty() => self.status.to_string(),
-            body => format!("{} {}", self.status, body.replace("\\\"", "\"")),
+        let is_line = |body: &&str| !body.chars().any(char::is_control);
+        match std::str::from_utf8(&self.body).ok().filter(is_line) {
+            Some("") => self.status.to_string(),
+            Some(body) => format!("{} {body}", self.status),
+            None => format!("{} {}", self.status, text::hex(&self.body)),
         }
     }
 
