@@ -86,10 +86,8 @@ pub fn refused(outcome: StepOutcome) -> (RefusalCode, String) {
 
 /// Returns the answer in a result.
 pub fn answer(outcome: StepOutcome) -> undoubt_work::http::HttpResult {
-    match outcome {
-        StepOutcome::Done { result, pending: false } => undoubt_work::Results::read(&result).answer().unwrap().clone(),
-        other => panic!("it is done, not {other:?}"),
-    }
+    let StepOutcome::Done { result, pending: false } = &outcome else { panic!("it is done, not {outcome:?}") };
+    undoubt_work::Results::read(result).answer().unwrap().clone()
 }
 
 pub async fn act(http: &HttpServices, index: u16, request: Request) -> StepOutcome {
