@@ -82,7 +82,7 @@ impl Failure {
             Some((host, two_phase, saga)) => {
                 let point = match mode {
                     Mode::TwoPhase | Mode::Auto => two_phase,
-                    Mode::Saga | Mode::GuardedSaga => saga,
+                    Mode::Saga | Mode::GuardedSaga | Mode::OpenSaga => saga,
                 };
                 let count = 12 + u32::try_from(seed % 16).unwrap_or_default();
                 When::Point { host, point: point.to_owned(), count, during: None }

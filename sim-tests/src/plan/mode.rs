@@ -12,6 +12,9 @@ pub enum Mode {
     GuardedSaga,
     /// The coordinator chooses.
     Auto,
+    /// A saga that is begun without steps: the client has each join, looks at the answer, and closes or cancels. What cannot be undone
+    /// is a completion.
+    OpenSaga,
 }
 
 impl Mode {
@@ -21,6 +24,7 @@ impl Mode {
             Some(b's') => Mode::Saga,
             Some(b'g') => Mode::GuardedSaga,
             Some(b'a') => Mode::Auto,
+            Some(b'o') => Mode::OpenSaga,
             Some(_) | None => Mode::TwoPhase,
         }
     }
@@ -31,6 +35,7 @@ impl Mode {
             Mode::Saga => 's',
             Mode::GuardedSaga => 'g',
             Mode::Auto => 'a',
+            Mode::OpenSaga => 'o',
         }
     }
 }

@@ -15,10 +15,17 @@ pub const IN_DATABASES: [&str; 6] =
 /// Returns the points that this host's code can reach. Clients have none.
 pub fn points_of(host: Host) -> Vec<&'static str> {
     match host {
-        Host::Coordinator | Host::Standby => [undoubt_coordinator::CRASH_POINTS, &[OPENED]].concat(),
-        Host::Participant(_) => {
-            [undoubt_participant::CRASH_POINTS, undoubt_participant::SESSION_POINTS, &IN_CALLS, &[OPENED]].concat()
+        Host::Coordinator | Host::Standby => {
+            [undoubt_coordinator::CRASH_POINTS, undoubt_coordinator::OPEN_SAGA_POINTS, &[OPENED]].concat()
         }
+        Host::Participant(_) => [
+            undoubt_participant::CRASH_POINTS,
+            undoubt_participant::OPEN_SAGA_POINTS,
+            undoubt_participant::SESSION_POINTS,
+            &IN_CALLS,
+            &[OPENED],
+        ]
+        .concat(),
         Host::Database(_) => [IN_DATABASES.as_slice(), &[OPENED]].concat(),
         Host::Client(_) => Vec::new(),
     }

@@ -5,6 +5,7 @@
 mod databases;
 mod impostors;
 mod large_values;
+mod open_sagas;
 mod ordinary_trouble;
 mod remote_resources;
 mod restored_disks;
@@ -132,12 +133,17 @@ impl Plan {
         faults.extend(causes);
         let plan = large_values::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }));
         let plan = remote_resources::elsewhere(unavailable_stores::away(restored_disks::restored(plan)));
-        impostors::knocked_at(plan)
+        open_sagas::with_some(impostors::knocked_at(plan))
     }
 
     /// Returns the same, with a disk that is put back.
     pub fn with_a_disk_put_back(seed: u64) -> Plan {
         restored_disks::always_restored(Plan::without_databases(seed))
+    }
+
+    /// Returns the same, with many open sagas.
+    pub fn with_open_sagas(seed: u64) -> Plan {
+        open_sagas::with_many(Plan::without_databases(seed))
     }
 
     /// Returns the same, with participants in front of databases.

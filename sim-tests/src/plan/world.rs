@@ -14,6 +14,8 @@ pub enum World {
     PutBack,
     /// Some participants stand in front of databases, or all.
     Databases,
+    /// Many transactions are open sagas.
+    OpenSagas,
 }
 
 impl World {
@@ -35,6 +37,7 @@ pub fn plan_of(seed: u64, world: World, mutant: Option<Mutant>) -> Plan {
         World::Drawn => Plan::of_seed(seed),
         World::PutBack => Plan::with_a_disk_put_back(seed),
         World::Databases => Plan::with_databases(seed),
+        World::OpenSagas => Plan::with_open_sagas(seed),
     };
     Plan { mutant, ..plan }
 }

@@ -1,5 +1,7 @@
 //! Applications: the real client library, and a memory of everything that was promised.
 
+mod open_saga;
+
 use super::net;
 use super::shared_state::Shared;
 use super::workload;
@@ -66,7 +68,10 @@ impl Application {
             return only;
         }
         let percent = u64::from(self.shared.plan.shape.sagas_percent);
+        let shape = &self.shared.plan.shape;
+        let open = if shape.databases.is_empty() { u64::from(shape.open_sagas_percent) } else { 0 };
         match self.random.below(100) {
+            dice if dice >= 100 - open => Mode::OpenSaga,
             dice if dice < percent / 2 => Mode::GuardedSaga,
             dice if dice < percent => Mode::Saga,
             dice if dice < 2 * percent => Mode::Auto,
@@ -77,10 +82,12 @@ impl Application {
     async fn one(&mut self, tx: &TxId, mode: Mode) {
         let shape = &self.shared.plan.shape;
         let work = match mode {
-            Mode::Saga | Mode::GuardedSaga | Mode::Auto if shape.only.is_none() => {
+            Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga if shape.only.is_none() => {
                 workload::draw_saga(&self.random, shape)
             }
-            Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto => workload::draw(&self.random, shape),
+            Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga => {
+                workload::draw(&self.random, shape)
+            }
         };
         match self.random.below(100) {
             0..6 => {
@@ -109,7 +116,12 @@ impl Application {
     async fn insist(&mut self, tx: &TxId, work: &Work) {
         for _ in 0..MAX_ROUNDS {
             let call = self.shared.asked(self.number, &tx.to_string(), CallKind::Submit(work.clone()));
-            let reply = submit(&self.shared, &self.client, tx, work).await;
+            let reply = match Mode::of(&tx.to_string()) {
+                Mode::OpenSaga => open_saga::carry_out(&self.client, tx, work, &self.shared.plan.shape).await,
+                Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto => {
+                    submit(&self.shared, &self.client, tx, work).await
+                }
+            };
             let known = match &reply {
                 Reply::Committed(_) | Reply::Aborted(_) => true,
                 Reply::Refused(_) | Reply::Unknown(_) => reply == Reply::given_up(),
@@ -174,6 +186,7 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
             | SubmitError::UnknownParticipant { .. }
             | SubmitError::IdReused { .. }
             | SubmitError::NotOffered { .. }
+            | SubmitError::NotPossible { .. }
             | SubmitError::NotAccepted { .. }),
         ) => Reply::Refused(error.to_string()),
         Err(error @ SubmitError::Stuck { .. }) => {

@@ -221,6 +221,20 @@ impl<R: Branches> Steps for Observed<R> {
         Ok(outcome)
     }
 
+    fn takes_open_sagas(&self) -> bool {
+        self.resource.takes_open_sagas()
+    }
+
+    async fn complete(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        if self.shared.temper(self.host).refuses_actions {
+            return Ok(refused("it does not complete at the moment"));
+        }
+        self.note_step(&step, BranchState::Acting);
+        let outcome = self.perhaps(self.resource.complete(step.clone(), run)).await?;
+        self.note_step(&step, BranchState::Over);
+        Ok(outcome)
+    }
+
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
         self.perhaps(self.resource.store_empty(step)).await
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Reference, Results, RetryPolicy, Saga, Step, Submission, Transaction};
+use undoubt_client::{OpenStep, Reference, Results, RetryPolicy, Saga, Step, Submission, Transaction};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{PartName, TxId};
 
@@ -163,22 +163,43 @@ pub(super) fn submission(tx: &TxId, work: &Work, shape: &Shape) -> Submission {
             };
             work.iter().fold(Transaction::with_id(tx.clone()), branch).into()
         }
-        Mode::Saga => saga(false).into(),
+        // Who submits one whole uses its id for other content.
+        Mode::Saga | Mode::OpenSaga => saga(false).into(),
         Mode::GuardedSaga => saga(true).into(),
         Mode::Auto => saga(false).auto().into(),
     };
     submission.timeout(Duration::from_millis(shape.timeout_ms))
 }
 
+/// Returns a step for each participant, by its name: what can be undone is run, and the rest is completed once the saga is closed.
+pub(super) fn open_steps(tx: &TxId, work: &Work, shape: &Shape) -> Vec<(OpenStep, bool)> {
+    let step = |at: &u8| {
+        let name = Host::Participant(*at).to_string();
+        OpenStep::new(&name, &name).retry(RETRY)
+    };
+    let one = |(at, ops): (&u8, &Vec<Op>)| {
+        let done = kv_work(tx, ops, shape);
+        match only_gives(ops) {
+            true => (step(at).complete(done), false),
+            false => (step(at).action(done).undo(undone(tx, *at, ops)), true),
+        }
+    };
+    work.iter().map(one).collect()
+}
+
+const RETRY: RetryPolicy = RetryPolicy {
+    max_attempts: 3,
+    first_pause: Duration::from_millis(40),
+    max_pause: Duration::from_millis(300),
+    attempt_timeout: Duration::from_millis(600),
+};
+
+fn only_gives(ops: &[Op]) -> bool {
+    ops.iter().all(|op| matches!(op, Op::Transfer { delta, .. } if *delta > 0))
+}
+
 /// A step for each participant, by its name: first what can be undone, side by side if the id is even, then the rest.
 fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
-    let retry = RetryPolicy {
-        max_attempts: 3,
-        first_pause: Duration::from_millis(40),
-        max_pause: Duration::from_millis(300),
-        attempt_timeout: Duration::from_millis(600),
-    };
-    let only_gives = |ops: &[Op]| ops.iter().all(|op| matches!(op, Op::Transfer { delta, .. } if *delta > 0));
     let (rest, undoable): (Vec<_>, Vec<_>) = work.iter().partition(|(_, ops)| only_gives(ops));
     let side_by_side = tx.as_bytes().last().is_some_and(|last| last % 2 == 0);
     let names: Vec<String> = undoable.iter().map(|(at, _)| Host::Participant(**at).to_string()).collect();
@@ -186,7 +207,7 @@ fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
         let name = Host::Participant(*at).to_string();
         let work = kv_work(tx, ops, shape);
         // From the pivot on two sagas could wait for each other's locks for ever.
-        Step::new(&name, &name, if guarded && !only_gives(ops) { work.guarded() } else { work }).retry(retry)
+        Step::new(&name, &name, if guarded && !only_gives(ops) { work.guarded() } else { work }).retry(RETRY)
     };
     let undoable = undoable.iter().map(|(at, ops)| {
         let step = step(at, ops).undo(undone(tx, **at, ops));

@@ -5,8 +5,8 @@ use crate::trace::Phase;
 /// Returns the phase after a note; `None` if it doesn't change.
 pub(super) fn phase_after(before: Option<Phase>, event: &str, detail: &str) -> Option<Phase> {
     match (event, detail) {
-        ("begun", saga) if saga.starts_with("saga") => Some(Phase::LoggingBeginning),
-        ("logged" | "recovered", "begun") => Some(Phase::Acting),
+        ("begun", saga) if saga.starts_with("saga") || saga == "open saga" => Some(Phase::LoggingBeginning),
+        ("logged" | "recovered", "begun") | ("recovered", "opened" | "closed") => Some(Phase::Acting),
         ("compensating", _) => Some(Phase::LoggingCompensation),
         ("logged" | "recovered", "compensation") => Some(Phase::Compensating),
         ("stuck", _) => Some(Phase::Stuck),
