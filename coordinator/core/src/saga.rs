@@ -92,7 +92,8 @@ struct Step {
     /// Shared with its records.
     definition: Arc<SagaStep>,
     at: At,
-    /// A stable record says so, where it is done or skipped.
+    /// A stable record says so, where it is done or skipped; of an open saga's step, a record of what it was in the direction that the
+    /// saga goes.
     on_record: bool,
     /// True if it may have been undone on an operator's word, which says nothing of its semantic locks.
     locks_unknown: bool,

@@ -29,6 +29,9 @@ impl Saga {
             known.acted = Acted { result: result.clone(), pending: *pending };
         }
         let waits_for = WaitsFor::Answer;
+        if self.opening.is_some() {
+            self.steps[step].on_record = false;
+        }
         let attempt = earlier.saturating_add(1);
         self.attempt(step, Run { direction, attempt, earlier, refusals: 0, in_effect, waits_for }, cx);
     }

@@ -20,7 +20,26 @@ impl Saga {
             self.close(cx);
         } else {
             self.state = State::Deciding;
+            self.record_steps(cx);
             self.append(Written::Decided, true, cx);
+        }
+    }
+
+    /// Records what the steps of an open saga have come to, of which its header says nothing: once its outcome is told, nobody is
+    /// to settle one of them another way.
+    fn record_steps(&mut self, cx: &mut Context<'_>) {
+        if self.opening.is_none() {
+            return;
+        }
+        if !self.is_decided() {
+            // A step is never further on record than its saga.
+            let way = if self.is_closed() { Written::Closed } else { Written::Compensating };
+            self.append(way, false, cx);
+        }
+        for step in 0..self.steps.len() {
+            if !self.steps[step].on_record {
+                self.append(Written::Step(step), false, cx);
+            }
         }
     }
 

@@ -93,21 +93,18 @@ impl Saga {
     pub(crate) fn join_again(&mut self, joining: Joining, cx: &mut Context<'_>) -> Result<(), Rejection> {
         let Joining { step, digest, client, wait, .. } = joining;
         let place = self.place_of(&step).expect("it has joined");
+        let takes_steps = self.takes_steps();
         let joined = self.steps[place].joined.as_mut().ok_or(Rejection::OtherContent)?;
         if joined.digest != digest {
             return Err(Rejection::OtherStep { step: step.name });
         }
+        if !takes_steps {
+            self.wait_for(client, true, cx);
+            return Ok(());
+        }
         joined.callers.insert(Caller { client, for_action: wait });
         if let (At::Unanswered { attempts }, State::Open) = (&self.steps[place].at, self.state) {
             self.start_after(place, Direction::Forward, *attempts, cx);
-        }
-        if !self.takes_steps() {
-            let callers = self.take_callers();
-            self.waiters.extend(callers);
-            if self.is_announced() {
-                self.answer_all(cx);
-            }
-            return Ok(());
         }
         self.answer_callers(place, cx);
         Ok(())

@@ -93,6 +93,11 @@ impl Saga {
         self.opening.iter_mut().for_each(|opening| opening.is_decided = true);
     }
 
+    /// Returns true if it is an open saga, and it is on record that it was closed, or compensates.
+    pub(super) fn is_decided(&self) -> bool {
+        self.opening.as_ref().is_some_and(|opening| opening.is_decided)
+    }
+
     /// Returns the outcome, if it is on record; of an open saga, if it is or will be, should its record of this stage be refused.
     pub(crate) fn decided_without(&self, refused: Stage) -> Option<Outcome> {
         let is_on_its_way = match self.state {
@@ -108,8 +113,7 @@ impl Saga {
             | State::Ending { .. }
             | State::Ended => false,
         };
-        let is_decided = self.opening.as_ref().is_some_and(|opening| opening.is_decided);
-        (is_decided || is_on_its_way || self.is_announced()).then(|| self.outcome())
+        (self.is_decided() || is_on_its_way || self.is_announced()).then(|| self.outcome())
     }
 
     /// Returns the attempt number under which the participant knows it.
