@@ -239,10 +239,10 @@ impl<R: Branches> Engine<R> {
     }
 
     fn carry_out(&mut self, effect: Effect) {
-        if self.traced.is_asked() {
-            if let Some((call, context)) = self.traced.begin(self.clock.now(), &effect) {
-                self.resource.traced(call, context);
-            }
+        if self.traced.is_asked()
+            && let Some((call, context)) = self.traced.begin(self.clock.now(), &effect)
+        {
+            self.resource.traced(call, context);
         }
         let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {

@@ -1,8 +1,8 @@
 //! The common parts of steps and branches: room, and writes.
 
 use crate::HttpServices;
-use undoubt_participant::resource::ResourceError;
 use std::time::Duration;
+use undoubt_participant::resource::ResourceError;
 use undoubt_platform::{Batch, Durability};
 
 /// The longest that a call is waited for, whoever would wait longer.

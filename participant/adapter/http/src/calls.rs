@@ -81,7 +81,8 @@ impl HttpServices {
                 Verdict::Later => {
                     let in_progress = (answer.status == 425).then_some(IN_PROGRESS_PAUSE);
                     let pause = answer.retry_after.or(in_progress).map(|pause| pause.max(LEAST_PAUSE));
-                    let is_in_time = |pause: &Duration| Instant::now().checked_add(*pause).is_some_and(|at| at < deadline);
+                    let is_in_time =
+                        |pause: &Duration| Instant::now().checked_add(*pause).is_some_and(|at| at < deadline);
                     let Some(pause) = pause.filter(is_in_time) else {
                         let when =
                             answer.retry_after.map(|after| format!(", to be asked again after {} s", after.as_secs()));

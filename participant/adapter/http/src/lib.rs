@@ -56,8 +56,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use stuck::Stuck;
-use traces::Contexts;
 use tokio_util::sync::CancellationToken;
+use traces::Contexts;
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Pin, Recovered, Resource, ResourceError, Room, StepId,
     StepState, Steps, TracedCall,
@@ -65,8 +65,8 @@ use undoubt_participant::resource::{
 use undoubt_participant::table::{self, TransactionTable};
 use undoubt_platform::{BackingUp, Batch, Durability, Family, NumberedStore, Store, numbered_store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TraceContext, Vote,
-    WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp,
+    TraceContext, Vote, WriteNumber,
 };
 
 pub use client::Network;
