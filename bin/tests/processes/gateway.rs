@@ -81,14 +81,12 @@ async fn who_does_not_wait_is_told_where_to_ask_and_cancels_it_there() {
     assert_eq!((&seen["state"], &seen["saga"]), (&json!("pending"), &json!(true)), "{seen}");
     let listed = get(gateway, "/v1/transactions?filter=open").await.expect(200).json();
     assert_eq!(listed["transactions"][0]["tx"], "t", "{listed}");
-    post(gateway, "/v1/transactions/t/cancel", &Value::Null).await.expect(202);
-    let resolve = json!({ "resolution": "done", "who": "ada", "reason": "it is not there" });
-    let resolved = post(gateway, "/v1/transactions/t/steps/away/resolve", &resolve).await;
-    assert!(resolved.status == 200, "{resolved:?}");
+    for _ in 0..2 {
+        let cancelled = post(gateway, "/v1/transactions/t/cancel", &Value::Null).await.expect(200).json();
+        assert_eq!(cancelled["state"], "aborted", "{cancelled}");
+    }
     let seen = get(gateway, "/v1/transactions/t?wait=30s").await.expect(200).json();
     assert_eq!(seen["state"], "aborted", "{seen}");
-    let late = post(gateway, "/v1/transactions/t/cancel", &Value::Null).await;
-    assert!(late.status == 200 || late.status == 409, "{late:?}");
 }
 
 #[tokio::test]
@@ -367,4 +365,41 @@ async fn requests_made_of_the_description_are_answered_as_it_says() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(300), run).await.expect("it does not end").unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
     submit(served.gateway, &put("t", "a", "1")).await;
+}
+
+#[tokio::test]
+async fn an_open_saga_is_joined_and_closed_or_cancelled_by_whoever_knows_its_id() {
+    let mut served = Served::start(&[]).await;
+    for (end, state, seats, sold, own) in
+        [("close", "committed", "-1", json!("1"), "completed"), ("cancel", "aborted", "0", Value::Null, "undone")]
+    {
+        let at = |rest: &str| format!("/v1/transactions/{end}/{rest}");
+        let gateway = served.gateway;
+        for _ in 0..2 {
+            post(gateway, &at("begin"), &json!({ "deadline": "1h" })).await.expect(201);
+        }
+        let seat = |by: i64| {
+            json!({ "at": "store", "do": [format!("add seats/{end} {by}")], "undo": [format!("add seats/{end} 1")],
+                    "complete": [format!("add sold/{end} 1")] })
+        };
+        for _ in 0..2 {
+            let ran = post(gateway, &at("steps/seat/run"), &seat(-1)).await.expect(200).json();
+            assert_eq!((&ran["state"], &ran["results"]["values"][0]), (&json!("done"), &json!("-1")), "{ran}");
+        }
+        post(gateway, &at("steps/seat/run"), &seat(-2)).await.problem(409, "OTHER_STEP", &[]);
+        let dear = json!({ "at": "store", "do": ["add none -1 floor=0"], "undo": ["add none 1"] });
+        let refused = post(gateway, &at("steps/dear/run"), &dear).await.problem(409, "STEP_REFUSED", &["dear"]);
+        assert_eq!(refused["refusal"], "condition", "{refused}");
+        served = served.kill_and_restart().await;
+        let gateway = served.gateway;
+        let mine = json!({ "at": "store", "undo": [format!("put own/{end} undone")],
+                           "complete": [format!("put own/{end} completed")] });
+        let joined = post(gateway, &at("steps/mine/join"), &mine).await.expect(200).json();
+        assert_eq!(joined["state"], "joined", "{joined}");
+        assert_eq!(post(gateway, &at(end), &Value::Null).await.expect(200).json()["state"], state);
+        post(gateway, &at("steps/late/join"), &mine).await.problem(409, "NOT_OPEN", &[]);
+        let read = json!({ "branches": { "store": [format!("get seats/{end}"), format!("get sold/{end}"), format!("get own/{end}")] } });
+        let read = submit(gateway, &read).await;
+        assert_eq!(read["results"]["store"]["values"], json!([seats, sold, own]), "{read}");
+    }
 }

@@ -28,7 +28,7 @@ async fn after_kill_9_everything_is_there_again() {
         assert_eq!(post(served.gateway, "/v1/transactions", &put).await.expect(200).json()["state"], "committed");
         let saga = json!({ "id": format!("saga-{round}"), "mode": "saga", "steps": [
             { "name": "take", "at": "store", "do": ["add taken 1"], "undo": ["add taken -1"] },
-            { "name": "refuse", "at": "store", "do": ["add none -1 floor=0"] },
+            { "name": "refuse", "at": "store", "do": ["add none -1 floor=0"], "undo": ["add none 1"] },
         ]});
         assert_eq!(post(served.gateway, "/v1/transactions", &saga).await.expect(200).json()["state"], "aborted");
         served = served.kill_and_restart().await;
@@ -94,7 +94,7 @@ async fn a_saga_over_http_services_by_one_request_is_done_or_undone() {
         json!({ "id": id, "mode": "saga", "steps": [
             { "name": "note", "at": "store", "do": [format!("put trip/{id} begun")], "undo": [format!("delete trip/{id}")] },
             { "name": "seat", "at": "http", "do": call("/seats"), "undo": call("/seats/cancel") },
-            { "name": "pay", "at": "http", "do": call(pay) },
+            { "name": "pay", "at": "http", "do": call(pay), "undo": call("/pay/cancel") },
         ]})
     };
     let done = post(served.gateway, "/v1/transactions", &saga("one", "/pay")).await.expect(200).json();

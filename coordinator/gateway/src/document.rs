@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use undoubt_client::work::text::from_string;
-use undoubt_client::{InvalidId, RetryPolicy, Saga, Step, Submission, Transaction, TxId, Work};
+use undoubt_client::{InvalidId, OpenStep, RetryPolicy, Saga, Step, Submission, Transaction, TxId, Work};
 
 /// The schema of files; part of the help.
 pub const SCHEMA: &str = r#"A file holds one transaction. In JSON:
@@ -144,23 +144,93 @@ struct GivenStep {
     max_pause: Option<String>,
 }
 
-impl GivenStep {
-    fn step(self) -> Result<Step, String> {
+/// A step that joins an open saga: an action, a compensation, a completion, or some of these.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "JoiningStep")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JoiningStep {
+    /// The participant.
+    at: String,
+    /// What is done now. Without, it is the caller's to do, after the step has joined.
+    #[serde(rename = "do")]
+    #[schemars(with = "Option<Form>")]
+    action: Option<Work>,
+    /// What undoes it if the saga is turned back. Needed with an action.
+    #[serde(rename = "undo")]
+    #[schemars(with = "Option<Form>")]
+    compensation: Option<Work>,
+    /// What follows once the saga is closed.
+    #[serde(rename = "complete")]
+    #[schemars(with = "Option<Form>")]
+    completion: Option<Work>,
+    /// How often it is tried.
+    attempts: Option<u32>,
+    attempt_timeout: Option<String>,
+    first_pause: Option<String>,
+    max_pause: Option<String>,
+}
+
+impl JoiningStep {
+    /// Returns the step under a name.
+    pub(crate) fn step(self, name: &str) -> Result<OpenStep, String> {
+        let tried = Tried {
+            attempts: self.attempts,
+            attempt_timeout: self.attempt_timeout.as_deref(),
+            first_pause: self.first_pause.as_deref(),
+            max_pause: self.max_pause.as_deref(),
+        };
+        let mut step = OpenStep::new(name, &self.at).retry(tried.policy()?);
+        if let Some(work) = self.action {
+            step = step.action(work);
+        }
+        if let Some(work) = self.compensation {
+            step = step.undo(work);
+        }
+        if let Some(work) = self.completion {
+            step = step.complete(work);
+        }
+        Ok(step)
+    }
+}
+
+/// How often and how fast something is tried, as it is given.
+struct Tried<'a> {
+    attempts: Option<u32>,
+    attempt_timeout: Option<&'a str>,
+    first_pause: Option<&'a str>,
+    max_pause: Option<&'a str>,
+}
+
+impl Tried<'_> {
+    fn policy(&self) -> Result<RetryPolicy, String> {
         let mut retry = RetryPolicy::default();
         let spans = [
-            ("attempt_timeout", &self.attempt_timeout, &mut retry.attempt_timeout),
-            ("first_pause", &self.first_pause, &mut retry.first_pause),
-            ("max_pause", &self.max_pause, &mut retry.max_pause),
+            ("attempt_timeout", self.attempt_timeout, &mut retry.attempt_timeout),
+            ("first_pause", self.first_pause, &mut retry.first_pause),
+            ("max_pause", self.max_pause, &mut retry.max_pause),
         ];
         for (field, given, span) in spans {
             if let Some(given) = given {
-                *span = duration(given).map_err(|why| format!("step {}: {field}: {why}", self.name))?;
+                *span = duration(given).map_err(|why| format!("{field}: {why}"))?;
             }
         }
         if self.max_pause.is_none() {
             retry.max_pause = retry.max_pause.max(retry.first_pause);
         }
         retry.max_attempts = self.attempts.unwrap_or(retry.max_attempts);
+        Ok(retry)
+    }
+}
+
+impl GivenStep {
+    fn step(self) -> Result<Step, String> {
+        let tried = Tried {
+            attempts: self.attempts,
+            attempt_timeout: self.attempt_timeout.as_deref(),
+            first_pause: self.first_pause.as_deref(),
+            max_pause: self.max_pause.as_deref(),
+        };
+        let retry = tried.policy().map_err(|why| format!("step {}: {why}", self.name))?;
         let step = Step::new(&self.name, &self.at, self.action);
         let step = match self.compensation {
             Some(work) => step.undo(work),

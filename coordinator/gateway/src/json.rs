@@ -14,8 +14,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use undoubt_client::work::text;
 use undoubt_client::{
-    Answer, BranchView, CoordinatorView, Held, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome, Listing,
-    Loss, Mark, ParticipantState, ParticipantView, Results, StuckStep, TransactionView, Watched,
+    Answer, BranchView, CoordinatorView, Held, HeldBranch, HeldStep, Heuristic, HistoryEvent, Joined, KnownOutcome,
+    Listing, Loss, Mark, ParticipantState, ParticipantView, Results, StuckStep, TransactionView, Watched,
 };
 use undoubt_vocabulary::{
     CoordinatorPhase, EventKind, Outcome as Decided, OutcomeForm, PartName, PartState, TransactionPhase, TxId,
@@ -34,6 +34,35 @@ pub struct Outcome {
     pub results: BTreeMap<String, Results>,
     /// While it is pending: the step that an operator has to end before it goes on.
     pub stuck: Option<Stuck>,
+}
+
+/// The standing of a step that has joined an open saga.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct StepStanding {
+    pub tx: String,
+    pub step: String,
+    /// joined (its action is the caller's to do), running, done, skipped (by an operator)
+    pub state: &'static str,
+    /// What its action handed back, once that is done.
+    #[schemars(with = "Option<schema::Results>")]
+    pub results: Option<Results>,
+}
+
+impl StepStanding {
+    pub fn joined(tx: &TxId, step: &str, joined: &Joined) -> Self {
+        let (state, results) = match joined {
+            Joined::Joined => ("joined", None),
+            Joined::Running => ("running", None),
+            Joined::Done(result) => ("done", Some(Results::read(result))),
+            Joined::Skipped => ("skipped", None),
+            _ => ("unknown", None),
+        };
+        StepStanding { tx: tx.to_string(), step: step.to_owned(), state, results }
+    }
+
+    pub fn done(tx: &TxId, step: &str, results: Results) -> Self {
+        StepStanding { tx: tx.to_string(), step: step.to_owned(), state: "done", results: Some(results) }
+    }
 }
 
 /// A step of a saga that was refused for good as often as its policy allows, with no other way.
@@ -262,6 +291,11 @@ impl Outcome {
     pub fn new(tx: &TxId, known: &KnownOutcome) -> Self {
         let stuck = known.stuck.as_ref().map(Into::into);
         Outcome { stuck, ..Outcome::of(tx, known.decided.as_ref(), &known.results) }
+    }
+
+    /// Returns the outcome of what is not decided.
+    pub fn pending(tx: &TxId) -> Self {
+        Outcome::of(tx, None, &BTreeMap::new())
     }
 
     pub fn decided(tx: &TxId, answer: &Answer) -> Self {

@@ -7,13 +7,18 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 use undoubt_client::{
-    CancelError, Code, InvalidSubmission, OperatorError, QueryError, SubmitError, TxId, Unanswered, WaitError,
+    CancelError, Code, InvalidSubmission, JoinError, OperatorError, QueryError, SubmitError, TxId, Unanswered,
+    WaitError,
 };
 use undoubt_platform::Reason;
 use undoubt_platform::access::Refused;
 
 /// The word of a problem after which nobody knows whether what was asked for is done.
 const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+
+/// The words of problems with a step of an open saga.
+const STEP_REFUSED: &str = "STEP_REFUSED";
+const STEP_UNANSWERED: &str = "STEP_UNANSWERED";
 
 /// The word of a problem of which the coordinator gives no reason that this version knows.
 const UNREACHED: &str = "UNREACHED";
@@ -29,6 +34,8 @@ pub(crate) struct Problem {
     retryable: bool,
     after: Option<Duration>,
     tx: Option<Box<TxId>>,
+    /// The code of a participant's refusal.
+    refusal: Option<Box<str>>,
 }
 
 /// The form in which it is told.
@@ -49,6 +56,9 @@ pub(crate) struct Told<'a> {
     /// The transaction that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     tx: Option<String>,
+    /// The code with which the participant refused the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
 }
 
 impl Problem {
@@ -61,6 +71,7 @@ impl Problem {
             retryable: reason.retry_after().is_some(),
             after: reason.retry_after(),
             tx: None,
+            refusal: None,
         }
     }
 
@@ -94,6 +105,7 @@ impl Problem {
             retryable: true,
             after: Some(Duration::from_secs(1)),
             tx: None,
+            refusal: None,
         }
     }
 
@@ -107,6 +119,7 @@ impl Problem {
             retryable: repeatable,
             after: None,
             tx: None,
+            refusal: None,
         }
     }
 
@@ -153,6 +166,7 @@ impl IntoResponse for Problem {
             code: self.code,
             retryable: self.retryable,
             tx: self.tx.as_ref().map(ToString::to_string),
+            refusal: self.refusal.as_deref(),
         };
         let body = serde_json::to_vec(&told).unwrap_or_default();
         let mut response = (self.status, body).into_response();
@@ -221,6 +235,39 @@ impl From<SubmitError> for Problem {
                 Problem::unexpected(code, reason.as_deref(), detail).about(tx)
             }
             SubmitError::Stuck { tx, .. } => Problem::new(Reason::NotDecidedYet, detail).about(tx),
+            _ => Problem::unknown(detail, true),
+        }
+    }
+}
+
+impl From<JoinError> for Problem {
+    fn from(error: JoinError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            JoinError::Refused { tx, refusal, .. } => Problem {
+                status: StatusCode::CONFLICT,
+                code: STEP_REFUSED,
+                title: "The step was refused, and nothing of it is in effect. The saga is as open as before.",
+                detail,
+                retryable: false,
+                after: None,
+                tx: Some(Box::new(tx)),
+                refusal: Some(refusal.code.to_string().into()),
+            },
+            JoinError::Unanswered { tx, .. } => Problem {
+                status: StatusCode::GATEWAY_TIMEOUT,
+                code: STEP_UNANSWERED,
+                title: "The step may be in effect. Run it again, or cancel the saga.",
+                detail,
+                retryable: true,
+                after: None,
+                tx: Some(Box::new(tx)),
+                refusal: None,
+            },
+            JoinError::Skipped { tx, .. } => Problem::new(Reason::StepSettled, detail).about(tx),
+            JoinError::NoAction { tx, .. } => Problem::new(Reason::InvalidRequest, detail).about(tx),
+            JoinError::Over { tx, .. } => Problem::new(Reason::NotOpen, detail).about(tx),
+            JoinError::Call(error) => error.into(),
             _ => Problem::unknown(detail, true),
         }
     }

@@ -3,6 +3,7 @@
 mod asked;
 mod coordinator;
 mod events;
+mod open_sagas;
 mod transactions;
 pub(crate) mod waiting;
 
@@ -27,7 +28,14 @@ pub(crate) fn operations() -> Vec<Operation> {
     let described = ("openapi", "This description.");
     let describe = Operation::new(("GET", DESCRIPTION), described, "", routing::get(description)).for_anybody();
     let describe = describe.json::<serde_json::Value>(200, "OpenAPI 3.1.");
-    [transactions::operations(), events::operations(), coordinator::operations(), vec![describe]].concat()
+    [
+        transactions::operations(),
+        open_sagas::operations(),
+        events::operations(),
+        coordinator::operations(),
+        vec![describe],
+    ]
+    .concat()
 }
 
 pub(crate) fn router(gate: Arc<Gate>) -> Router {

@@ -74,13 +74,15 @@ impl JsonSchema for Results {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "One value for each piece of work, one result for each call of a procedure, or bytes of a format of the participant's own.",
+            "description": "One value for each piece of work, one result for each call of a procedure, the answer of an HTTP service, or bytes of a format of the \
+                            participant's own.",
             "type": "object",
             "minProperties": 1,
             "maxProperties": 1,
             "properties": {
                 "values": { "type": "array", "items": { "type": ["string", "null"] } },
                 "calls": { "type": "array" },
+                "http": { "type": "object" },
                 "raw": { "type": "string" },
             },
         })

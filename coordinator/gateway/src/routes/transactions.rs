@@ -123,12 +123,11 @@ async fn outcome(client: &Client, submission: &Submission, wait: Duration) -> Re
 }
 
 /// Returns how a transaction stands: 200 if it is decided, else 202 with the place at which to ask again.
-fn standing(tx: &TxId, known: &KnownOutcome) -> Response {
+pub(super) fn standing(tx: &TxId, known: &KnownOutcome) -> Response {
     let status = if known.decided.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = json(status, &Outcome::new(tx, known));
     if status == StatusCode::ACCEPTED {
-        let place = HeaderValue::from_str(&place(tx)).expect("encoded text is visible ASCII");
-        response.headers_mut().insert(LOCATION, place);
+        response.headers_mut().insert(LOCATION, place(tx));
     }
     response
 }
@@ -137,11 +136,12 @@ fn standing(tx: &TxId, known: &KnownOutcome) -> Response {
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Returns the path of a transaction.
-fn place(tx: &TxId) -> String {
-    format!("/v1/transactions/{}", utf8_percent_encode(&tx.to_string(), PLAIN))
+pub(super) fn place(tx: &TxId) -> HeaderValue {
+    let path = format!("/v1/transactions/{}", utf8_percent_encode(&tx.to_string(), PLAIN));
+    HeaderValue::from_str(&path).expect("encoded text is visible ASCII")
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -150,7 +150,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Waited {
     /// How long to wait until it is decided, up to `60s`; else not at all.
-    wait: Option<String>,
+    pub(super) wait: Option<String>,
 }
 
 async fn get(client: Asker, Id(tx): Id, Asked(asked): Asked<Waited>, headers: HeaderMap) -> Result<Response, Problem> {
