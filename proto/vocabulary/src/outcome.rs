@@ -224,6 +224,8 @@ impl fmt::Display for AbortReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AbortReason::Refused { by, refusal } => write!(f, "{by} refused ({refusal})"),
+            // Nobody had been asked: the client of an open saga let it pass.
+            AbortReason::DeadlinePassed { unanswered } if unanswered.is_empty() => write!(f, "the deadline passed"),
             AbortReason::DeadlinePassed { unanswered } => {
                 write!(f, "the deadline passed without an answer from")?;
                 unanswered.iter().try_for_each(|name| write!(f, " {name}"))

@@ -17,6 +17,8 @@
 //! * Sessions begin, and processes start again, at once in most scenarios (see [`Sessions`]).
 //! * A step of a saga takes its locks, its effect, its barrier and its semantic locks in one step, as they are one forced
 //!   write. Whoever is kept out by another saga's semantic lock tries again when that is gone; a few times also before.
+//! * What a caller of an open saga does himself is done nowhere: it may be in effect from the moment on at which he was told that the
+//!   step has joined, so nothing but its compensation or its completion can be seen of it.
 //! * The coordinator's clock only moves on when the pause of an open breaker is over, once in a process' life.
 //! * Repetition by timers and sweeps waits until it can matter (see [`action`]).
 //! * What a participant notices of a dead session makes no difference until the next session comes (see [`session`]).

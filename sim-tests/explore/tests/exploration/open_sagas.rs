@@ -99,6 +99,11 @@ fn steps_of_an_open_saga_are_ended_as_an_operator_says() {
 }
 
 #[test]
+fn steps_that_joined_without_an_action_are_ended_as_an_operator_says() {
+    nothing_breaks(Scenario::open_and_interfered_with_elsewhere());
+}
+
+#[test]
 fn completions_and_compensations_are_ended_as_an_operator_says() {
     nothing_breaks(Scenario::open_and_ended_on_the_way());
 }
