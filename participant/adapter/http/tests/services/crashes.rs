@@ -183,7 +183,7 @@ async fn act(http: &HttpServices, world: &World) {
 async fn undo(http: &HttpServices, world: &World, state: Option<StepState>) {
     match state {
         None => http.store_empty(step(0)).await.unwrap(),
-        Some(StepState::Compensated | StepState::Empty) => {}
+        Some(StepState::Compensated | StepState::Completed | StepState::Empty) => {}
         Some(StepState::Acted { .. } | StepState::Attempted) => loop {
             let result = http.result_of_step(step(0)).await.unwrap().unwrap_or_default();
             let run = run(&step(0), Direction::Compensating, work(world.change(-5)));
