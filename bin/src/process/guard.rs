@@ -203,6 +203,11 @@ impl Guard {
 }
 
 impl Door {
+    /// Returns true if whoever comes in has to speak TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Returns the connections that come in to a listener, if it may listen there.
     pub fn incoming(&self, listener: TcpListener) -> Result<Incoming, Failed> {
         let address = listener.local_addr().or_failed(Failure::Address)?;

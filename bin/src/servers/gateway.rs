@@ -3,7 +3,6 @@
 use super::coordinator::NAME as COORDINATOR;
 use crate::process::{Door, Failed, Failure, Inside, OrFailed as _, Shutdown};
 use anyhow::Context as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -27,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Gateway {
     config: Config,
     incoming: Listener,
-    address: SocketAddr,
+    url: String,
 }
 
 /// What comes in.
@@ -53,12 +52,14 @@ impl Gateway {
             })
             .or_failed(Failure::Address)?;
         let address = listener.local_addr().or_failed(Failure::Address)?;
-        Ok(Gateway { config: config.clone(), incoming: Listener(door.incoming(listener)?), address })
+        let scheme = if door.is_encrypted() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}");
+        Ok(Gateway { config: config.clone(), incoming: Listener(door.incoming(listener)?), url })
     }
 
-    /// Returns the address at which it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns the URL at which it listens.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Serves until it is asked to end.
@@ -68,7 +69,7 @@ impl Gateway {
         let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
         let endpoint = endpoint.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
         let connect = move || -> Channel { connect_lazily(endpoint.clone(), dial.clone()) };
-        let Gateway { config, incoming: Listener(incoming), address: _ } = self;
+        let Gateway { config, incoming: Listener(incoming), url: _ } = self;
         let environment =
             Environment { incoming, connect: Box::new(connect), options: ClientOptions::default(), access };
         run(config, environment, shutdown.asked()).await.map_err(|error| {

@@ -3,7 +3,6 @@
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::borrow::Borrow;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use toml::{Table, Value};
@@ -88,7 +87,7 @@ impl Serve {
             traces: frame.traces(),
         };
         let (store, services) = (inside_as(STORE), settings.calls_services().then(|| inside_as(HTTP)));
-        tokio::spawn(tell_once_it_serves(frame.supervisor.pulse(), gateway.address(), args.clone()));
+        tokio::spawn(tell_once_it_serves(frame.supervisor.pulse(), gateway.url().to_owned(), args.clone()));
         let access = frame.access.clone();
         // The others are there until what is open has ended.
         let coordinator = async {
@@ -108,14 +107,14 @@ impl Serve {
 }
 
 /// Says where it is reached, and what to try, once it serves.
-async fn tell_once_it_serves(pulse: Pulse, gateway: SocketAddr, args: Arc<ServerArgs>) {
+async fn tell_once_it_serves(pulse: Pulse, gateway: String, args: Arc<ServerArgs>) {
     let mut life = pulse.life();
     if life.wait_for(|life| *life == Life::Serving).await.is_err() {
         return;
     }
     let coordinator = args.address().map_or_else(String::new, |address| address.to_string());
     let line = format!(
-        "serving HTTP at http://{gateway} and gRPC at {coordinator}; try: curl -sS http://{gateway}/v1/transactions -H content-type:application/json \
+        "serving HTTP at {gateway} and gRPC at {coordinator}; try: curl -sS {gateway}/v1/transactions -H content-type:application/json \
          -d '{{\"branches\":{{\"{STORE}\":[\"add visits 1\"]}}}}'"
     );
     if let Err(error) = say(&line) {

@@ -183,6 +183,11 @@ impl Access {
         self.rules().identify(headers, peer)
     }
 
+    /// Returns whoever makes a request, or on whose behalf it is made, whatever that is.
+    pub fn caller(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refused> {
+        on_behalf(self.identify(headers, peer)?, headers)
+    }
+
     /// Returns whoever makes a request, if it may.
     pub fn admit(&self, path: &str, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refused> {
         let needed = needed(path);

@@ -31,13 +31,18 @@ pub struct Origin {
 impl Origin {
     /// Returns the origin of a request.
     pub fn of(extensions: &Extensions) -> Origin {
-        let Caller { name, through, address, .. } = Caller::of(extensions);
-        Origin { who: name, through, address: address.map(|address| address.ip()) }
+        Caller::of(extensions).into()
     }
 
     /// Returns the origin of a request whose caller is not known.
     pub fn stranger(peer: &Peer) -> Origin {
         Origin { address: peer.address.map(|address| address.ip()), ..Origin::default() }
+    }
+}
+
+impl From<Caller> for Origin {
+    fn from(Caller { name, through, address, roles: _ }: Caller) -> Self {
+        Origin { who: name, through, address: address.map(|address| address.ip()) }
     }
 }
 

@@ -41,10 +41,11 @@ pub(super) struct Guard<S> {
 
 impl GuardLayer {
     /// Has the audit record count what is refused.
-    fn note(&self, path: &str, peer: &Peer, refused: &Refused) {
+    fn note<B>(&self, request: &Request<B>, peer: &Peer, refused: &Refused) {
         let Some(audit) = self.audit.upgrade() else { return };
-        let origin = Origin { who: refused.who().map(Into::into), ..Origin::stranger(peer) };
-        audit.note_refusal(&Call::new(origin, action(path)), Some(refused.reason()));
+        let stranger = |_| Origin { who: refused.who().map(Into::into), ..Origin::stranger(peer) };
+        let origin = self.access.caller(request.headers(), peer).map_or_else(stranger, Origin::from);
+        audit.note_refusal(&Call::new(origin, action(request.uri().path())), Some(refused.reason()));
     }
 }
 
@@ -65,7 +66,7 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
                 Either::Left(self.inner.call(request))
             }
             Err(refused) => {
-                self.layer.note(request.uri().path(), &peer, &refused);
+                self.layer.note(&request, &peer, &refused);
                 tracing::debug!(path = request.uri().path(), address = ?peer.address, %refused, "a request is refused");
                 Either::Right(Box::pin(async move {
                     read_out(request).await;
