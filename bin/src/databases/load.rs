@@ -111,6 +111,7 @@ async fn until_known(client: &Client, submission: Submission) -> anyhow::Result<
             Err(
                 error @ (SubmitError::OutcomeUnknown { .. }
                 | SubmitError::NotAccepted { .. }
+                | SubmitError::NotPossible { .. }
                 | SubmitError::Unexpected { .. }),
             ) => error,
             Err(error) => return Err(error.into()),

@@ -32,6 +32,7 @@ pub fn unanswered(error: SubmitError) -> anyhow::Result<()> {
         SubmitError::NotAccepted { .. }
         | SubmitError::OutcomeUnknown { .. }
         | SubmitError::Stuck { .. }
+        | SubmitError::NotPossible { .. }
         | SubmitError::Unexpected { .. } => Ok(()),
         error @ (SubmitError::Invalid(_)
         | SubmitError::Refused { .. }

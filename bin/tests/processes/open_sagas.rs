@@ -7,10 +7,17 @@ use serde_json::json;
 use std::time::Duration;
 use undoubt::cluster::{Cluster, Who};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Client, ClientOptions, JoinError, Joined, OpenStep, Opening, Outcome};
+use undoubt_client::{Client, ClientOptions, JoinError, Joined, OpenStep, Opening, Outcome, RetryPolicy};
 
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
+
+const HASTY: RetryPolicy = RetryPolicy {
+    max_attempts: 2,
+    attempt_timeout: Duration::from_millis(50),
+    first_pause: Duration::from_millis(1),
+    max_pause: Duration::from_millis(2),
+};
 
 async fn opened() -> Cluster {
     let cluster = start(banks()).await;
@@ -118,21 +125,38 @@ async fn a_step_that_nobody_could_answer_keeps_the_saga_from_closing_until_it_is
     let mut cluster = opened().await;
     cluster.kill(BANK_A).await.unwrap();
     let saga = client(&cluster).begin(Opening::new()).await.unwrap();
-    let retry = undoubt_client::RetryPolicy {
-        max_attempts: 2,
-        attempt_timeout: Duration::from_millis(50),
-        first_pause: Duration::from_millis(1),
-        max_pause: Duration::from_millis(2),
-    };
-    let hasty = || seat(1).retry(retry);
+    let hasty = || seat(1).retry(HASTY);
     let unanswered = saga.run(hasty()).await;
     assert!(matches!(unanswered, Err(JoinError::Unanswered { attempts: 2, .. })), "{unanswered:?}");
     let refused = saga.close().await.unwrap_err().to_string();
     assert!(refused.contains("seat") && refused.contains("in-doubt"), "{refused}");
     cluster.restart(BANK_A, None).await.unwrap();
-    crate::support::until("the step is answered", async || saga.run(hasty()).await.ok()).await;
+    crate::support::until("the step is answered", async || {
+        saga.run(hasty()).await.inspect_err(|error| eprintln!("{error}")).ok()
+    })
+    .await;
     assert_eq!(saga.close().await.unwrap().outcome, Outcome::Committed);
     assert_eq!(values(&cluster).await, [some("9"), some("1"), some("5"), None]);
+}
+
+#[tokio::test]
+async fn a_completion_that_is_refused_for_good_is_tried_again_on_an_operators_word() {
+    let cluster = opened().await;
+    let saga = client(&cluster).begin(Opening::with_id("trip".parse().unwrap())).await.unwrap();
+    saga.join(room().complete(KvWork::new().add("rooms", Add::of(-9).floor(0))).retry(HASTY)).await.unwrap();
+    for _ in 0..2 {
+        let stuck = saga.close().await.unwrap_err().to_string();
+        assert!(stuck.contains("the completion of step room was refused for good"), "{stuck}");
+        let retry = ["resolve-step", "trip", "room", "retry", "--who", "me", "--reason", "there is room again"];
+        undoubt(&cluster, &retry).await.expect(0, &[]);
+    }
+    undoubt(&cluster, &["submit", "--on", "bank-b", "put rooms 10"]).await.expect(0, &["committed"]);
+    crate::support::until("it is completed", async || {
+        let _ = undoubt(&cluster, &["resolve-step", "trip", "room", "retry", "--who", "me", "--reason", "x"]).await;
+        saga.close().await.ok()
+    })
+    .await;
+    assert_eq!(values(&cluster).await, [some("10"), None, some("1"), None]);
 }
 
 /// Begins, runs, joins and ends a saga, whatever dies meanwhile; asks again for what was not answered.

@@ -107,7 +107,11 @@ fn empty() -> Unreadable {
     Unreadable::whole("it is empty")
 }
 
+/// Reads the meaning of a document, which is an object: a list would be taken for the values of its keys.
 fn meaning<T: DeserializeOwned>(tree: Value) -> Result<T, Unreadable> {
+    if tree.is_array() {
+        return Err(Unreadable::whole("it is a list, and has to be an object"));
+    }
     serde_path_to_error::deserialize(tree).map_err(|error| {
         let (path, why) = (error.path().to_string(), error.inner().to_string());
         if path == "." { Unreadable::whole(why) } else { Unreadable { place: Place::Path(path), why } }

@@ -17,6 +17,9 @@ const OPEN: Family = Family("open");
 const DATA: Family = Family("data");
 const BRANCH: Family = Family("branch");
 
+/// An order of completions that nobody knows.
+const UNKNOWN_ORDER: i32 = i32::MAX;
+
 /// Families whose contents are about one transaction each, by its id at the end of the key.
 const BY_TRANSACTION: [&str; 6] = ["open", "ended", "ended_at", "damaged", "branch", "heuristic"];
 
@@ -134,16 +137,17 @@ pub(super) fn difference(before: &str, after: &str) -> String {
     format!("gone: {}; new: {}", shown(gone), shown(new))
 }
 
-/// The first transaction that is open at the coordinator can be read and not carried out: it names somebody twice, or
-/// its saga has lost a step's progress.
+/// The first transaction that is open at the coordinator can be read and not carried out: it names somebody twice, its
+/// saga has lost a step's progress, or an open saga's completions have an order that nobody knows.
 pub(super) fn poison(shared: &Shared) {
     let disk = shared.disk(Host::Coordinator);
     let contents = disk.cached();
     let Some((key, value)) = contents.pairs(OPEN).next() else { return };
     let Ok(mut open) = record::OpenTransaction::decode(value.clone()) else { return };
-    match &mut open.saga {
-        Some(saga) => drop(saga.progress.pop()),
-        None => open.participants.extend(open.participants.first().cloned()),
+    match (&mut open.saga, &mut open.opened) {
+        (Some(saga), _) => drop(saga.progress.pop()),
+        (None, Some(opened)) => opened.completion_order = UNKNOWN_ORDER,
+        (None, None) => open.participants.extend(open.participants.first().cloned()),
     }
     disk.rewrite(OPEN, key, &open.encode_to_vec());
     shared.finals().poisoned.insert(String::from_utf8_lossy(key).into_owned());

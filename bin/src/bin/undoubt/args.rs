@@ -204,7 +204,7 @@ pub struct Submit {
     /// Many transactions from a file, a JSON document a line; - is standard input. Prints a JSON line for each as it
     /// ends.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-",
-          conflicts_with_all = ["on", "raw", "id", "deadline", "no_wait"])]
+          conflicts_with_all = ["on", "raw", "id", "deadline", "no_wait", "traceparent"])]
     pub lines: Option<PathBuf>,
     /// The transaction's id: text, or 0x and hexadecimal. The same id with the same content is the same transaction.
     #[arg(long)]

@@ -77,7 +77,11 @@ fn surplus_is_refused_with_its_place() {
     let cases = [
         (r#"{"branches":{"a":["get k get l"]}}"#, "branches={a=['get k get l']}", "branches.a[0]: "),
         (r#"{"branches":{"a":["put k 1 pend pend"]}}"#, "branches={a=['put k 1 pend pend']}", "pend is given twice"),
-        (r#"{"branches":{"a":{"raw":"0x00","row":"0x"}}}"#, "branches={a={raw='0x00',row='0x'}}", "branches.a.row: "),
+        (
+            r#"{"branches":{"a":{"raw":"0x00","row":"0x"}}}"#,
+            "branches={a={raw='0x00',row='0x'}}",
+            "branches.a: unknown field `row`",
+        ),
         (
             r#"{"branches":{"a":[{"get":{"key":"k","kee":"l"}}]}}"#,
             "branches={a=[{get={key='k',kee='l'}}]}",
@@ -101,6 +105,8 @@ fn surplus_is_refused_with_its_place() {
             assert!(error.contains(said), "{json}: {error}");
         }
     }
+    let list = from_json("[null,null]").unwrap_err().to_string();
+    assert!(list.contains("has to be an object"), "{list}");
     let date = from_toml("id=2024-01-01\nbranches={}").unwrap_err().to_string();
     assert!(date.contains("line 1") && date.contains("quote it"), "{date}");
     let trailing = from_json("{\"branches\":{\"a\":[\"get k\"]}}\n{}").unwrap_err().to_string();

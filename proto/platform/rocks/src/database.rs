@@ -124,8 +124,9 @@ fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), OpenE
     Err(StoreError::UnknownFamilies { families: unknown }.into())
 }
 
-/// Returns those of the families that a folder has.
+/// Returns those of the families that a folder has, if it has no other.
 pub(crate) fn present(path: &Path, families: &[Family]) -> Result<Vec<Family>, OpenError> {
+    refuse_unknown_families(path, families)?;
     let present = DB::list_cf(&Options::default(), path).map_err(|error| translate_at_open(&error, path))?;
     Ok(families.iter().copied().filter(|family| present.iter().any(|name| family.0 == *name)).collect())
 }

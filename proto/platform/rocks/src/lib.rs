@@ -158,7 +158,8 @@ impl RocksStore {
         folder::is_established(path)
     }
 
-    /// Returns those of the families that a store in this folder has: to open it as it is, whatever its owner keeps.
+    /// Returns those of the families that a store in this folder has, which is refused if it has others: to open it as it is, whatever
+    /// its owner keeps.
     pub fn families_in(path: &Path, families: &[Family]) -> Result<Vec<Family>, OpenError> {
         database::present(path, families)
     }
