@@ -14,7 +14,7 @@ const BANK_B: Who = Who::Participant(1);
 
 const HASTY: RetryPolicy = RetryPolicy {
     max_attempts: 2,
-    attempt_timeout: Duration::from_millis(50),
+    attempt_timeout: Duration::from_millis(500),
     first_pause: Duration::from_millis(1),
     max_pause: Duration::from_millis(2),
 };

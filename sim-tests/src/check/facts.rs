@@ -121,7 +121,8 @@ impl<'a> Transaction<'a> {
         let finals = &self.run.finals;
         let on_record = finals.done_without.get(self.tx).is_some_and(|without| without.contains_key(&participant));
         let by_his_word = match self.outcome() {
-            FinalOutcome::Committed { .. } => None,
+            // Of what its caller does himself there are no results, whoever completes it.
+            FinalOutcome::Committed { .. } => (Mode::of(self.tx) == Mode::OpenSaga).then_some(HowResolved::Done),
             // Of what was undone it is not recorded who did it.
             FinalOutcome::Aborted { .. } => Some(HowResolved::Done),
             FinalOutcome::GivenUp | FinalOutcome::NotFound | FinalOutcome::Unknown => {

@@ -11,13 +11,13 @@
 //! * `unfounded`: nobody but an operator passes over a step, or gives a saga up. What becomes of a step at a participant whose
 //!   disk was put back is not known either, also of one that was said to be done; that is for [`super::atomicity`].
 //! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
-//!   the record knows it only as undone.
+//!   the record knows it only as undone; nor for a step of an open saga, which may have no results to lack.
 //! * All are excused for what a lying disk destroyed, and where no coordinator is left to ask.
 
 use super::Violation;
 use super::facts::{self, Transaction, describe, transactions};
 use super::losses;
-use crate::plan::HowResolved;
+use crate::plan::{HowResolved, Mode};
 use crate::run::{FinalOutcome, Participant, PassedOver, Run};
 use std::collections::BTreeMap;
 
@@ -56,13 +56,15 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
             broken.extend(effect(transaction, *participant, done));
         }
     }
+    // Of what its caller does himself there are no results, so no record says by whom it was completed.
+    let tells_who = Mode::of(tx) != Mode::OpenSaga;
     for claim in claims().filter(|claim| claim.certain && !record.contains_key(&claim.participant)) {
-        if done || claim.how == HowResolved::Skip {
+        if done && tells_who || claim.how == HowResolved::Skip {
             let (how, at) = (word(claim.how), claim.participant);
             let what =
                 format!("an operator was told that the step of {tx} at p{at} is {how}, and its record does not say so");
             broken.push(Violation::of("operators.lost", tx, what));
-        } else if is_as_refused(claim.participant) {
+        } else if !done && is_as_refused(claim.participant) {
             broken.extend(effect(transaction, claim.participant, done));
         }
     }
