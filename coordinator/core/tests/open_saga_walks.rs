@@ -322,7 +322,13 @@ impl Walk {
             ToParticipant::Close { tx, attempt_number } => {
                 self.said.push((to, ToCoordinator::Closed { tx, attempt_number }));
             }
-            other => panic!("no participant of an open saga is told {other:?}"),
+            other @ (ToParticipant::Prepare(_)
+            | ToParticipant::Confirm { .. }
+            | ToParticipant::Commit { .. }
+            | ToParticipant::Abort { .. }
+            | ToParticipant::Settle { .. }
+            | ToParticipant::Undecided { .. }
+            | ToParticipant::Noted { .. }) => panic!("no participant of an open saga is told {other:?}"),
         }
     }
 

@@ -48,7 +48,11 @@ async fn not_joined(client: &Client, tx: &TxId, work: &Work, shape: &Shape, erro
             Err(error) => Reply::Unknown(error.to_string()),
         },
         JoinError::Call(error) => failed(&error),
-        error => Reply::Unknown(error.to_string()),
+        error @ (JoinError::Refused { .. }
+        | JoinError::Unanswered { .. }
+        | JoinError::Skipped { .. }
+        | JoinError::NoAction { .. }
+        | _) => Reply::Unknown(error.to_string()),
     }
 }
 
@@ -68,6 +72,12 @@ fn failed(error: &SubmitError) -> Reply {
         | SubmitError::IdReused { .. }
         | SubmitError::NotOffered { .. } => Reply::Refused(error.to_string()),
         // What was done before stays as it is, until the time is over.
-        _ => Reply::Unknown(error.to_string()),
+        SubmitError::NotPossible { .. }
+        | SubmitError::NotAccepted { .. }
+        | SubmitError::OutcomeUnknown { .. }
+        | SubmitError::Stuck { .. }
+        | SubmitError::Malformed { .. }
+        | SubmitError::Unexpected { .. }
+        | _ => Reply::Unknown(error.to_string()),
     }
 }
