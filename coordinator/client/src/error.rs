@@ -214,7 +214,8 @@ pub enum SubmitError {
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
     },
-    /// It does not stand so that this could be done, and nothing was done.
+    /// It does not stand so that this could be done, and this call did nothing. What was done of it before may be in effect: the
+    /// message says how it stands.
     #[error("transaction {tx}: {message}")]
     NotPossible {
         /// Its id.

@@ -186,7 +186,6 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
             | SubmitError::UnknownParticipant { .. }
             | SubmitError::IdReused { .. }
             | SubmitError::NotOffered { .. }
-            | SubmitError::NotPossible { .. }
             | SubmitError::NotAccepted { .. }),
         ) => Reply::Refused(error.to_string()),
         Err(error @ SubmitError::Stuck { .. }) => {
@@ -196,6 +195,8 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
         }
         Err(
             error @ (SubmitError::OutcomeUnknown { .. }
+            // Its record may be one that cannot be carried out, of work that was begun.
+            | SubmitError::NotPossible { .. }
             | SubmitError::Malformed { .. }
             | SubmitError::Unexpected { .. }
             | _),
