@@ -255,20 +255,21 @@ impl Saga {
             run.refusals = run.refusals.saturating_add(1);
         }
         run.waits_for = WaitsFor::Pause;
+        let is_last = run.attempt.saturating_sub(run.earlier) >= retry.max_attempts;
         self.steps[step].at = At::Running(run);
         if self.takes_steps() && self.steps[step].is_check_back() {
             return self.handle_not_checked(step, run, failure.refusal(), cx);
         }
-        if self.takes_steps() && (definite || run.attempt - run.earlier >= retry.max_attempts) {
+        if self.takes_steps() && (definite || is_last) {
             let refusal = failure.refusal().filter(leaves_nothing);
             return self.handle_failed_action(step, run, refusal, cx);
         }
         let may_compensate = run.direction == Direction::Forward && self.may_compensate();
-        if may_compensate && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
+        if may_compensate && (definite || is_last || (*pivot && self.overdue)) {
             let reason = match failure {
                 Failure::Refused(refusal) => AbortReason::Refused { by: participant.clone(), refusal },
                 Failure::NotSent(refusal) => AbortReason::TooMuch { at: participant.clone(), refusal },
-                Failure::Unanswered if run.attempt >= retry.max_attempts => {
+                Failure::Unanswered if is_last => {
                     AbortReason::Unanswered { by: participant.clone(), attempts: run.attempt }
                 }
                 Failure::Unanswered => AbortReason::DeadlinePassed { unanswered: vec![participant.clone()] },
