@@ -31,6 +31,9 @@ use undoubt_proto::v1::{self, sequenced_response};
 use undoubt_vocabulary::TxId;
 use window::Window;
 
+/// What keeps a transaction from its answer before it was first sent.
+const NOT_SENT: &str = "it was not sent yet";
+
 /// Larger batches gain nothing, and would hold back the answers behind them.
 pub(crate) const MAX_BATCH_TRANSACTIONS: usize = 128;
 /// A batch stops growing here. One transaction alone may be larger.
@@ -237,7 +240,7 @@ impl Pipeline {
         match submission.request() {
             Ok(request) => {
                 let pauses = Pauses::new(&self.connection.options, &tx);
-                let cause = "it was not sent yet".into();
+                let cause = NOT_SENT.into();
                 let patience = self.connection.options.patience(&submission, taken_at);
                 let due = patience.unheard;
                 let new = InFlight { tx, request, taken_at, patience, due, pauses, sent: false, unclear: false, cause };
@@ -259,7 +262,10 @@ impl Pipeline {
             let Some(sequence) = self.queue.pop_first() else { break };
             let Some(waiting) = self.in_flight.get_mut(&sequence) else { continue };
             self.sent += usize::from(!std::mem::replace(&mut waiting.sent, true));
-            waiting.cause = "no answer came in time".into();
+            // Why it failed before says more.
+            if waiting.cause == NOT_SENT {
+                waiting.cause = "no answer came in time".into();
+            }
             bytes += waiting.request.encoded_len();
             requests.push(v1::SequencedRequest { sequence, request: Some(waiting.request.clone()) });
         }
