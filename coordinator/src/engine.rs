@@ -14,6 +14,7 @@ mod links;
 mod lookout;
 mod recovered_transactions;
 mod standing;
+mod submissions;
 mod traced;
 mod writes;
 
@@ -41,9 +42,10 @@ use recovered_transactions::CarriedOn;
 use traced::TracedTransactions;
 
 pub(crate) use changes::Addresses;
-pub(crate) use commands::{Command, NewStep, NewTransaction, Opening, Replied, Reply, View};
+pub(crate) use commands::{Command, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
+pub(crate) use submissions::{NewStep, NewTransaction, Opening};
 pub(crate) use writes::MAX_GATHERING_BYTES;
 
 /// Commands that may wait for the engine; whoever brings more waits.

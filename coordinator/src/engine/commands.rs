@@ -1,29 +1,22 @@
 //! The commands of the engine.
 
 use super::writes::Item;
-use super::{Addresses, Engine, Link, LinkState};
+use super::{Addresses, Engine, Link, LinkState, NewStep, NewTransaction, Opening};
 use crate::history::{Histories, by_operator};
 use crate::limits::Exceeded;
 use crate::log::{Ended, Log, LogError};
-use crate::metrics;
 use crate::queue::Queue;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use undoubt_coordinator_core::{
-    Answer, Beginning, Client, Content, Coordinator, Effect, Input, Joining, Part, Phase, Rejection, Request,
-    StepAnswer, StepResolution, StillKnown, Submission, Terms, TransactionView, UnusableRecord,
+    Answer, Client, Coordinator, Effect, Input, Part, Phase, Rejection, Request, StepAnswer, StepResolution,
+    StillKnown, UnusableRecord,
 };
 use undoubt_platform::access::LimitsConfig;
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
-use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{
-    Abilities, CoordinatorPhase, Epoch, ParticipantName, SagaStep, StepName, ToCoordinator, TxId,
-};
+use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
     Submit {
@@ -116,43 +109,6 @@ pub(crate) enum Command {
     Stop,
     /// Looks at the engine between two rounds.
     Inspect(Box<dyn FnOnce(&View<'_>) + Send>),
-}
-
-/// A submission before it has a client's number.
-#[derive(Debug)]
-pub(crate) struct NewTransaction {
-    pub(crate) tx: TxId,
-    pub(crate) digest: [u8; 32],
-    pub(crate) content: Content,
-    pub(crate) timeout: Duration,
-    pub(crate) wait: bool,
-    /// The caller that submits it.
-    pub(crate) origin: Origin,
-    /// The caller's trace context, as it came.
-    pub(crate) trace: Option<Box<v1::TraceContext>>,
-}
-
-/// An open saga before it has a client's number.
-#[derive(Debug)]
-pub(crate) struct Opening {
-    pub(crate) tx: TxId,
-    pub(crate) digest: [u8; 32],
-    pub(crate) terms: Terms,
-    pub(crate) check_back: Option<Arc<SagaStep>>,
-    pub(crate) timeout: Duration,
-    pub(crate) origin: Origin,
-    /// The caller's trace context, as it came.
-    pub(crate) trace: Option<Box<v1::TraceContext>>,
-}
-
-/// A step that joins an open saga, before it has a client's number.
-#[derive(Clone, Debug)]
-pub(crate) struct NewStep {
-    pub(crate) tx: TxId,
-    pub(crate) step: SagaStep,
-    pub(crate) digest: [u8; 32],
-    pub(crate) wait: bool,
-    pub(crate) origin: Origin,
 }
 
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
@@ -302,13 +258,7 @@ impl Engine {
             Command::Submit { request, reply } => self.submit(request, reply),
             Command::Begin { request, reply } => self.begin(request, reply),
             Command::Join { request, reply } => self.join(request, reply),
-            Command::Close { tx, wait, origin, reply } => {
-                let client = self.client(&tx, reply)?;
-                self.submitting = Some((tx.clone(), origin));
-                let put = self.handle_input(Input::Request(Request::Close { tx, client, wait }));
-                self.submitting = None;
-                put
-            }
+            Command::Close { tx, wait, origin, reply } => self.close(tx, wait, origin, reply),
             Command::Await { tx, reply } => {
                 let client = self.client(&tx, reply)?;
                 self.handle_input(Input::Request(Request::Await { tx, client }))
@@ -390,97 +340,6 @@ impl Engine {
         }
     }
 
-    fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
-        let NewTransaction { tx, digest, content, timeout, wait, origin, trace } = request;
-        let unknown = content.participants().find(|name| self.links.get(*name).is_none_or(|link| link.leaving));
-        let not_let_in = match (unknown, &self.refusing) {
-            (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
-            (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
-            (None, None) => self.holders.admit(&origin.who, Instant::now() - self.began).err().map(Replied::Exceeded),
-        };
-        // What is open or has ended is answered all the same (R10).
-        if let Some(reason) = not_let_in
-            && self.core.view(&tx).is_none()
-            && self.log.ended(&tx)?.is_none()
-        {
-            self.figures.rejected(match &reason {
-                Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
-                Replied::Exceeded(exceeded) => metrics::exceeded(exceeded.limit),
-                Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
-            });
-            reply.give(reason);
-            return Ok(());
-        }
-        let client = self.client(&tx, reply)?;
-        self.traced.offer(&tx, trace.as_deref());
-        self.submitting = Some((tx.clone(), origin));
-        let submission = Submission { tx, digest, content, timeout, client, wait };
-        let put = self.handle_input(Input::Request(Request::Submit(submission)));
-        self.submitting = None;
-        self.traced.put();
-        put
-    }
-
-    fn begin(&mut self, request: Opening, reply: Reply) -> Result<(), LogError> {
-        let Opening { tx, digest, terms, check_back, timeout, origin, trace } = request;
-        let asked = check_back.as_ref().map(|step| &step.participant);
-        let unknown = asked.filter(|name| self.links.get(*name).is_none_or(|link| link.leaving));
-        let not_let_in = match (unknown, &self.refusing) {
-            (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
-            (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
-            (None, None) => self.holders.admit(&origin.who, Instant::now() - self.began).err().map(Replied::Exceeded),
-        };
-        if let Some(reason) = not_let_in
-            && self.core.view(&tx).is_none()
-            && self.log.ended(&tx)?.is_none()
-        {
-            self.figures.rejected(match &reason {
-                Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
-                Replied::Exceeded(exceeded) => metrics::exceeded(exceeded.limit),
-                Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
-            });
-            reply.give(reason);
-            return Ok(());
-        }
-        let client = self.client(&tx, reply)?;
-        self.traced.offer(&tx, trace.as_deref());
-        self.submitting = Some((tx.clone(), origin));
-        let beginning = Beginning { tx, digest, terms, check_back, timeout, client };
-        let put = self.handle_input(Input::Request(Request::Begin(beginning)));
-        self.submitting = None;
-        self.traced.put();
-        put
-    }
-
-    fn join(&mut self, request: NewStep, reply: Reply) -> Result<(), LogError> {
-        let NewStep { tx, step, digest, wait, origin } = request;
-        let is_unknown = self.links.get(&step.participant).is_none_or(|link| link.leaving);
-        let not_let_in = match &self.refusing {
-            _ if is_unknown => Some(Replied::UnknownParticipant(step.participant.clone())),
-            Some(why) => Some(Replied::NoRoom(why.clone())),
-            None => None,
-        };
-        // What has joined is answered all the same, and so is what has ended.
-        let is_known = |view: TransactionView| view.branches.iter().any(|part| part.step.as_ref() == Some(&step.name));
-        if let Some(reason) = not_let_in
-            && !self.core.view(&tx).is_some_and(is_known)
-            && self.log.ended(&tx)?.is_none()
-        {
-            self.figures.rejected(match &reason {
-                Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
-                Replied::NoRoom(_) | Replied::Exceeded(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
-            });
-            reply.give(reason);
-            return Ok(());
-        }
-        let client = self.client(&tx, reply)?;
-        self.submitting = Some((tx.clone(), origin));
-        let joining = Joining { tx, step, digest, client, wait };
-        let put = self.handle_input(Input::Request(Request::Join(Box::new(joining))));
-        self.submitting = None;
-        put
-    }
-
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
         let doing = format!("forget, by {who}: {reason}");
         let client = self.client(&tx, reply)?;
@@ -553,7 +412,7 @@ impl Engine {
         }
     }
 
-    fn client(&mut self, tx: &TxId, reply: Reply) -> Result<Client, LogError> {
+    pub(super) fn client(&mut self, tx: &TxId, reply: Reply) -> Result<Client, LogError> {
         if self.core.waiters(tx) >= MAX_WAITERS_PER_TRANSACTION {
             self.let_go_of_those_who_left(|about| about == tx)?;
         }

@@ -129,7 +129,12 @@ impl Writes {
             last.batch.rewind(mark);
             return Err(TooLarge { bytes, max });
         }
-        last.items.extend(item.into());
+        let item = item.into();
+        if bytes == 0 && item.is_some() {
+            // What is waited for has to be written, also where the store holds it already.
+            last.batch.append(Log::barrier());
+        }
+        last.items.extend(item);
         last.forced |= forced;
         Ok(())
     }
@@ -311,6 +316,17 @@ mod tests {
         let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
         assert!(sizes.iter().all(|size| *size <= MAX_RECORDS_BATCH_BYTES + (1 << 20) + 8), "{sizes:?}");
         assert!(attempt_numbers(&writes).eq(0..RECORDS));
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_becomes_stable_also_where_the_store_holds_it_already() {
+        let store: std::sync::Arc<dyn undoubt_platform::Store> = crate::log::in_memory();
+        let (log, audit) = (Log::new(store.clone()), crate::log::audit_in(store));
+        let mut writes = Writes::new(Duration::ZERO, usize::MAX);
+        writes.add(item(7), true, |_| ()).unwrap();
+        writes.start(&log, &audit);
+        let Ok(Done::Stable(items)) = writes.next().await else { panic!("it was not written") };
+        assert!(matches!(&items[..], [Item::Record(_, AttemptNumber(7), _)]));
     }
 
     #[tokio::test]

@@ -104,8 +104,7 @@ impl Apart {
     /// Stores a step of an open saga: once what joined, and how far it is whenever that has changed.
     pub(super) fn put_joined(&mut self, batch: &mut Batch, joined: &JoinedRecord) {
         let stored = self.0.entry(joined.attempt_number).or_default();
-        let is_new = joined.index.0 >= stored.joined;
-        if is_new {
+        if joined.index.0 >= stored.joined {
             stored.joined = joined.index.0 + 1;
             let definition = codec::joined_step(joined);
             let key = joined_key(joined.attempt_number, joined.index, JoinedPart::Step);
@@ -113,7 +112,7 @@ impl Apart {
         }
         let part = PartName::Step(joined.step.name.clone());
         let is_apart = match &joined.progress {
-            Progress::Pending if is_new => return,
+            Progress::Pending => return,
             Progress::Done { result, .. } | Progress::Completed { result, .. } => {
                 let is_large = result.len() >= RESULT_APART_FROM_BYTES;
                 if is_large {
@@ -121,8 +120,7 @@ impl Apart {
                 }
                 is_large
             }
-            // An operator has it tried again, which has to be written: that is waited for.
-            Progress::Pending | Progress::Refused(_) | Progress::Undone | Progress::Skipped => false,
+            Progress::Refused(_) | Progress::Undone | Progress::Skipped => false,
         };
         let key = joined_key(joined.attempt_number, joined.index, JoinedPart::Progress);
         let progress = codec::progress_to_wire(&joined.progress, is_apart);

@@ -375,6 +375,7 @@ impl CoordinatorHost {
         match effect {
             Effect::Append { mut record, forced } => {
                 self.log.lose(&mut record);
+                mutant.iter().for_each(|mutant| open_sagas::miswrite(&mut record, *mutant));
                 let called_stable = called_stable(&record, mutant).then(|| appended(&record));
                 let seen = if forced { process.seen.clone() } else { BTreeMap::new() };
                 let at = open_sagas::place(&record, &process.unstable, mutant);

@@ -172,6 +172,8 @@ pub enum Mutant {
     ClosedReadAsCancelled,
     /// Of those that compensate, all steps but the first are taken for undone at the start.
     LaterStepsForgotten,
+    /// It is written of those that compensate that a silence was why, whatever it was.
+    TurnedBackBySilence,
     /// Completions run in the opposite order after a restart.
     CompletionsTurnedRound,
     /// A completion does not write its barrier (breaks R6).

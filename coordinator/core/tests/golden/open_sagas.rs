@@ -190,6 +190,24 @@ fn a_run_that_is_not_answered_keeps_the_saga_from_being_closed_until_it_is_run_a
 }
 
 #[test]
+fn a_run_that_is_repeated_has_all_its_attempts_anew() {
+    let mut script = begun(Completions::Together);
+    script.join(2, acting("a"), true);
+    script.stable();
+    script.lapses(1);
+    script.pause_is_over(ACTION, 1);
+    script.lapses(2);
+    script.join(3, acting("a"), true);
+    script.lapses(3);
+    script.pause_is_over(ACTION, 3);
+    script.lapses(4);
+    script.join(4, acting("a"), true);
+    script.ran("a", "T1", FIRST, (0, ACTION, 5), done("x=1"));
+    script.ask_to_close(5, true);
+    check("open-unanswered-twice", &script.text);
+}
+
+#[test]
 fn a_completion_that_is_refused_for_good_waits_for_an_operator() {
     for resolution in [StepResolution::Retry, StepResolution::Skip, StepResolution::Done] {
         let mut script = with_two_steps(Completions::AsJoined);

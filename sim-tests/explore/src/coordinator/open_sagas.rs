@@ -2,6 +2,7 @@
 
 use super::{Log, Write};
 use crate::mutant::Mutant;
+use crate::scenario::participant_name;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use undoubt_coordinator_core::{Completions, JoinedRecord, OpenedRecord, OpenedState, Progress, Record, Stage};
@@ -14,6 +15,17 @@ pub(super) fn missend(run: &mut RunStep, mutant: Mutant, log: &Log) {
         run.attempt_number = open.header.attempt_number;
     } else if mutant == Mutant::ElsewhereUntold {
         run.acted_elsewhere = false;
+    }
+}
+
+/// Writes a record as a careless driver would.
+pub(super) fn miswrite(record: &mut Record, mutant: Mutant) {
+    if let (
+        Record::Opened(OpenedRecord { state: OpenedState::Compensating(reason), .. }),
+        Mutant::TurnedBackBySilence,
+    ) = (record, mutant)
+    {
+        *reason = AbortReason::Unanswered { by: participant_name(0), attempts: 1 };
     }
 }
 

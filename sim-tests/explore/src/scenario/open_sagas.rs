@@ -13,6 +13,7 @@ impl Scenario {
             Scenario::open_saga(),
             Scenario::open_and_refused(),
             Scenario::open_and_unanswered(),
+            Scenario::open_and_silent_again(),
             Scenario::open_and_asked_again(),
             Scenario::open_and_completed_elsewhere(),
             Scenario::open_and_undone_elsewhere(),
@@ -57,6 +58,16 @@ impl Scenario {
         Scenario::new("open-silent", about, 1, requests)
             .deadlines(Deadlines::WhenStuck)
             .explored_with(ONE_OF_EACH, Budget { crashes: 2, losses: 2, ..ONE_OF_EACH })
+    }
+
+    /// One whose second run has attempts of its own.
+    pub fn open_and_silent_again() -> Scenario {
+        let patient = || run(OpenStep { max_attempts: 2, ..acting(0, 0) });
+        let requests = in_order(vec![begin(), patient(), patient(), close()]);
+        let about = "a step keeps silent in each of its attempts, is run once more, and is silent again";
+        Scenario::new("open-silent-again", about, 1, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(Budget { losses: 4, ..NONE }, Budget { losses: 4, ..CRASH_AND_LOSS })
     }
 
     /// One whose refusals of earlier attempts are still on their way when it is asked for anew.

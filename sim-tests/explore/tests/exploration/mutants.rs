@@ -98,6 +98,7 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::CompletionsForgotten => ((Scenario::open_saga(), ONE_CRASH), "atomicity"),
         Mutant::ClosedReadAsCancelled => ((Scenario::open_saga(), ONE_CRASH), "open saga: step"),
         Mutant::LaterStepsForgotten => ((Scenario::open_and_cancelled(), ONE_CRASH), "order"),
+        Mutant::TurnedBackBySilence => ((Scenario::open_and_cancelled(), NO_FAULTS), "open saga: T1 turns back"),
         Mutant::CompletionsTurnedRound => ((Scenario::open_and_completed_in_reverse(), ONE_CRASH), "order"),
         Mutant::CompletionUnmarked => ((Scenario::open_saga(), ONE_CRASH), "barrier"),
         Mutant::JoinedUnderSagasNumber => ((Scenario::open_and_late(), NO_FAULTS), "saga: action"),

@@ -19,6 +19,11 @@ fn a_step_that_keeps_silent_is_neither_completed_nor_forgotten() {
 }
 
 #[test]
+fn a_step_that_is_run_again_has_all_its_attempts_anew_and_never_turns_its_saga_back() {
+    nothing_breaks(Scenario::open_and_silent_again());
+}
+
+#[test]
 fn a_step_that_is_run_again_is_not_taken_for_what_it_was_before() {
     nothing_breaks(Scenario::open_and_asked_again());
 }

@@ -4,7 +4,7 @@ use crate::coordinator::Log;
 use crate::coordinator::log::{OpenSaga, is_finished};
 use crate::scenario::step_name;
 use undoubt_coordinator_core::{EndedRecord, JoinedRecord, OpenedRecord, OpenedState, Progress, Record, StepAnswer};
-use undoubt_vocabulary::{Direction, RunStep, StepIndex, TxId};
+use undoubt_vocabulary::{AbortReason, Direction, RunStep, StepIndex, TxId};
 
 /// Checks that a step may run: it is on record that it joined, and under which attempt number its participant knows it; and it is
 /// completed only once it is on record that the saga was closed, compensated only once it is on record that it compensates.
@@ -29,8 +29,8 @@ pub(super) fn may_run(run: &RunStep, saga: &OpenSaga) -> Result<(), &'static str
     }
 }
 
-/// Checks that nothing joins after a close or a cancellation, that the first of these stays the one that counts, and that an end
-/// tells of every step.
+/// Checks that nothing joins after a close or a cancellation, that the first of these stays the one that counts, that no saga turns
+/// back by itself, and that an end tells of every step.
 pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
     let Some(open) = log.open_saga(record.tx(), record.attempt_number()) else { return Ok(()) };
     let OpenedRecord { tx, state, .. } = &open.header;
@@ -48,8 +48,27 @@ pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
         Record::Opened(again) if *state != OpenedState::Open && again.state != *state => {
             Err(format!("open saga: it is on record of {tx} that it is {state:?}, and now {:?}", again.state))
         }
+        Record::Opened(OpenedRecord { state: OpenedState::Compensating(reason), .. })
+            if !may_turn_back(reason, open.header.check_back.is_some()) =>
+        {
+            Err(format!("open saga: {tx} turns back though nobody said so and its time is not over: {reason}"))
+        }
         Record::Ended(ended) => ends_as_was_decided(open, ended),
         Record::Opened(_) | Record::Open(_) | Record::Saga(_) => Ok(()),
+    }
+}
+
+/// Returns true if this turns an open saga back. What becomes of an action alone is told to who had it run.
+fn may_turn_back(reason: &AbortReason, has_check_back: bool) -> bool {
+    match reason {
+        AbortReason::Cancelled | AbortReason::DeadlinePassed { .. } | AbortReason::GivenUp { .. } => true,
+        AbortReason::TooMuch { .. } => true,
+        AbortReason::Refused { .. } => has_check_back,
+        AbortReason::Unanswered { .. }
+        | AbortReason::ReadLocksLost { .. }
+        | AbortReason::NotExecuted { .. }
+        | AbortReason::Presumed
+        | AbortReason::Unusable { .. } => false,
     }
 }
 
