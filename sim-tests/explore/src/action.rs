@@ -266,7 +266,7 @@ impl Now<'_> {
                 RequestKind::Submit(_)
                 | RequestKind::Saga(_)
                 | RequestKind::Auto(_)
-                | RequestKind::Begin(_)
+                | RequestKind::Begin(..)
                 | RequestKind::Run(_)
                 | RequestKind::Join(_)
                 | RequestKind::Close

@@ -174,6 +174,12 @@ pub enum Mutant {
     LaterStepsForgotten,
     /// It is written of those that compensate that a silence was why, whatever it was.
     TurnedBackBySilence,
+    /// Of those with a check-back, that is forgotten at the start.
+    CheckBackForgotten,
+    /// A participant that cannot answer a check-back yet says that it failed.
+    LaterCalledFailed,
+    /// A participant says of what failed that it is done, where a check-back asks.
+    FailedCalledDone,
     /// Completions run in the opposite order after a restart.
     CompletionsTurnedRound,
     /// A completion does not write its barrier (breaks R6).

@@ -159,8 +159,8 @@ pub enum RequestKind {
     Saga(Vec<SagaStep>),
     /// Two-phase commit of the steps' actions, if that can be.
     Auto(Vec<SagaStep>),
-    /// Begin an open saga.
-    Begin(Completions),
+    /// Begin an open saga. With a check-back, that is asked when its time is over.
+    Begin(Completions, Option<OpenStep>),
     /// Let a step join an open saga, and wait for its action.
     Run(OpenStep),
     /// The same, and wait until it is on record that it joined.
@@ -176,7 +176,7 @@ impl RequestKind {
         match self {
             RequestKind::Saga(steps) | RequestKind::Auto(steps) => steps,
             RequestKind::Submit(_)
-            | RequestKind::Begin(_)
+            | RequestKind::Begin(..)
             | RequestKind::Run(_)
             | RequestKind::Join(_)
             | RequestKind::Close
@@ -192,7 +192,7 @@ impl RequestKind {
             RequestKind::Submit(_)
             | RequestKind::Saga(_)
             | RequestKind::Auto(_)
-            | RequestKind::Begin(_)
+            | RequestKind::Begin(..)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => None,
@@ -219,13 +219,13 @@ impl Request {
             RequestKind::Submit(branches) => {
                 branches.iter().find(|(name, _)| *name == participant).map(|(_, work)| *work)
             }
-            RequestKind::Run(step) | RequestKind::Join(step) => {
+            RequestKind::Run(step) | RequestKind::Join(step) | RequestKind::Begin(_, Some(step)) => {
                 let any = step.action.or(step.compensation).or(step.completion);
                 any.filter(|_| step.participant == participant)
             }
             RequestKind::Saga(_)
             | RequestKind::Auto(_)
-            | RequestKind::Begin(_)
+            | RequestKind::Begin(..)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => {
@@ -271,8 +271,26 @@ impl Scenario {
         Some((step.participant, work))
     }
 
-    /// Returns the step that joins this open saga under this number.
+    /// Returns the check-back of this open saga.
+    pub(crate) fn check_back(&self, tx: &TxId) -> Option<&OpenStep> {
+        self.requests.iter().filter(|request| request.tx() == *tx).find_map(|request| match &request.kind {
+            RequestKind::Begin(_, check_back) => check_back.as_ref(),
+            RequestKind::Submit(_)
+            | RequestKind::Saga(_)
+            | RequestKind::Auto(_)
+            | RequestKind::Run(_)
+            | RequestKind::Join(_)
+            | RequestKind::Close
+            | RequestKind::Cancel
+            | RequestKind::Forget => None,
+        })
+    }
+
+    /// Returns the step that joins this open saga under this number, or is its check-back.
     pub(crate) fn joining(&self, tx: &TxId, number: StepIndex) -> Option<&OpenStep> {
+        if let Some(check_back) = self.check_back(tx).filter(|step| step.number == number.0) {
+            return Some(check_back);
+        }
         let of_tx = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
         of_tx.filter_map(|request| request.kind.joining()).find(|step| step.number == number.0)
     }
@@ -280,7 +298,7 @@ impl Scenario {
     /// Returns the order of completions, if it is begun as an open saga.
     pub(crate) fn begun(&self, tx: &TxId) -> Option<Completions> {
         self.requests.iter().filter(|request| request.tx() == *tx).find_map(|request| match request.kind {
-            RequestKind::Begin(completions) => Some(completions),
+            RequestKind::Begin(completions, _) => Some(completions),
             RequestKind::Submit(_)
             | RequestKind::Saga(_)
             | RequestKind::Auto(_)

@@ -1,5 +1,5 @@
 //! The work of branches in the exploration: reads and writes of a few keys, as text such as `get x put y`; `refuse x` never
-//! holds, and `balk x` does from a step's second attempt on. A step that says `pend x` leaves a semantic lock, one that
+//! holds, `balk x` does from a step's second attempt on, and `later x` is not known before its second. A step that says `pend x` leaves a semantic lock, one that
 //! says `heed x` is refused while another saga holds one.
 //!
 //! What is put is the writing attempt's name, so that a value read tells whose it is.
@@ -19,21 +19,23 @@ pub(crate) fn operations(work: &[u8], branch: &BranchId) -> Vec<Operation> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let operation = |pair: &[&str]| match pair {
         ["get", key] => Operation::Get { key: bytes(key) },
-        ["put" | "pend" | "heed" | "balk", key] => {
+        ["put" | "pend" | "heed" | "balk" | "later", key] => {
             Operation::Put { key: bytes(key), value: bytes(&format!("{}/{}", branch.tx, branch.attempt_number)) }
         }
         ["refuse", key] => {
             Operation::CompareAndSet { key: bytes(key), expected: Some(bytes("what nobody wrote")), value: None }
         }
         _ => {
-            panic!("a scenario's work is made of get, put, pend, heed, balk and refuse, each with a key, not {text:?}")
+            panic!(
+                "a scenario's work is made of get, put, pend, heed, balk, later and refuse, each with a key, not {text:?}"
+            )
         }
     };
     words.chunks(2).map(operation).collect()
 }
 
 pub(crate) fn writes(work: &str) -> bool {
-    ["put ", "pend ", "heed ", "balk "].iter().any(|word| work.contains(word))
+    ["put ", "pend ", "heed ", "balk ", "later "].iter().any(|word| work.contains(word))
 }
 
 /// The keys on which the step leaves semantic locks.
@@ -49,6 +51,16 @@ pub(crate) fn heeds(work: &[u8]) -> BTreeSet<Bytes> {
 /// Returns true if this attempt of a step is refused for good, though a later one will not be.
 pub(crate) fn balks(work: &[u8], attempt: u32) -> bool {
     attempt == 1 && !keys_of(work, &["balk"]).is_empty()
+}
+
+/// Returns true if the participant cannot say yet what becomes of it, though a later attempt will tell.
+pub(crate) fn is_for_later(work: &[u8], attempt: u32) -> bool {
+    attempt == 1 && !keys_of(work, &["later"]).is_empty()
+}
+
+/// Returns true if it is never refused for good.
+pub(crate) fn is_never_refused(work: &[u8]) -> bool {
+    keys_of(work, &["balk", "refuse"]).is_empty()
 }
 
 fn keys_of(work: &[u8], of: &[&str]) -> BTreeSet<Bytes> {

@@ -10,7 +10,7 @@ use crate::operator::Words;
 use crate::part::Part;
 use crate::participant::{self, ParticipantHost};
 use crate::restoration::{Restored, Restoring};
-use crate::scenario::{Budget, RequestKind, Scenario, participant_name};
+use crate::scenario::{Budget, Request, RequestKind, Scenario, participant_name};
 use crate::storage::{COORDINATOR, PreparedRecord, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,17 @@ pub(crate) enum RequestState {
     Answered,
     /// The coordinator crashed before it answered, and the client left it at that.
     GivenUp,
+}
+
+impl Clients {
+    /// Returns true if somebody may have asked to close this open saga.
+    pub(crate) fn may_have_closed(&self, scenario: &Scenario, tx: &TxId) -> bool {
+        let closing = |(request, state): (&Request, &RequestState)| {
+            let was_asked = *state != RequestState::ToAsk || request.persistent;
+            request.tx() == *tx && matches!(request.kind, RequestKind::Close) && was_asked
+        };
+        scenario.requests.iter().zip(&self.requests).any(closing)
+    }
 }
 
 impl RequestState {

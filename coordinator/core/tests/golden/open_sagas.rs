@@ -4,10 +4,12 @@ use super::check;
 use crate::sagas::{RETRY, refused, step};
 use crate::script::{Script, attempt_number, done, prepared, tx};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{
     Beginning, Client, Completions, Input, Joining, Request, StepResolution, Terms, Timer, Unfinished,
 };
+use undoubt_vocabulary::saga::CHECK_BACK;
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Direction, RefusalCode, RetryPolicy, SagaStep, StepIndex};
 
 const ACTION: Direction = Direction::Forward;
@@ -27,15 +29,26 @@ fn elsewhere(name: &str) -> SagaStep {
 
 impl Script {
     fn begin(&mut self, client: u64, completions: Completions) {
+        self.begin_with(client, completions, None);
+    }
+
+    /// Begins one that asks `a` when its time is over.
+    fn begin_asking(&mut self, client: u64) {
+        let question = SagaStep { compensation: None, name: CHECK_BACK.parse().unwrap(), ..step("a", &[]) };
+        self.begin_with(client, Completions::Together, Some(Arc::new(question)));
+    }
+
+    fn begin_with(&mut self, client: u64, completions: Completions, check_back: Option<Arc<SagaStep>>) {
+        let asking = if check_back.is_some() { ", with a check-back" } else { "" };
         let beginning = Beginning {
             tx: tx("T1"),
             digest: [1; 32],
             terms: Terms { completions },
-            check_back: None,
+            check_back,
             timeout: Duration::from_secs(5),
             client: Client(client),
         };
-        self.tell(&format!("client {client} begins T1"), Input::Request(Request::Begin(beginning)));
+        self.tell(&format!("client {client} begins T1{asking}"), Input::Request(Request::Begin(beginning)));
     }
 
     /// Lets a step join; with `wait` it is a run.
@@ -347,4 +360,72 @@ fn a_record_that_is_refused_after_the_close_leaves_the_close_as_it_is() {
     script.tell("refused: T1 Stepped", refused);
     script.forget(5, "T1");
     check("open-not-recorded", &script.text);
+}
+
+/// Returns a saga with a check-back and a step at `b`, whose time is over, and which has asked.
+fn asking() -> Script {
+    let mut script = Script::new();
+    script.begin_asking(1);
+    script.stable();
+    script.join(2, elsewhere("b"), false);
+    script.stable();
+    script.fire("T1", SAGA, DEADLINE);
+    script.stable();
+    script
+}
+
+#[test]
+fn a_saga_whose_check_back_finds_that_all_is_done_is_closed() {
+    let mut script = asking();
+    script.ran("a", "T1", SECOND, (1, ACTION, 1), done("yes"));
+    script.stable();
+    script.ran("b", "T1", FIRST, (0, COMPLETION, 1), done(""));
+    script.all_stable();
+    check("open-asked-done", &script.text);
+}
+
+#[test]
+fn a_saga_whose_check_back_finds_that_it_failed_is_turned_back() {
+    let mut script = asking();
+    script.ran("a", "T1", SECOND, (1, ACTION, 1), refused(RefusalCode::Condition));
+    script.stable();
+    script.ran("b", "T1", FIRST, (0, COMPENSATION, 1), done(""));
+    script.all_stable();
+    check("open-asked-failed", &script.text);
+}
+
+#[test]
+fn a_check_back_that_is_not_answered_or_tells_nothing_yet_is_asked_again_also_after_a_crash() {
+    let mut script = asking();
+    script.ran("a", "T1", SECOND, (1, ACTION, 1), refused(RefusalCode::Unavailable));
+    script.ran("a", "T1", SECOND, (1, ACTION, 1), refused(RefusalCode::InvalidWork));
+    let stored = script.stored("T1").expect("it is open");
+    let mut again = Script::recovering(2, &[stored]);
+    again.tell("the log is read", Input::RecoveryDone { paused: false });
+    again.connect("a");
+    again.connect("b");
+    again.fire("T1", SAGA, Timer::Deadline { after: Duration::ZERO });
+    again.show("T1");
+    again.ran("a", "T1", SECOND, (1, ACTION, 1), done("yes"));
+    again.stable();
+    check("open-asked-later", &format!("{}\n{}", script.text, again.text));
+}
+
+#[test]
+fn a_close_or_a_cancellation_comes_before_what_a_check_back_finds() {
+    for (name, closes) in [("open-asked-closed", true), ("open-asked-cancelled", false)] {
+        let mut script = asking();
+        if closes {
+            script.ask_to_close(3, true)
+        } else {
+            script.cancel(3, "T1")
+        }
+        script.ran("a", "T1", SECOND, (1, ACTION, 1), refused(RefusalCode::Condition));
+        script.stable();
+        script.ran("a", "T1", SECOND, (1, ACTION, 1), done("yes"));
+        let direction = if closes { COMPLETION } else { COMPENSATION };
+        script.ran("b", "T1", FIRST, (0, direction, 1), done(""));
+        script.all_stable();
+        check(name, &script.text);
+    }
 }

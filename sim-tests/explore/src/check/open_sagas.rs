@@ -9,7 +9,9 @@ use crate::world::StepTold;
 use undoubt_coordinator_core::{
     Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, Progress, StepResolution,
 };
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Direction, Outcome, ParticipantName, StepIndex, TxId};
+use undoubt_vocabulary::{
+    AbortReason, AttemptNumber, BranchOutcome, Direction, Outcome, ParticipantName, StepIndex, TxId,
+};
 
 /// A step as the log has it, and what came of it.
 struct Step<'a> {
@@ -33,6 +35,7 @@ impl Step<'_> {
             Recorded::Ended(branch) => {
                 branch.barrier == Barrier::Nowhere
                     && self.definition.action.is_some()
+                    && !self.definition.is_check_back()
                     && branch.outcome == BranchOutcome::Aborted
             }
         }
@@ -41,7 +44,8 @@ impl Step<'_> {
     fn is_known_as(&self, attempt_number: AttemptNumber) -> bool {
         match self.recorded {
             Recorded::Open(joined) => joined.at_participant == attempt_number,
-            Recorded::Ended(branch) => branch.barrier == Barrier::Of(attempt_number),
+            // What a check-back found counts no more once the saga has ended.
+            Recorded::Ended(branch) => branch.barrier == Barrier::Of(attempt_number) || self.definition.is_check_back(),
         }
     }
 
@@ -79,6 +83,7 @@ pub(super) fn check(world: &World, scenario: &Scenario, tx: &TxId, forgotten: bo
             has_ended_as_said(world, ended, step, forgotten)?;
         }
     }
+    check_back_was_heard(world, scenario, tx, &steps, decided.as_ref())?;
     callers_were_told_the_truth(world, scenario, tx, &steps)?;
     outcome_was_told_rightly(world, tx, &steps, outcome.as_ref(), forgotten)
 }
@@ -202,7 +207,7 @@ fn goes_in_order(
             }
             (_, Some(Came::Undone | Came::Completed | Came::Nothing)) => false,
         };
-        to_do && !world.clients.words.settle(tx, StepIndex(step.number))
+        to_do && !step.definition.is_check_back() && !world.clients.words.settle(tx, StepIndex(step.number))
     };
     let finished = |step: &&Step<'_>| step.came == Some(ending);
     for done in steps.iter().filter(finished) {
@@ -229,7 +234,8 @@ fn has_ended_as_said(world: &World, ended: &EndedRecord, step: &Step<'_>, forgot
         }
         return Err(format!("operator: s{} of {tx} is skipped, and no operator said so", step.number));
     }
-    if words.settle(tx, number) {
+    // What a check-back asks for stays as it is, whatever becomes of the saga.
+    if words.settle(tx, number) || step.definition.is_check_back() {
         return Ok(());
     }
     let told = world.clients.steps.contains_key(&(tx.clone(), step.number));
@@ -254,6 +260,28 @@ fn has_ended_as_said(world: &World, ended: &EndedRecord, step: &Step<'_>, forgot
         "atomicity: {tx} has ended, {}, s{} is called {}, and is {:?}",
         ended.outcome, step.number, branch.outcome, step.came
     ))
+}
+
+/// A saga that nobody was asked to close is closed because its check-back found that all is done; none is turned back because
+/// its check-back was refused unless it was.
+fn check_back_was_heard(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    steps: &[Step<'_>],
+    decided: Option<&Outcome>,
+) -> Result<(), String> {
+    let Some(check_back) = scenario.check_back(tx) else { return Ok(()) };
+    let came = steps.iter().find(|step| step.definition.is_check_back()).and_then(|step| step.came);
+    match decided {
+        Some(Outcome::Committed) if came != Some(Came::InEffect) && !world.clients.may_have_closed(scenario, tx) => {
+            Err(format!("check-back: {tx} is closed, which nobody asked for, and what it asks for is not done"))
+        }
+        Some(Outcome::Aborted(AbortReason::Refused { .. })) if !check_back.may_be_refused() => {
+            Err(format!("check-back: {tx} turns back, and what it asks for was not refused"))
+        }
+        Some(Outcome::Committed | Outcome::Aborted(_)) | None => Ok(()),
+    }
 }
 
 /// What a caller was told of a step is true, and the log does not forget it.
@@ -300,6 +328,7 @@ fn outcome_was_told_rightly(
     let is_left = |step: &&Step<'_>| {
         let told_of = world.clients.steps.contains_key(&(tx.clone(), step.number));
         match (told, step.came) {
+            (_, _) if step.definition.is_check_back() => false,
             (_, _) if forgotten || step.was_refused() || world.clients.words.settle(tx, StepIndex(step.number)) => {
                 false
             }

@@ -42,6 +42,7 @@ pub(super) fn place(record: &Record, queue: &VecDeque<Write>, mutant: Option<Mut
 pub(super) fn misread(header: &mut OpenedRecord, steps: &mut Vec<JoinedRecord>, mutant: Mutant) {
     match (mutant, &header.state) {
         (Mutant::JoinedForgotten, _) => steps.clear(),
+        (Mutant::CheckBackForgotten, _) => header.check_back = None,
         (Mutant::CompletionsForgotten, OpenedState::Closed) => steps.iter_mut().for_each(|joined| {
             joined.progress = Progress::Completed { result: Bytes::new(), pending: false };
         }),

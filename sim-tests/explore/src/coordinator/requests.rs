@@ -2,6 +2,7 @@
 
 use crate::scenario::{OpenStep, RequestKind, Scenario, participant_name, saga_steps};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{Beginning, Client, Content, Joining, Request, Terms};
 use undoubt_vocabulary::TxId;
@@ -24,11 +25,11 @@ pub(super) fn request(number: usize, scenario: &Scenario) -> Request {
             let content = Content::Auto { steps: saga_steps(steps), two_phase_only: None };
             Request::Submit(scenario.submission(number, steps.len(), content))
         }
-        RequestKind::Begin(completions) => Request::Begin(Beginning {
+        RequestKind::Begin(completions, check_back) => Request::Begin(Beginning {
             tx,
             digest: [0xbe; 32],
             terms: Terms { completions: *completions },
-            check_back: None,
+            check_back: check_back.map(|step| Arc::new(step.definition())),
             timeout: Duration::from_secs(1),
             client,
         }),

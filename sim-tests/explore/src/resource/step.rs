@@ -93,6 +93,9 @@ impl Resource<'_> {
         let outcome =
             match evaluation::evaluate(&operations, evaluation::Tell::All, |key| self.storage.values.get(key).cloned())
             {
+                Err(_) if run.check_back && self.mutant == Some(Mutant::FailedCalledDone) => {
+                    StepOutcome::Done { result: Bytes::new(), pending: false }
+                }
                 Err(refusal) => StepOutcome::Refused(refusal),
                 Ok(_) if is_marked && self.mutant != Some(Mutant::MarksIgnored) => refused(RefusalCode::Pending),
                 Ok(_) if work::balks(&run.work, run.attempt) => {
@@ -100,6 +103,10 @@ impl Resource<'_> {
                         write(self.storage, self.mutant)?;
                     }
                     refused(RefusalCode::Condition)
+                }
+                Ok(_) if work::is_for_later(&run.work, run.attempt) => {
+                    let told_apart = self.mutant != Some(Mutant::LaterCalledFailed);
+                    refused(if told_apart { RefusalCode::Unavailable } else { RefusalCode::Condition })
                 }
                 Ok(_) => write(self.storage, self.mutant)?,
             };

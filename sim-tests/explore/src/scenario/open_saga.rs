@@ -1,8 +1,9 @@
 //! The steps that join open sagas, in short.
 
 use super::participant_name;
-use super::saga::step_name;
+use super::saga::{CHECK_BACK_NUMBER, step_name};
 use crate::part::fingerprint;
+use crate::work;
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_vocabulary::{RetryPolicy, StepIndex};
@@ -21,6 +22,27 @@ pub struct OpenStep {
 }
 
 impl OpenStep {
+    /// Returns the check-back of an open saga, which asks this of the participant.
+    pub(crate) fn check_back(participant: usize, question: &'static str) -> OpenStep {
+        OpenStep {
+            number: CHECK_BACK_NUMBER,
+            participant,
+            action: Some(question),
+            compensation: None,
+            completion: None,
+            max_attempts: 1,
+        }
+    }
+
+    /// Returns true if its action may be refused for good.
+    pub(crate) fn may_be_refused(&self) -> bool {
+        self.action.is_some_and(|work| !work::is_never_refused(work.as_bytes()))
+    }
+
+    pub(crate) fn is_check_back(&self) -> bool {
+        self.number == CHECK_BACK_NUMBER
+    }
+
     pub(crate) fn definition(&self) -> undoubt_vocabulary::SagaStep {
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
         undoubt_vocabulary::SagaStep {

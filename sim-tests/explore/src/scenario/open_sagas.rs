@@ -35,6 +35,10 @@ impl Scenario {
             Scenario::open_and_forgotten(),
             Scenario::open_and_refused_records(),
             Scenario::open_and_spoiled(),
+            Scenario::open_and_found_done(),
+            Scenario::open_and_found_failed(),
+            Scenario::open_and_found_later(),
+            Scenario::open_and_found_too_late(),
         ]
     }
 
@@ -144,7 +148,7 @@ impl Scenario {
     }
 
     fn ordered(name: &'static str, about: &'static str, completions: Completions) -> Scenario {
-        let begin = ask("T1", RequestKind::Begin(completions));
+        let begin = ask("T1", RequestKind::Begin(completions, None));
         let bare = OpenStep { completion: None, ..acting(1, 1) };
         let requests = in_order(vec![begin, run(acting(0, 0)), run(bare), join(elsewhere(2, 1)), close()]);
         Scenario::new(name, about, 2, requests)
@@ -278,6 +282,39 @@ impl Scenario {
             .explored_with(Budget { refusals: 1, ..CRASH }, Budget { refusals: 1, ..CRASH_AND_LOSS })
     }
 
+    pub fn open_and_found_done() -> Scenario {
+        let requests = in_order(vec![begin_asking("put x"), join(elsewhere(1, 1))]);
+        let about = "nobody ends a saga, which asks when its time is over, hears that all is done, and is closed";
+        Scenario::new("open-asked-done", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..ONE_OF_EACH })
+    }
+
+    pub fn open_and_found_failed() -> Scenario {
+        let requests = in_order(vec![begin_asking("refuse x"), join(elsewhere(1, 1))]);
+        let about = "nobody ends a saga, which asks when its time is over, hears that it failed, and is turned back";
+        Scenario::new("open-asked-failed", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..ONE_OF_EACH })
+    }
+
+    pub fn open_and_found_later() -> Scenario {
+        let requests = in_order(vec![begin_asking("later x"), join(elsewhere(1, 1))]);
+        let about = "a saga asks when its time is over, is told nothing yet, asks again, and is closed";
+        Scenario::new("open-asked-later", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..ONE_OF_EACH })
+    }
+
+    /// The check-back's answer comes among those of clients. No message is lost: a step that nobody answers would have it asked
+    /// without end.
+    pub fn open_and_found_too_late() -> Scenario {
+        let at_once = |request| then(0, request);
+        let requests = vec![begin_asking("put x"), at_once(run(acting(0, 1))), at_once(close()), at_once(cancel())];
+        let about = "a saga asks when its time is over, while a step runs, somebody closes, and somebody cancels";
+        Scenario::new("open-asked-race", about, 2, requests).explored_with(CRASH, TWO_CRASHES)
+    }
+
     pub fn open_and_spoiled() -> Scenario {
         let last = |request| insist(then(2, request));
         let requests =
@@ -301,7 +338,13 @@ fn elsewhere(number: u16, participant: usize) -> OpenStep {
 }
 
 fn begin() -> Request {
-    ask("T1", RequestKind::Begin(Completions::default()))
+    ask("T1", RequestKind::Begin(Completions::default(), None))
+}
+
+/// Begins one that asks this of the first participant when its time is over.
+fn begin_asking(question: &'static str) -> Request {
+    let check_back = Some(OpenStep::check_back(0, question));
+    ask("T1", RequestKind::Begin(Completions::default(), check_back))
 }
 
 fn run(step: OpenStep) -> Request {

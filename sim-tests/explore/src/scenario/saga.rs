@@ -3,6 +3,7 @@
 use super::participant_name;
 use bytes::Bytes;
 use std::time::Duration;
+use undoubt_vocabulary::saga::CHECK_BACK;
 use undoubt_vocabulary::{RetryPolicy, StepIndex, StepName};
 
 /// A step, its action and its compensation; see [`crate::work`] for what they do.
@@ -43,11 +44,18 @@ pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep
     (0..).zip(steps).map(step).collect()
 }
 
+/// The number of the step that is an open saga's check-back.
+pub(crate) const CHECK_BACK_NUMBER: u16 = u16::MAX;
+
 /// Returns the number that is a step's name.
 pub(crate) fn step_number(name: &StepName) -> Option<StepIndex> {
+    if name.as_str() == CHECK_BACK {
+        return Some(StepIndex(CHECK_BACK_NUMBER));
+    }
     name.as_str().strip_prefix('s').and_then(|number| number.parse().ok()).map(StepIndex)
 }
 
 pub(crate) fn step_name(step: StepIndex) -> StepName {
-    format!("s{}", step.0).parse().expect("a valid name")
+    let name = if step.0 == CHECK_BACK_NUMBER { CHECK_BACK.to_owned() } else { format!("s{}", step.0) };
+    name.parse().expect("a valid name")
 }

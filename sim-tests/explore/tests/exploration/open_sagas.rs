@@ -127,3 +127,23 @@ fn an_open_saga_of_which_a_record_is_refused_ends_once_an_operator_forgets_it() 
 fn an_open_saga_that_cannot_be_carried_out_after_a_restart_ends_as_was_decided_or_as_nobody_knows() {
     nothing_breaks(Scenario::open_and_spoiled());
 }
+
+#[test]
+fn an_open_saga_whose_time_is_over_is_closed_if_its_check_back_finds_that_all_is_done() {
+    nothing_breaks(Scenario::open_and_found_done());
+}
+
+#[test]
+fn an_open_saga_whose_time_is_over_is_turned_back_if_its_check_back_finds_that_it_failed() {
+    nothing_breaks(Scenario::open_and_found_failed());
+}
+
+#[test]
+fn a_check_back_that_cannot_be_answered_yet_is_asked_again() {
+    nothing_breaks(Scenario::open_and_found_later());
+}
+
+#[test]
+fn a_check_back_whose_answer_comes_after_a_close_or_a_cancellation_changes_nothing() {
+    nothing_breaks(Scenario::open_and_found_too_late());
+}

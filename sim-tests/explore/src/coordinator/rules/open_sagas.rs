@@ -61,7 +61,8 @@ pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
 /// Returns true if this turns an open saga back. What becomes of an action alone is told to who had it run.
 fn may_turn_back(reason: &AbortReason, has_check_back: bool) -> bool {
     match reason {
-        AbortReason::Cancelled | AbortReason::DeadlinePassed { .. } | AbortReason::GivenUp { .. } => true,
+        AbortReason::Cancelled | AbortReason::GivenUp { .. } => true,
+        AbortReason::DeadlinePassed { .. } => !has_check_back,
         AbortReason::TooMuch { .. } => true,
         AbortReason::Refused { .. } => has_check_back,
         AbortReason::Unanswered { .. }
