@@ -29,7 +29,7 @@ pub struct Gateway {
     url: String,
 }
 
-/// What comes in.
+/// The connections that come in.
 struct Listener(Incoming);
 
 impl std::fmt::Debug for Listener {

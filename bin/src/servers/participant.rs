@@ -25,9 +25,9 @@ pub struct Frame {
 /// The way in which connections come in.
 #[derive(Debug)]
 pub enum Listening {
-    /// From anywhere, at the address of the settings.
+    /// Connections come from anywhere, to the address of the settings.
     Outside(Arc<ServerArgs>, Door),
-    /// From this process only, under the participant's name.
+    /// Connections come from this process alone, to the participant's name.
     Inside(Inside),
 }
 

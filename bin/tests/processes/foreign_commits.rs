@@ -1,4 +1,4 @@
-//! What somebody commits in a database by hand is reported as the damage it is, whoever was away meanwhile.
+//! A branch that somebody commits in its database by hand is reported as damage, whichever server was away meanwhile.
 
 use crate::restored_folders::until_connected;
 use crate::support::api::{get, list};

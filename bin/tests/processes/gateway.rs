@@ -345,7 +345,7 @@ async fn who_calls_may_do_what_its_roles_say_and_the_audit_record_names_it() {
     assert_eq!(find("ada", "pause-recovery")["refused"], Value::Null);
 }
 
-/// What schemathesis looks at: no answer is one of the server's own faults, and each has the form that the description says.
+/// Checks with schemathesis that no answer is one of the server's own faults, and that each has the form that the description says.
 #[tokio::test]
 async fn requests_made_of_the_description_are_answered_as_it_says() {
     let python = std::env::var_os("UNDOUBT_PYTHON").map(std::path::PathBuf::from);

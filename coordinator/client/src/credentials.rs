@@ -49,7 +49,7 @@ pub struct OnBehalfOf {
     pub address: Option<IpAddr>,
 }
 
-/// What the headers of each request say of who asks.
+/// The headers of each request that say who asks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asker {
     pub(crate) token: Bearer,

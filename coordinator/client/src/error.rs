@@ -166,7 +166,7 @@ pub enum JoinError {
     Over {
         /// The saga's id.
         tx: TxId,
-        /// How it ended, if it has.
+        /// Its outcome, if it has ended.
         known: Box<KnownOutcome>,
     },
     /// The call itself failed.
@@ -186,7 +186,7 @@ pub enum SubmitError {
     Refused {
         /// The id under which it was submitted.
         tx: TxId,
-        /// What the coordinator says.
+        /// The message of the coordinator.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
@@ -196,7 +196,7 @@ pub enum SubmitError {
     UnknownParticipant {
         /// The id under which it was submitted.
         tx: TxId,
-        /// What the coordinator says.
+        /// The message of the coordinator.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
@@ -209,7 +209,7 @@ pub enum SubmitError {
     IdReused {
         /// The id under which both were submitted.
         tx: TxId,
-        /// What the coordinator says.
+        /// The message of the coordinator.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
@@ -220,7 +220,7 @@ pub enum SubmitError {
     NotPossible {
         /// Its id.
         tx: TxId,
-        /// What the coordinator says.
+        /// The message of the coordinator.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
@@ -288,7 +288,7 @@ pub enum SubmitError {
         tx: TxId,
         /// The status that was answered.
         code: tonic::Code,
-        /// What the coordinator says.
+        /// The message of the coordinator.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
@@ -311,7 +311,7 @@ pub enum QueryError {
     /// Correct the request.
     #[error("the coordinator refused the request: {message}")]
     Refused {
-        /// What the coordinator says.
+        /// The message of the coordinator.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,
@@ -335,7 +335,7 @@ pub enum QueryError {
     Unexpected {
         /// The status that was answered.
         code: tonic::Code,
-        /// What the coordinator says.
+        /// The message of the coordinator.
         message: String,
         /// The stable word of its reason, for programs; `None` if it gives none.
         reason: Option<String>,

@@ -31,7 +31,7 @@ use undoubt_proto::v1::{self, sequenced_response};
 use undoubt_vocabulary::TxId;
 use window::Window;
 
-/// What keeps a transaction from its answer before it was first sent.
+/// The cause why a transaction has no answer, before it was first sent.
 const NOT_SENT: &str = "it was not sent yet";
 
 /// Larger batches gain nothing, and would hold back the answers behind them.

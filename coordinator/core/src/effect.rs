@@ -58,12 +58,12 @@ pub enum Answer {
     Pending,
     /// Under way, and it goes on only once an operator has ended this step.
     Stuck(StuckStep),
-    /// What became of a step that joined an open saga.
+    /// The standing of a step that joined an open saga.
     Step(StepAnswer),
     Rejected(Rejection),
 }
 
-/// What became of a step that joined an open saga.
+/// The standing of a step that joined an open saga.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StepAnswer {
     /// It is on record that it joined: its caller may do the action.

@@ -40,7 +40,7 @@ pub struct Beginning {
     /// Collision-free hash of the terms.
     pub digest: [u8; 32],
     pub terms: Terms,
-    /// What is asked when its time is over, instead of turning it back.
+    /// The question that is asked when its time is over, instead of turning it back.
     pub check_back: Option<Arc<SagaStep>>,
     /// The time from now until it compensates, or is asked about, unless it is closed before.
     pub timeout: Duration,

@@ -87,7 +87,7 @@ pub struct OpenedRecord {
     /// The time at which it compensates, or is asked about, unless it was closed.
     pub deadline: Timestamp,
     pub terms: Terms,
-    /// What is asked at that time, if anything is.
+    /// The question that is asked at that time, if there is one.
     pub check_back: Option<Arc<SagaStep>>,
     pub state: OpenedState,
 }

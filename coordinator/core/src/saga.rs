@@ -72,7 +72,7 @@ pub(crate) struct Saga {
     waiters: BTreeSet<Client>,
     /// An operator has given it up.
     forgotten: bool,
-    /// Of one whose steps join it while it goes on.
+    /// Set for an open saga, whose steps join it while it goes on.
     opening: Option<Opening>,
     /// True if it came from the log at this coordinator's start.
     pub(crate) recovered: bool,
@@ -103,13 +103,13 @@ struct Step {
     refused: Option<Refusal>,
     /// Its participant has yet to say that no semantic lock is left.
     to_be_closed: bool,
-    /// Of a step that joined an open saga.
+    /// Set for a step that joined an open saga.
     joined: Option<Joined>,
-    /// What the action came to, while the step is being completed and after.
+    /// The result of the action, while the step is being completed and after.
     acted: Acted,
 }
 
-/// What an action has come to.
+/// The result of an action, and whether it left semantic locks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Acted {
     result: Bytes,

@@ -37,7 +37,7 @@ enum Barrier {
     Empty,
 }
 
-/// What the walk breaks on purpose, to show that it would be seen.
+/// A bug that is planted in the walk, to show that it would be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sabotage {
     Nothing,
@@ -52,7 +52,7 @@ enum Sabotage {
 struct Walk {
     seed: u64,
     sabotage: Sabotage,
-    /// Nothing goes wrong any more.
+    /// True once nothing goes wrong any more.
     calm: bool,
     steps: Vec<SagaStep>,
     completions: Completions,
@@ -66,7 +66,7 @@ struct Walk {
     sent: Vec<(ParticipantName, ToParticipant)>,
     said: Vec<(ParticipantName, ToCoordinator)>,
     timers: Vec<(AttemptNumber, Timer)>,
-    /// By the participant, and the number and place by which it knows the step.
+    /// The barriers, by the participant and by the number and the place under which it knows the step.
     barriers: BTreeMap<(ParticipantName, AttemptNumber, StepIndex), Barrier>,
     /// The last attempt that was refused; participants remember it until their session ends.
     refused: BTreeMap<(ParticipantName, StepIndex, Direction), (u32, RefusalCode)>,
@@ -378,7 +378,7 @@ impl Walk {
         self.said.push((at, ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }));
     }
 
-    /// Only actions are refused for good, so that nothing waits for an operator.
+    /// Returns the code if the run is refused. An action alone is refused for good, so that nothing waits for an operator.
     fn refuses(&mut self, of: (ParticipantName, StepIndex, Direction), attempt: u32) -> Option<RefusalCode> {
         if let Some((last, code)) = self.refused.get(&of)
             && attempt <= *last

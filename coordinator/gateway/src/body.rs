@@ -23,7 +23,7 @@ pub(crate) const MAX_BODIES_BYTES: usize = 128 << 20;
 /// The memory in which bodies are read as JSON, of all requests together.
 pub(crate) const MAX_READING_BYTES: usize = 256 << 20;
 
-/// What a byte of JSON takes at most while it is read: `[0,0,…` is a value for every two bytes.
+/// The most memory that a byte of JSON takes while it is read: `[0,0,…` is a value for every two bytes.
 const BYTES_PER_BYTE_READ: usize = 16;
 
 /// The time for which a body waits for room to be read.

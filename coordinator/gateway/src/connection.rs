@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Of what is written to a caller some has to go within this time.
+/// The time within which a caller has to take some of what is written to it.
 pub(crate) const TAKING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection that ends when nothing of what is written to it goes for [`TAKING_TIMEOUT`].

@@ -88,20 +88,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) struct Document {
     /// 1 to 64 bytes of text, or `0x` and hexadecimal digits. Without one, a new one is drawn; then a repetition is another transaction.
     id: Option<String>,
-    /// How long the coordinator tries to reach a commit, like `500ms`.
+    /// The time for which the coordinator tries to reach a commit, like `500ms`.
     deadline: Option<String>,
     mode: Option<Mode>,
     /// The work of each participant, by its name.
     #[schemars(with = "Option<BTreeMap<String, Form>>")]
     branches: Option<BTreeMap<String, Work>>,
-    /// What runs in this order, and is undone in reverse if one fails.
+    /// The steps that run in this order, and are undone in reverse if one fails.
     steps: Option<Vec<GivenStep>>,
-    /// With auto: what it is worth.
+    /// Its value, for auto. The coordinator may be set to let transactions of a high value go through two-phase commit alone.
     value: Option<u64>,
-    /// With auto: true for two-phase commit or nothing.
+    /// True to have auto choose two-phase commit or nothing.
     #[serde(default)]
     two_phase_only: bool,
-    /// Where to keep what becomes of it: a key at a participant that has work there.
+    /// The keys under which participants keep its outcome, by the names of participants that have work in it.
     #[serde(default)]
     outcome_at: BTreeMap<String, String>,
 }
@@ -137,7 +137,7 @@ struct GivenStep {
     /// The point of no return: from it on there is nothing to undo.
     #[serde(default)]
     pivot: bool,
-    /// How often it is tried.
+    /// The number of times that it is tried.
     attempts: Option<u32>,
     attempt_timeout: Option<String>,
     first_pause: Option<String>,
@@ -151,19 +151,19 @@ struct GivenStep {
 pub(crate) struct JoiningStep {
     /// The participant.
     at: String,
-    /// What is done now. Without, it is the caller's to do, after the step has joined.
+    /// The work to be done now. If there is none, it is the caller's to do, after the step has joined.
     #[serde(rename = "do")]
     #[schemars(with = "Option<Form>")]
     action: Option<Work>,
-    /// What undoes it if the saga is turned back. Needed with an action.
+    /// The work that undoes it if the saga is turned back. An action needs one.
     #[serde(rename = "undo")]
     #[schemars(with = "Option<Form>")]
     compensation: Option<Work>,
-    /// What follows once the saga is closed.
+    /// The work that completes it once the saga is closed.
     #[serde(rename = "complete")]
     #[schemars(with = "Option<Form>")]
     completion: Option<Work>,
-    /// How often it is tried.
+    /// The number of times that it is tried.
     attempts: Option<u32>,
     attempt_timeout: Option<String>,
     first_pause: Option<String>,
@@ -193,7 +193,7 @@ impl JoiningStep {
     }
 }
 
-/// How often and how fast something is tried, as it is given.
+/// The retry policy of a step, as it is given.
 struct Tried<'a> {
     attempts: Option<u32>,
     attempt_timeout: Option<&'a str>,

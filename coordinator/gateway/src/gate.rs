@@ -1,4 +1,4 @@
-//! Who calls, and what all requests share.
+//! The caller of a request, and the things that all requests share.
 
 use crate::body::Room;
 use crate::problem::Problem;
@@ -19,7 +19,7 @@ use undoubt_platform::{Access, Reason};
 /// Requests and streams of one connection to the coordinator, which takes no more than 256.
 const MAX_USES_PER_LINK: usize = 240;
 
-/// What all requests share.
+/// The things that all requests share.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) links: Links,

@@ -43,7 +43,7 @@ pub struct StepStanding {
     pub step: String,
     /// joined (its action is the caller's to do), running, done, skipped (by an operator)
     pub state: &'static str,
-    /// What its action handed back, once that is done.
+    /// The results that its action handed back, once that is done.
     #[schemars(with = "Option<schema::Results>")]
     pub results: Option<Results>,
 }

@@ -1,4 +1,4 @@
-//! What a coordinator is asked and what it tells, over HTTP and JSON. It stands on the client's library.
+//! The gateway to a coordinator over HTTP and JSON. It stands on the client's library.
 //!
 //! * [`document`]: a transaction as it is submitted, in JSON or TOML.
 //! * [`json`]: outcomes, transactions, events, and what servers tell of themselves.

@@ -1,4 +1,4 @@
-//! What can be asked of a gateway: one table, of which the router and the description ([`crate::openapi`]) are made.
+//! The operations of a gateway: one table, of which the router and the description ([`crate::openapi`]) are made.
 
 use crate::gate::Gate;
 use axum::routing::MethodRouter;
@@ -18,7 +18,7 @@ pub(crate) fn fields<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
     T::json_schema(schemas)
 }
 
-/// What an answer brings.
+/// The content of an answer.
 #[derive(Clone, Copy)]
 pub(crate) enum Content {
     Nothing,

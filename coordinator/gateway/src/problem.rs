@@ -1,4 +1,4 @@
-//! What goes wrong, as RFC 9457 has it: `application/problem+json`, with the stable words of the catalogue.
+//! Problems in the form of RFC 9457: `application/problem+json`, with the stable words of the catalogue.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -44,10 +44,10 @@ pub(crate) struct Problem {
 pub(crate) struct Told<'a> {
     /// `urn:undoubt:problem:` and the code.
     r#type: String,
-    /// What the code means.
+    /// The meaning of the code.
     title: &'a str,
     status: u16,
-    /// What, why, and what to do, in this case.
+    /// The problem in this case, its cause, and the way out.
     detail: &'a str,
     /// The stable word of the reason.
     code: &'a str,

@@ -16,11 +16,11 @@ pub struct StepIndex(pub u16);
 /// The direction in which a step runs: forward, by its action; compensating, by its compensation; completing, by its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
-    /// By its action.
+    /// The step runs its action.
     Forward,
-    /// By its compensation.
+    /// The step runs its compensation.
     Compensating,
-    /// By its completion, once its saga was closed.
+    /// The step runs its completion, once its saga was closed.
     Completing,
 }
 
@@ -48,7 +48,7 @@ pub struct StuckStep {
     pub step: StepName,
     /// The step's participant.
     pub participant: ParticipantName,
-    /// What was refused: its action, its compensation or its completion.
+    /// The direction in which it was refused: its action, its compensation or its completion.
     pub direction: Direction,
     /// The last refusal by its participant.
     pub refusal: Refusal,

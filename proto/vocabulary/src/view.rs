@@ -95,7 +95,7 @@ labelled! {
     Unusable = 19 "unusable",
     /// An open saga takes steps.
     Open = 20 "open",
-    /// That an open saga is closed is being recorded.
+    /// It is being recorded that an open saga is closed.
     LoggingClose = 21 "logging-close",
     /// The completions of a saga that was closed run.
     Completing = 22 "completing",

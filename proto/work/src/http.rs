@@ -62,7 +62,7 @@ pub struct Request<R = Reference> {
     pub url: String,
     /// The headers beside those that every request has, each name once.
     pub headers: Vec<(String, String)>,
-    /// In JSON a string `"{NAME}"` stands for a parameter.
+    /// The body, in whose JSON a string `"{NAME}"` stands for a parameter.
     pub body: Body,
     pub parameters: Vec<Parameter<R>>,
 }

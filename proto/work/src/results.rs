@@ -93,10 +93,10 @@ enum Form {
 /// Results of a kind that is known here.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Known {
-    /// Of operations.
+    /// The results of operations.
     Values(Vec<Value>),
     Calls(Vec<CallResult>),
-    /// Of a request.
+    /// The answer to a request.
     Answer(HttpResult),
 }
 

@@ -166,11 +166,11 @@ pub enum Mutant {
     OpenSagasForgotten,
     /// They are, without their steps.
     JoinedForgotten,
-    /// Of those that were closed, all is taken for completed at the start (breaks R10).
+    /// Those that were closed are taken for completed in full at the start (breaks R10).
     CompletionsForgotten,
     /// Those that were closed are taken for cancelled at the start.
     ClosedReadAsCancelled,
-    /// Of those that compensate, all steps but the first are taken for undone at the start.
+    /// All steps but the first of those that compensate are taken for undone at the start.
     LaterStepsForgotten,
     /// It is written of those that compensate that a silence was why, whatever it was.
     TurnedBackBySilence,

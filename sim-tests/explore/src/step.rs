@@ -227,7 +227,7 @@ impl World {
         self.told(tx, answer, scenario)
     }
 
-    /// What was told of a step stays so, whoever asks again.
+    /// Checks that the same is told of a step, whoever asks again.
     fn told_of_step(&mut self, tx: &TxId, number: u16, answer: &StepAnswer) -> Step {
         let now = match answer {
             StepAnswer::Joined | StepAnswer::Running | StepAnswer::Unanswered { .. } => StepTold::Joined,

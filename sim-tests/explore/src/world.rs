@@ -42,7 +42,7 @@ pub(crate) struct Clients {
     pub(crate) requests: Vec<RequestState>,
     /// The first outcome anybody was told.
     pub(crate) told: BTreeMap<TxId, Answered>,
-    /// What callers were told of the steps that join open sagas, by their numbers.
+    /// The answers about the steps that join open sagas, by their numbers.
     pub(crate) steps: BTreeMap<(TxId, u16), StepTold>,
     /// The words of operators about stuck steps.
     pub(crate) words: Words,
@@ -52,7 +52,7 @@ pub(crate) struct Clients {
 
 pub(crate) type Answered = (Outcome, Vec<(PartName, Bytes)>);
 
-/// What callers were told of a step that joins an open saga.
+/// The answer that callers were given about a step that joins an open saga.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StepTold {
     /// It has joined, and nobody was told what its action came to.

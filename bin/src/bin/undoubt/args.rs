@@ -39,7 +39,7 @@ pub struct Arguments {
     pub program: Program,
 }
 
-/// What is run: the servers, or a command that asks them.
+/// The program that runs: the servers, or a command that asks them.
 #[derive(Debug, Subcommand)]
 pub enum Program {
     Serve(crate::serve::Serve),

@@ -48,7 +48,7 @@ struct Settings {
     #[serde(flatten)]
     coordinator: undoubt_coordinator::Config,
     gateway: undoubt_gateway::Config,
-    /// What both participants have in common.
+    /// The settings that both participants have in common.
     participant: undoubt_participant::Config,
     http: undoubt_http::Settings,
     #[serde(skip)]

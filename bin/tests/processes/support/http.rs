@@ -7,11 +7,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What a gateway answered.
+/// The answer of a gateway.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// With names in small letters.
+    /// The headers, whose names are in small letters.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
@@ -26,7 +26,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
     }
 
-    /// That it is a problem of this status and code, whose detail has all of this in it.
+    /// Checks that it is a problem of this status and code whose detail has all of these words in it, and returns it.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str, words: &[&str]) -> Value {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");

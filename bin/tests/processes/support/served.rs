@@ -18,7 +18,7 @@ pub struct Served {
     pub gateway: SocketAddr,
     /// The URL of the coordinator.
     pub coordinator: String,
-    /// What it said when it served.
+    /// The line that it printed once it served.
     pub line: String,
 }
 

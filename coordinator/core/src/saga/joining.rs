@@ -17,7 +17,7 @@ pub(super) struct Joined {
     pub(super) digest: [u8; 32],
     /// The attempt number under which its participant knows the saga.
     pub(super) attempt_number: AttemptNumber,
-    /// That it joined is on stable storage. Before, nothing is sent or answered.
+    /// True once its joining is on stable storage. Before, nothing is sent or answered.
     recorded: bool,
     /// The clients who wait for what its action comes to, or for the record of its joining.
     callers: BTreeSet<Caller>,

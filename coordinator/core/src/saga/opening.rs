@@ -16,7 +16,7 @@ pub(super) struct Opening {
     pub(super) terms: Terms,
     pub(super) closed: bool,
     pub(super) check_back: Option<Arc<SagaStep>>,
-    /// That it was closed, or compensates, is on record.
+    /// True once it is on record that it was closed, or that it compensates.
     is_decided: bool,
     /// The clients who wait for the record of its beginning.
     beginners: BTreeSet<Client>,

@@ -325,7 +325,7 @@ fn a_crash_after_each_record_leaves_what_goes_on() {
     }
 }
 
-/// What cannot be undone, and was called done before its time, is left as it is, as it would have been without the crash.
+/// A step that cannot be undone, and that an operator called done too early, is left as it is, as it would have been without the crash.
 #[test]
 fn a_crash_does_not_have_a_step_undone_that_cannot_be() {
     let mut script = begun(Completions::Together);

@@ -20,7 +20,7 @@ pub struct Script {
     now: Timestamp,
     ended: BTreeMap<TxId, EndedRecord>,
     unstable: VecDeque<Record>,
-    /// What is stored of open sagas: the header, and each step.
+    /// The stored records of open sagas: the header, and each step.
     open_sagas: BTreeMap<TxId, (OpenedRecord, BTreeMap<StepIndex, JoinedRecord>)>,
     pub text: String,
 }

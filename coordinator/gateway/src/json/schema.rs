@@ -9,7 +9,7 @@ use undoubt_vocabulary::{CoordinatorPhase, EventKind, PartState, TransactionPhas
 #[expect(dead_code, reason = "it is a schema")]
 pub struct OutcomeForm {
     state: State,
-    /// Why it aborted; `null` unless it did.
+    /// The reason why it aborted; `null` unless it did.
     abort: Option<Abort>,
 }
 
@@ -30,7 +30,7 @@ struct Abort {
     reason: String,
     /// The participant that caused it, if one did.
     participant: Option<String>,
-    /// For people.
+    /// The reason in words, for people.
     message: String,
     /// The same work may succeed under a new id.
     worth_retrying: bool,
@@ -64,7 +64,7 @@ labels! {
     Stage CoordinatorPhase "How far a coordinator is. There may be more in later versions.";
 }
 
-/// What a participant handed back.
+/// The results that a participant handed back.
 pub struct Results;
 
 impl JsonSchema for Results {
@@ -89,7 +89,7 @@ impl JsonSchema for Results {
     }
 }
 
-/// What a participant is to do.
+/// The work that a participant is to do.
 pub struct Work;
 
 impl JsonSchema for Work {

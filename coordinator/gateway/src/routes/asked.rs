@@ -1,4 +1,4 @@
-//! What a request asks for, by its path, its query and its body; what cannot be read is a problem.
+//! The parts of a request: its path, its query and its body. One that cannot be read is a problem.
 
 use crate::body::Whole;
 use crate::gate::Gate;

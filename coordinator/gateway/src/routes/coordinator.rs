@@ -130,7 +130,7 @@ async fn backup(client: Asker, Given(to): Given<Folder>) -> Result<StatusCode, P
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Accept {
-    /// Of a caller without identity: who it is.
+    /// The name of a caller that has no identity.
     #[serde(default)]
     who: String,
     #[schemars(length(min = 1))]
@@ -163,13 +163,13 @@ async fn accept_loss(client: Asker, Given(accept): Given<Accept>) -> Result<Resp
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
-    /// Only entries about this transaction.
+    /// The transaction that the entries are about; else any.
     tx: Option<String>,
-    /// Only those of this identity.
+    /// The identity whose entries are listed; else any.
     who: Option<String>,
-    /// Only calls that were refused.
+    /// True for refused calls alone.
     refused: bool,
-    /// At most this many, up to 1,000; else 100.
+    /// The most entries to list, up to 1,000; else 100.
     #[schemars(range(min = 1, max = 1_000))]
     limit: Option<u32>,
     /// The cursor with which an earlier answer ended.

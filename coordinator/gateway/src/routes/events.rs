@@ -55,7 +55,7 @@ const STREAM: &str = "Server-sent events. `id` is the cursor with which another 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Since {
-    /// As `Last-Event-ID`, for those who cannot set headers.
+    /// The cursor behind which the stream goes on, like `Last-Event-ID`; for those who cannot set headers.
     after: Option<String>,
 }
 

@@ -84,7 +84,7 @@ pub(super) fn operations() -> Vec<Operation> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Terms {
-    /// How long to wait for the outcome, up to `60s`; else 30 s.
+    /// The time to wait for the outcome, up to `60s`; else 30 s.
     wait: Option<String>,
     /// A URL that hears the outcome by a POST, at least once.
     callback: Option<String>,
@@ -132,7 +132,7 @@ pub(super) fn standing(tx: &TxId, known: &KnownOutcome) -> Response {
     response
 }
 
-/// What need not be encoded in a part of a path.
+/// The characters of a part of a path that are encoded.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Returns the path of a transaction.
@@ -149,7 +149,7 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waited {
-    /// How long to wait until it is decided, up to `60s`; else not at all.
+    /// The time to wait until it is decided, up to `60s`; else none.
     pub(super) wait: Option<String>,
 }
 
@@ -170,19 +170,19 @@ async fn get(client: Asker, Id(tx): Id, Asked(asked): Asked<Waited>, headers: He
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
-    /// Which transactions, and in what order; else all.
+    /// The kind of transactions to list, and their order; else all.
     filter: Option<WantedFilter>,
-    /// Only those in this state.
+    /// The state of the transactions to list; else any.
     state: Option<WantedState>,
-    /// Only those begun at least this long ago, like `5m`.
+    /// The least time since they were begun, like `5m`.
     older_than: Option<String>,
-    /// Only those begun within this time.
+    /// The longest time since they were begun.
     younger_than: Option<String>,
-    /// Only those with a branch or a step at this participant.
+    /// The participant at which they have a branch or a step.
     participant: Option<String>,
-    /// Only those whose ids begin so.
+    /// The text with which their ids begin.
     id_prefix: Option<String>,
-    /// At most this many, up to 1,000; else 100.
+    /// The most transactions to list, up to 1,000; else 100.
     #[schemars(range(min = 1, max = 1_000))]
     limit: Option<u32>,
     /// The cursor with which an earlier answer ended.
@@ -265,7 +265,7 @@ async fn cancel(client: Asker, Id(tx): Id) -> Result<Response, Problem> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Order {
-    /// Of a caller without identity: who it is.
+    /// The name of a caller that has no identity.
     #[serde(default)]
     who: String,
     #[schemars(length(min = 1))]

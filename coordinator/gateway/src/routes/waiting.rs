@@ -1,4 +1,4 @@
-//! For how long a caller waits for an outcome: `?wait=5s`, or the header `Prefer` (RFC 7240).
+//! The time for which a caller waits for an outcome: `?wait=5s`, or the header `Prefer` (RFC 7240).
 
 use super::asked::invalid;
 use crate::document::duration;

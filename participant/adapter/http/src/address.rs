@@ -33,7 +33,7 @@ pub struct Origin {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
-    /// In small letters, without a full stop at its end.
+    /// A name in small letters, without a full stop at its end.
     Name(String),
     Ip(IpAddr),
 }
@@ -74,7 +74,7 @@ impl Address {
     }
 }
 
-/// Without the query, which may hold a secret.
+/// Writes all but the query, which may hold a secret.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin, self.path)

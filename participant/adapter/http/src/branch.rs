@@ -35,7 +35,7 @@ use undoubt_work::{Input, InvalidWork, Results};
 /// The least time of a try. A transaction that has less is told to abort, and its try is called off.
 const LEAST_TRY_TIME: Duration = Duration::from_secs(1);
 
-/// How often a try is sent that is not answered.
+/// The number of times that a try is sent that is not answered.
 const MAX_TRIES: u32 = 3;
 const FIRST_TRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -377,7 +377,7 @@ pub(super) async fn confirm_what_is_owed(http: &HttpServices, stop: &Cancellatio
     }
 }
 
-/// What a service says to a confirm or a cancel.
+/// The answer of a service to a confirm or a cancel.
 enum Answered {
     Done,
     Refused(Refusal),

@@ -27,13 +27,13 @@ pub(crate) struct Call<'a> {
     pub(crate) operation: Operation,
     pub(crate) identity: &'a Identity,
     pub(crate) message: &'a Message,
-    /// What is to be undone was answered with success before.
+    /// True if the call that is to be undone was answered with success before.
     pub(crate) tried: bool,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<TraceContext>,
 }
 
-/// What came of asking.
+/// The answer of a service, or the lack of one.
 #[derive(Debug)]
 pub(crate) enum Said {
     Done(HttpResult),
@@ -41,7 +41,7 @@ pub(crate) enum Said {
     Refused(Refusal),
     /// Nobody knows whether it took effect.
     Unclear(String),
-    /// Nothing has left this process.
+    /// The request has not left this process.
     NotSent(String),
 }
 

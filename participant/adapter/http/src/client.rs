@@ -45,7 +45,7 @@ pub struct Network {
     pub dial: Arc<dyn Dial>,
     /// `None`: no `https://` service can be called.
     pub encrypt: Option<Arc<dyn Encrypt>>,
-    /// For dates in `Retry-After`.
+    /// The clock by which dates in `Retry-After` are read.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Answer {
 /// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
-    /// Nothing of the request has left this process.
+    /// No part of the request has left this process.
     #[error("{0}")]
     NotSent(String),
     #[error("{0}")]

@@ -9,7 +9,7 @@
 //! | `undoubt-operation` | `action`, `compensation`, `completion`, `try`, `confirm` or `cancel` |
 //! | `traceparent`, `tracestate` | the W3C trace context, where the transaction has one |
 //!
-//! What is no visible ASCII, a slash or a percent sign in an id is percent-encoded.
+//! Characters of an id that are no visible ASCII are percent-encoded, and so are slashes and percent signs.
 
 use crate::address::encoded;
 use crate::verdict::{Verdict, verdict};

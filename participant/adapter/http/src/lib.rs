@@ -282,7 +282,7 @@ impl Branches for HttpServices {
         branch::prepare(self, &branch, prepare, &cancelled).await
     }
 
-    /// Nothing is voted read-only: a service holds nothing for whoever has read.
+    /// Returns false: no branch votes read-only, since a service holds nothing for whoever has read.
     async fn confirm(&self, _: BranchId) -> Result<bool, ResourceError> {
         Ok(false)
     }

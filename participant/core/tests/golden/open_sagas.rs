@@ -1,4 +1,4 @@
-//! What becomes of the steps of open sagas: their completions, and what their callers have done themselves.
+//! The steps of open sagas: their completions, and actions that their callers have done themselves.
 
 use super::check;
 use crate::script::{Script, attempt_number, coordinator, outcome_words};

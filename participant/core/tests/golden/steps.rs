@@ -403,8 +403,8 @@ fn an_operator_releases_the_semantic_locks_of_a_saga_which_goes_on() {
     check("step-marks-released", &script.text);
 }
 
-/// What is unclear is asked again by the next attempt and by no repetition, also after a restart, and undone whether or not it took
-/// effect.
+/// An unclear action is asked for again by the next attempt and by no repetition, also after a restart, and is undone whether or not
+/// it took effect.
 #[test]
 fn an_unclear_action_is_asked_again_and_undone_by_its_compensation() {
     let unclear = || StepOutcome::Refused(Refusal::new(RefusalCode::Unclear, "no answer"));

@@ -124,7 +124,7 @@ fn steps<'a>(
     of_open.chain(of_ended).map(step).collect()
 }
 
-/// What an operator gave up while it was held has come one way only, as was decided on record.
+/// Checks that a saga that an operator gave up while it was held has come one way alone, as was decided on record.
 fn is_true_of_what_was_held(world: &World, tx: &TxId) -> Result<(), String> {
     let outcome = world.coordinator.log.ended.get(tx).map(|ended| &ended.outcome);
     for (step, came) in world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx)) {
@@ -168,7 +168,7 @@ fn went_one_way(tx: &TxId, step: &Step<'_>, outcome: Option<&Outcome>) -> Result
     step.came.map_or(Ok(()), |came| one_way(tx, step.place, came, outcome))
 }
 
-/// Nothing is completed that was not closed on record, nothing undone that does not compensate on record.
+/// Checks that a step is completed only if its saga is closed on record, and undone only if it compensates on record.
 fn one_way(tx: &TxId, place: StepIndex, came: Came, outcome: Option<&Outcome>) -> Result<(), String> {
     match (came, outcome) {
         (Came::InEffect, _)
@@ -262,8 +262,8 @@ fn has_ended_as_said(world: &World, ended: &EndedRecord, step: &Step<'_>, forgot
     ))
 }
 
-/// A saga that nobody was asked to close is closed because its check-back found that all is done; none is turned back because
-/// its check-back was refused unless it was.
+/// Checks that a saga that nobody asked to close is closed because its check-back found that all is done, and that none is
+/// turned back because its check-back was refused unless it may have been.
 fn check_back_was_heard(
     world: &World,
     scenario: &Scenario,
@@ -284,7 +284,7 @@ fn check_back_was_heard(
     }
 }
 
-/// What a caller was told of a step is true, and the log does not forget it.
+/// Checks that callers were told the truth about steps, and that the log does not forget them.
 fn callers_were_told_the_truth(
     world: &World,
     scenario: &Scenario,

@@ -22,47 +22,47 @@ pub(crate) struct Explore {
     /// Explore with the budgets of the tests, which are smaller.
     #[arg(long)]
     quick: bool,
-    /// How often a process may crash [default: the scenario's].
+    /// The most crashes of processes [default: the scenario's].
     #[arg(long, value_name = "N")]
     crashes: Option<u8>,
-    /// How many packets may get lost [default: the scenario's].
+    /// The most packets that get lost [default: the scenario's].
     #[arg(long, value_name = "N")]
     losses: Option<u8>,
-    /// How many packets may arrive twice [default: the scenario's].
+    /// The most packets that arrive twice [default: the scenario's].
     #[arg(long, value_name = "N")]
     duplicates: Option<u8>,
-    /// How often a session may break [default: the scenario's].
+    /// The most sessions that break [default: the scenario's].
     #[arg(long, value_name = "N")]
     disconnections: Option<u8>,
-    /// How often an operator may decide alone [default: the scenario's].
+    /// The most decisions that operators take alone [default: the scenario's].
     #[arg(long, value_name = "N")]
     heuristics: Option<u8>,
-    /// How often an operator may pause, or drain [default: the scenario's].
+    /// The most pauses and drains by operators [default: the scenario's].
     #[arg(long, value_name = "N")]
     operations: Option<u8>,
-    /// How many records the store may refuse for good [default: the scenario's].
+    /// The most records that the store refuses for good [default: the scenario's].
     #[arg(long, value_name = "N")]
     refusals: Option<u8>,
-    /// How many records may turn out after a restart to be of no use [default: the scenario's].
+    /// The most records that turn out to be of no use after a restart [default: the scenario's].
     #[arg(long, value_name = "N")]
     spoils: Option<u8>,
-    /// How many records of ended transactions the log may drop [default: the scenario's].
+    /// The most records of ended transactions that the log drops [default: the scenario's].
     #[arg(long, value_name = "N")]
     drops: Option<u8>,
-    /// Folders put back, at most.
+    /// The most folders that are put back.
     #[arg(long)]
     restores: Option<u8>,
-    /// How often a resource may lose the locks of a reader [default: the scenario's].
+    /// The most times that a resource loses the locks of a reader [default: the scenario's].
     #[arg(long, value_name = "N")]
     lost_locks: Option<u8>,
-    /// How many branches somebody else may end in the resource itself [default: the scenario's].
+    /// The most branches that somebody else ends in the resource itself [default: the scenario's].
     #[arg(long, value_name = "N")]
     other_hands: Option<u8>,
-    /// How often it may be unclear what became of a prepare [default: the scenario's].
+    /// The most prepares of which it is unclear what became [default: the scenario's].
     #[arg(long, value_name = "N")]
     unclear: Option<u8>,
 
-    /// How many prepares may land late [default: the scenario's].
+    /// The most prepares that land late [default: the scenario's].
     #[arg(long)]
     late: Option<u8>,
     /// Plant this bug.

@@ -51,7 +51,7 @@ impl From<Completions> for CompletionOrder {
 
 /// Lets a step join an open saga, and runs its action, if it has one.
 ///
-/// Without --action the step is yours: once this is done, do it yourself; --undo or --complete will be run, whether you did or not.
+/// A step without --action is yours to do, once this command has ended well; --undo or --complete will be run, whether you did it or not.
 #[derive(Debug, Args)]
 #[command(after_help = JOIN_EXAMPLES, after_long_help = format!("{JOIN_EXAMPLES}\n\nWork:\n{GRAMMAR}"))]
 pub struct Join {

@@ -1,4 +1,4 @@
-//! What the participant makes of answers: what is told as refused, what as unclear, what is asked again, and what a call says.
+//! The participant tells an answer as refused or as unclear, or asks again; and its calls say what they are.
 
 use crate::support::memory::MemoryStore;
 use crate::support::server::{Reply, Server, reply};

@@ -1,5 +1,4 @@
-//! What nobody can make a participant call: hosts that are not allowed, names that lead to private networks, also when they are
-//! looked up again.
+//! A participant calls no host that is not allowed, and no name that leads to a private network, also when it is looked up again.
 
 use crate::support::server::{Server, reply};
 use crate::support::{act, network, refused, settings};

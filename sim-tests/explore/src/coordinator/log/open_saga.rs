@@ -7,7 +7,7 @@ use undoubt_vocabulary::{Direction, Outcome, StepIndex, StepName};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OpenSaga {
     pub(crate) header: OpenedRecord,
-    /// By their places.
+    /// The records of its steps, by their places.
     pub(crate) steps: BTreeMap<StepIndex, JoinedRecord>,
 }
 

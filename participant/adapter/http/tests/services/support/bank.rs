@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-/// What is done to one key.
+/// A change to one key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Change {
     pub key: String,
@@ -24,9 +24,9 @@ pub struct Bank {
     done: BTreeMap<String, String>,
     /// The effects that were undone, or whose undoing came first.
     undone: BTreeSet<String>,
-    /// What is tried and not over, by effect.
+    /// The changes that are tried and not over, by effect.
     pub held: BTreeMap<String, Change>,
-    /// How often each call took effect.
+    /// The number of times that each call took effect.
     pub effects: BTreeMap<String, u32>,
     /// Whether the next answers are lost, and whether the calls take effect all the same; how many of them, once that is known.
     pub losing: Option<(bool, Option<u32>)>,

@@ -1,4 +1,4 @@
-//! What the tests stand on: a service, a store in memory, and the resource between the two.
+//! The surroundings of the tests: a service, a store in memory, and the resource between the two.
 
 #![allow(dead_code, reason = "the store is another crate's, and is used in part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
