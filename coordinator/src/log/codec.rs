@@ -1,24 +1,30 @@
 //! Records as bytes, and back. The messages are in `record.proto`.
 
+mod open_sagas;
+mod sagas;
+
+pub(super) use open_sagas::{encode_opened, joined_step};
+pub(super) use sagas::{encode_saga, progress_to_wire};
+
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use undoubt_coordinator_core::{
-    Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, OpenKind, OpenRecord, OpenedRecord, OpenedState,
-    Part, PartStep, Progress, SagaRecord, Terms, Unfinished, UnusableRecord, decided,
+    Barrier, EndedBranch, EndedRecord, OpenKind, OpenRecord, Part, PartStep, Unfinished, UnusableRecord, decided,
 };
 use undoubt_platform::{Store, StoreError};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::BranchResult;
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, InvalidId, Outcome, PartName, ParticipantName, SagaStep, StepIndex, Timestamp, TxId,
+    AbortReason, AttemptNumber, InvalidId, Outcome, PartName, ParticipantName, StepIndex, Timestamp, TxId,
 };
 
 use super::separate_parts::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
-use super::{DEFINITION, Ended, Found, RESULT, Traced};
+use super::{Ended, Found, RESULT, Traced};
+use open_sagas::decode_opened;
+use sagas::{decode_saga, progress_from_wire};
 
 /// The reason why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -195,209 +201,9 @@ fn decode_unfinished(
     Ok((Unfinished::TwoPhase(open), Stored { results: apart.into_iter().collect(), ..Stored::default() }))
 }
 
-/// Returns the record as stored. `results` and `definition`: what is stored beside it.
-pub(super) fn encode_saga(
-    saga: &SagaRecord,
-    results: &[PartName],
-    definition: bool,
-    history: &[u8],
-    bytes: &mut Vec<u8>,
-) {
-    let progress = saga.steps.iter().zip(&saga.progress);
-    let steps: &[_] = if definition { &[] } else { &saga.steps };
-    let state = record::SagaState {
-        steps: steps.iter().map(|step| v1::SagaStep::from(&**step)).collect(),
-        deadline_us: saga.deadline.0,
-        compensating: saga.compensating.clone().map(v1::AbortReason::from),
-        progress: progress
-            .map(|(step, progress)| progress_to_wire(progress, results.contains(&PartName::Step(step.name.clone()))))
-            .collect(),
-        definition_apart: definition,
-    };
-    let record = record::OpenTransaction {
-        kind: record::open_transaction::Kind::Saga.into(),
-        attempt_number: saga.attempt_number.0,
-        begun_at_us: saga.begun_at.0,
-        digest: Bytes::copy_from_slice(&saga.digest),
-        saga: Some(state),
-        ..record::OpenTransaction::default()
-    };
-    put(&record, history, bytes);
-}
-
-fn decode_saga(
-    store: &dyn Store,
-    key: &Bytes,
-    wire: record::OpenTransaction,
-) -> Result<(Unfinished, Stored), DecodeError> {
-    let attempt_number = AttemptNumber(wire.attempt_number);
-    let state = wire.saga.ok_or(Malformed::Missing { field: "saga" })?;
-    let mut stored = Stored { definition: state.definition_apart, ..Stored::default() };
-    let steps = if stored.definition {
-        let missing = || DecodeError::NotBeside { what: "the saga's definition".into(), family: DEFINITION.0 };
-        let definition = separate_parts::definition(store, attempt_number)?.ok_or_else(missing)?;
-        record::SagaDefinition::decode(definition)?.steps
-    } else {
-        state.steps
-    };
-    let steps = steps.into_iter().map(|step| {
-        let step = SagaStep::try_from(step)?;
-        let action = Some(step.action.clone().unwrap_or_default());
-        Ok::<_, Malformed>(Arc::new(SagaStep { action, ..step }))
-    });
-    let steps = steps.collect::<Result<Vec<_>, _>>()?;
-    if steps.len() != state.progress.len() {
-        return Err(DecodeError::Progress { steps: steps.len(), progress: state.progress.len() });
-    }
-    let mut progress = Vec::with_capacity(steps.len());
-    for (step, wire) in steps.iter().zip(state.progress) {
-        let (mut known, is_apart) = progress_from_wire(wire)?;
-        if let (Progress::Done { result, .. }, true) = (&mut known, is_apart) {
-            let part = PartName::Step(step.name.clone());
-            *result = result_apart(store, attempt_number, &part)?;
-            stored.results.insert(part);
-        }
-        progress.push(known);
-    }
-    let saga = SagaRecord {
-        tx: TxId::new(key.clone())?,
-        attempt_number,
-        begun_at: Timestamp(wire.begun_at_us),
-        digest: digest(&wire.digest)?,
-        deadline: Timestamp(state.deadline_us),
-        steps,
-        compensating: state.compensating.map(TryInto::try_into).transpose()?,
-        progress,
-    };
-    Ok((Unfinished::Saga(saga), stored))
-}
-
-/// Returns the record of an open saga as stored.
-pub(super) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes: &mut Vec<u8>) {
-    let compensating = match &opened.state {
-        OpenedState::Open | OpenedState::Closed => None,
-        OpenedState::Compensating(reason) => Some(v1::AbortReason::from(reason.clone())),
-    };
-    let state = record::OpenedState {
-        deadline_us: opened.deadline.0,
-        completion_order: completion_order(opened.terms.completions).into(),
-        closed: opened.state == OpenedState::Closed,
-        compensating,
-        check_back: opened.check_back.as_ref().map(|step| v1::SagaStep::from(&**step)),
-    };
-    let record = record::OpenTransaction {
-        kind: record::open_transaction::Kind::Opened.into(),
-        attempt_number: opened.attempt_number.0,
-        begun_at_us: opened.begun_at.0,
-        digest: Bytes::copy_from_slice(&opened.digest),
-        opened: Some(state),
-        ..record::OpenTransaction::default()
-    };
-    put(&record, history, bytes);
-}
-
-/// Returns a step that has joined as it is stored.
-pub(super) fn joined_step(joined: &JoinedRecord) -> record::JoinedStep {
-    record::JoinedStep {
-        step: Some(v1::SagaStep::from(&*joined.step)),
-        digest: Bytes::copy_from_slice(&joined.digest),
-        attempt_number: joined.at_participant.0,
-    }
-}
-
-fn decode_opened(
-    store: &dyn Store,
-    key: &Bytes,
-    wire: record::OpenTransaction,
-) -> Result<(Unfinished, Stored), DecodeError> {
-    let (tx, attempt_number) = (TxId::new(key.clone())?, AttemptNumber(wire.attempt_number));
-    let state = wire.opened.ok_or(Malformed::Missing { field: "opened" })?;
-    let mut stored = Stored::default();
-    let mut steps: Vec<JoinedRecord> = Vec::new();
-    for (key, value) in separate_parts::joined(store, attempt_number)? {
-        match key.last() {
-            Some(0) => {
-                let wire = record::JoinedStep::decode(value)?;
-                let step = wire.step.ok_or(Malformed::Missing { field: "step" })?;
-                steps.push(JoinedRecord {
-                    tx: tx.clone(),
-                    attempt_number,
-                    index: StepIndex(stored.joined),
-                    step: Arc::new(SagaStep::try_from(step)?),
-                    digest: digest(&wire.digest)?,
-                    at_participant: AttemptNumber(wire.attempt_number),
-                    progress: Progress::Pending,
-                });
-                stored.joined += 1;
-            }
-            Some(_) | None => {
-                let step = steps.last_mut().ok_or(Malformed::Missing { field: "step" })?;
-                let (mut progress, is_apart) = progress_from_wire(record::StepProgress::decode(value)?)?;
-                if let (Progress::Done { result, .. } | Progress::Completed { result, .. }, true) =
-                    (&mut progress, is_apart)
-                {
-                    let part = PartName::Step(step.step.name.clone());
-                    *result = result_apart(store, attempt_number, &part)?;
-                    stored.results.insert(part);
-                }
-                step.progress = progress;
-            }
-        }
-    }
-    let opened = OpenedRecord {
-        tx,
-        attempt_number,
-        begun_at: Timestamp(wire.begun_at_us),
-        digest: digest(&wire.digest)?,
-        deadline: Timestamp(state.deadline_us),
-        terms: Terms { completions: completions(state.completion_order)? },
-        check_back: state.check_back.map(SagaStep::try_from).transpose()?.map(Arc::new),
-        state: match state.compensating {
-            Some(reason) => OpenedState::Compensating(reason.try_into()?),
-            None if state.closed => OpenedState::Closed,
-            None => OpenedState::Open,
-        },
-    };
-    Ok((Unfinished::Opened(opened, steps), stored))
-}
-
 fn result_apart(store: &dyn Store, attempt_number: AttemptNumber, part: &PartName) -> Result<Bytes, DecodeError> {
     let missing = || DecodeError::NotBeside { what: format!("the result of {part}"), family: RESULT.0 };
     separate_parts::result(store, attempt_number, part)?.ok_or_else(missing)
-}
-
-pub(super) fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
-    use record::step_progress::State;
-    let state = match progress {
-        Progress::Pending => None,
-        Progress::Done { result, pending } => {
-            let result = if apart { Bytes::new() } else { result.clone() };
-            Some(State::Done(record::StepDone { result, pending: *pending, apart }))
-        }
-        Progress::Completed { result, pending } => {
-            let result = if apart { Bytes::new() } else { result.clone() };
-            Some(State::Completed(record::StepDone { result, pending: *pending, apart }))
-        }
-        Progress::Refused(refusal) => Some(State::Refused(refusal.clone().into())),
-        Progress::Undone => Some(State::Undone(record::StepUndone {})),
-        Progress::Skipped => Some(State::Skipped(record::StepSkipped {})),
-    };
-    record::StepProgress { state }
-}
-
-/// Returns the progress, and whether the result is stored apart.
-fn progress_from_wire(wire: record::StepProgress) -> Result<(Progress, bool), Malformed> {
-    use record::step_progress::State;
-    Ok(match wire.state {
-        None => (Progress::Pending, false),
-        Some(State::Done(record::StepDone { result, pending, apart })) => (Progress::Done { result, pending }, apart),
-        Some(State::Undone(record::StepUndone {})) => (Progress::Undone, false),
-        Some(State::Skipped(record::StepSkipped {})) => (Progress::Skipped, false),
-        Some(State::Refused(refusal)) => (Progress::Refused(refusal.try_into()?), false),
-        Some(State::Completed(record::StepDone { result, pending, apart })) => {
-            (Progress::Completed { result, pending }, apart)
-        }
-    })
 }
 
 /// Returns the record as stored. `apart`: whose results are stored beside it.
@@ -536,23 +342,6 @@ fn results_from_wire(results: Vec<BranchResult>) -> Result<Vec<(PartName, Bytes)
         Ok((part.try_into()?, result))
     };
     results.into_iter().map(read).collect()
-}
-
-fn completion_order(completions: Completions) -> v1::CompletionOrder {
-    match completions {
-        Completions::Together => v1::CompletionOrder::Together,
-        Completions::AsJoined => v1::CompletionOrder::AsJoined,
-        Completions::Reversed => v1::CompletionOrder::Reversed,
-    }
-}
-
-fn completions(order: i32) -> Result<Completions, Malformed> {
-    match v1::CompletionOrder::try_from(order) {
-        Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Ok(Completions::Together),
-        Ok(v1::CompletionOrder::AsJoined) => Ok(Completions::AsJoined),
-        Ok(v1::CompletionOrder::Reversed) => Ok(Completions::Reversed),
-        Err(_) => Err(Malformed::UnknownValue { field: "completion_order", value: order }),
-    }
 }
 
 fn digest(bytes: &Bytes) -> Result<[u8; 32], DecodeError> {
