@@ -1,14 +1,16 @@
-//! What coordinators and participants tell of themselves, in the vocabulary's types.
+//! The views that coordinators and participants give of themselves, in the vocabulary's types.
 
-use bytes::Bytes;
-use std::collections::BTreeMap;
+mod participant;
+
+pub use participant::{HeldBranch, HeldStep, Heuristic, KnownCoordinator, Mark, ParticipantState};
+
 use std::str::FromStr;
 use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, Epoch, EventKind, InvalidId, PartState,
-    ParticipantName, PublicKey, StepName, Timestamp, TransactionPhase, TxId,
+    ParticipantName, StepName, Timestamp, TransactionPhase, TxId,
 };
 
 use crate::figures::Figures;
@@ -167,135 +169,6 @@ pub struct ParticipantView {
     pub spared: bool,
 }
 
-/// What a participant says of itself.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ParticipantState {
-    /// Its configured name.
-    pub name: ParticipantName,
-    /// kv, postgresql ...
-    pub resource: String,
-    /// Branches that are not finished.
-    pub branches_open: u64,
-    /// Branches that have voted and do not know the decision.
-    pub branches_in_doubt: u64,
-    /// The coordinators that it has heard of.
-    pub coordinators: Vec<KnownCoordinator>,
-    /// `None` while all is well.
-    pub refusing_work_because: Option<String>,
-    /// Why it serves nobody until its loss is accepted: it was put back from an older copy.
-    pub put_back: Option<String>,
-    /// The oldest first.
-    pub losses: Vec<Loss>,
-    /// What an operator should look after, though it works.
-    pub warnings: Vec<String>,
-    /// What its resource counts, by names that tell the unit: `locked_keys`, `replication_lag_ms`.
-    pub numbers: BTreeMap<String, u64>,
-}
-
-/// A coordinator, as a participant sees it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct KnownCoordinator {
-    /// The id of its log.
-    pub id: CoordinatorId,
-    /// The highest epoch that it has spoken with.
-    pub epoch: Epoch,
-    /// Attempts below this number are over.
-    pub low_water_mark: AttemptNumber,
-    /// It has a session with the participant.
-    pub connected: bool,
-    /// The public key by which it is known; `None`: it is known without one.
-    pub key: Option<PublicKey>,
-    /// An operator has vouched for the key; else it was pinned at first contact.
-    pub vouched: bool,
-}
-
-/// A step of a saga that a participant works on.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct HeldStep {
-    /// The saga's id.
-    pub tx: TxId,
-    /// The number of the saga's attempt.
-    pub attempt_number: AttemptNumber,
-    /// The saga's coordinator.
-    pub coordinator: CoordinatorId,
-    /// Its place in the saga, from 0.
-    pub step: u16,
-    /// acting, compensating ...
-    pub state: String,
-    /// When the saga began, by its coordinator's clock.
-    pub begun_at: Timestamp,
-}
-
-/// A semantic lock: what is marked, and by which step of which saga.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Mark {
-    /// The key that is marked.
-    pub key: Bytes,
-    /// The saga's id.
-    pub tx: TxId,
-    /// The number of the saga's attempt.
-    pub attempt_number: AttemptNumber,
-    /// The saga's coordinator.
-    pub coordinator: CoordinatorId,
-    /// Its place in the saga, from 0.
-    pub step: u16,
-    /// When the saga began, by its coordinator's clock. `None`: an older version set the mark.
-    pub begun_at: Option<Timestamp>,
-}
-
-/// A branch that a participant holds.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct HeldBranch {
-    /// The transaction's id.
-    pub tx: TxId,
-    /// The number of the transaction's attempt.
-    pub attempt_number: AttemptNumber,
-    /// The transaction's coordinator.
-    pub coordinator: CoordinatorId,
-    /// preparing, prepared, read-only, committing, aborting, heuristically-committed, heuristically-aborted
-    pub state: String,
-    /// When the transaction began, by its coordinator's clock.
-    pub begun_at: Timestamp,
-    /// What an operator has decided alone, if one has.
-    pub heuristic: Option<Heuristic>,
-}
-
-/// An operator decided alone.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Heuristic {
-    /// What the operator decided.
-    pub outcome: BranchOutcome,
-    /// When that was, by the participant's clock.
-    pub at: Timestamp,
-    /// The operator, as given.
-    pub who: String,
-    /// The operator's reason, as given.
-    pub reason: String,
-    /// The coordinator's decision: committed or aborted. `None` while it is not known.
-    pub decision: Option<BranchOutcome>,
-}
-
-impl Heuristic {
-    /// Returns true if the operator decided otherwise than the coordinator; `None` while that is not known.
-    pub fn is_damage(&self) -> Option<bool> {
-        let committed = |outcome| matches!(outcome, BranchOutcome::Committed | BranchOutcome::HeuristicallyCommitted);
-        self.decision.map(|decision| committed(decision) != committed(self.outcome))
-    }
-}
-
-impl HeldBranch {
-    /// Returns the time since its transaction began.
-    pub fn age(&self, now: Timestamp) -> Duration {
-        now.since(self.begun_at)
-    }
-}
-
 impl TryFrom<v1::Transaction> for TransactionView {
     type Error = Malformed;
 
@@ -423,104 +296,6 @@ impl From<v1::AcceptedLoss> for Loss {
     fn from(wire: v1::AcceptedLoss) -> Self {
         let v1::AcceptedLoss { at_us, who, reason, put_back, kept: _ } = wire;
         Loss { at: Timestamp(at_us), who, reason, put_back, participant: None, listed: 0, more: true }
-    }
-}
-
-impl TryFrom<v1::DescribeParticipantResponse> for ParticipantState {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::DescribeParticipantResponse) -> Result<Self, Malformed> {
-        Ok(ParticipantState {
-            name: name("name", &wire.name)?,
-            resource: wire.resource,
-            branches_open: wire.branches_open,
-            branches_in_doubt: wire.branches_in_doubt,
-            coordinators: all(wire.coordinators)?,
-            refusing_work_because: unless_empty(wire.refusing_work_because),
-            put_back: unless_empty(wire.put_back),
-            losses: wire.losses.into_iter().map(Into::into).collect(),
-            warnings: wire.warnings,
-            numbers: wire.numbers.into_iter().map(|number| (number.name, number.value)).collect(),
-        })
-    }
-}
-
-impl TryFrom<v1::KnownCoordinator> for KnownCoordinator {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::KnownCoordinator) -> Result<Self, Malformed> {
-        let (epoch, low_water_mark) = (Epoch(wire.epoch), AttemptNumber(wire.low_water_mark));
-        Ok(KnownCoordinator {
-            id: coordinator_id(&wire.coordinator_id)?,
-            epoch,
-            low_water_mark,
-            connected: wire.connected,
-            key: wire.public_key[..].try_into().ok().map(PublicKey),
-            vouched: wire.vouched,
-        })
-    }
-}
-
-impl TryFrom<v1::StepUnderWay> for HeldStep {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::StepUnderWay) -> Result<Self, Malformed> {
-        Ok(HeldStep {
-            tx: tx(wire.tx)?,
-            attempt_number: AttemptNumber(wire.attempt_number),
-            coordinator: coordinator_id(&wire.coordinator_id)?,
-            step: step("steps.step", wire.step)?,
-            state: wire.state,
-            begun_at: Timestamp(wire.begun_at_us),
-        })
-    }
-}
-
-impl TryFrom<v1::Mark> for Mark {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::Mark) -> Result<Self, Malformed> {
-        Ok(Mark {
-            key: wire.key,
-            tx: tx(wire.tx)?,
-            attempt_number: AttemptNumber(wire.attempt_number),
-            coordinator: coordinator_id(&wire.coordinator_id)?,
-            step: step("marks.step", wire.step)?,
-            begun_at: (wire.begun_at_us != 0).then_some(Timestamp(wire.begun_at_us)),
-        })
-    }
-}
-
-fn step(field: &'static str, number: u32) -> Result<u16, Malformed> {
-    u16::try_from(number).map_err(|_| Malformed::UnknownValue { field, value: number.cast_signed() })
-}
-
-impl TryFrom<v1::Branch> for HeldBranch {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::Branch) -> Result<Self, Malformed> {
-        Ok(HeldBranch {
-            tx: tx(wire.tx)?,
-            attempt_number: AttemptNumber(wire.attempt_number),
-            coordinator: coordinator_id(&wire.coordinator_id)?,
-            state: wire.state,
-            begun_at: Timestamp(wire.begun_at_us),
-            heuristic: wire.heuristic.map(TryInto::try_into).transpose()?,
-        })
-    }
-}
-
-impl TryFrom<v1::Heuristic> for Heuristic {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::Heuristic) -> Result<Self, Malformed> {
-        Ok(Heuristic {
-            outcome: branch_outcome("heuristic.outcome", wire.outcome)?,
-            at: Timestamp(wire.at_us),
-            who: wire.who,
-            reason: wire.reason,
-            decision: optional_outcome("heuristic.decision", wire.decision)?,
-        })
     }
 }
 
