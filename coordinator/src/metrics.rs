@@ -1,11 +1,21 @@
-//! The figures of a coordinator: their names, what is counted, and who looks at the engine for the rest.
+//! The figures of a coordinator: what is counted, and who looks at the engine for the rest.
 //!
 //! The engine adds to plain atomics that nobody else writes: one or two additions for the beginning and the end of a transaction, no
 //! lock, no memory. All that is a state (open, stuck, in queues) is looked up when somebody asks.
 
+mod catalogue;
+
+pub use catalogue::METRICS;
+
 use crate::engine::{Handle, LinkState, View};
 use crate::limits::Limit;
 use crate::log::WeakLog;
+use catalogue::{
+    AWAY, BEGUN, COMMAND_BYTES, COMMANDS, CONNECT_FAILURES, CONNECTED, DAMAGED, DAMAGED_ENDS, DURATION, ENDED, EPOCH,
+    GATHERED, GATHERING, MAX_COMMAND_BYTES, MAX_COMMANDS, MAX_GATHERED, MAX_GATHERING, MAX_OPEN, MAX_WORK, OLDEST,
+    OLDEST_STUCK, OLDEST_UNACKNOWLEDGED, OPEN, OPEN_WITH, PAUSED, PHASE, QUEUED, QUEUED_BYTES, RECOVERED, RECOVERY,
+    REFUSING, REJECTED, SESSIONS, SPARED, STUCK, UNACKNOWLEDGED, UNNUMBERED, UNUSABLE, WORK,
+};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,206 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use undoubt_coordinator_core::{Census, Counted, EndedRecord, Rejection};
-use undoubt_platform::metrics::{Distribution, LATENCY_SECONDS, Metric, Source, Tell, Telling};
+use undoubt_platform::metrics::{Distribution, LATENCY_SECONDS, Source, Tell, Telling};
 use undoubt_platform::{Clock, Timestamp};
 use undoubt_vocabulary::{CoordinatorPhase, Outcome};
-
-/// The metrics of a coordinator.
-pub const METRICS: &[Metric] = &[
-    BEGUN,
-    ENDED,
-    DAMAGED_ENDS,
-    DURATION,
-    REJECTED,
-    OPEN,
-    MAX_OPEN,
-    OLDEST,
-    UNACKNOWLEDGED,
-    OLDEST_UNACKNOWLEDGED,
-    STUCK,
-    OLDEST_STUCK,
-    UNUSABLE,
-    PAUSED,
-    DAMAGED,
-    WORK,
-    MAX_WORK,
-    GATHERED,
-    MAX_GATHERED,
-    COMMANDS,
-    MAX_COMMANDS,
-    COMMAND_BYTES,
-    MAX_COMMAND_BYTES,
-    GATHERING,
-    MAX_GATHERING,
-    REFUSING,
-    PHASE,
-    EPOCH,
-    RECOVERY,
-    RECOVERED,
-    CONNECTED,
-    SESSIONS,
-    CONNECT_FAILURES,
-    AWAY,
-    OPEN_WITH,
-    QUEUED,
-    QUEUED_BYTES,
-    SPARED,
-    UNNUMBERED,
-];
-
-const BEGUN: Metric = Metric::counter(
-    "undoubt_coordinator_transactions_begun",
-    &["mode"],
-    "Transactions that were begun, by mode; one that auto turns from two-phase commit to a saga begins in both",
-);
-const ENDED: Metric = Metric::counter(
-    "undoubt_coordinator_transactions_ended",
-    &["mode", "outcome", "reason"],
-    "Transactions that ended, by the way that they ended; an abort with the label of its reason",
-);
-const DAMAGED_ENDS: Metric = Metric::counter(
-    "undoubt_coordinator_transactions_ended_damaged",
-    &["mode"],
-    "Those of them of which some branch ended otherwise than was decided, or nobody knows how",
-);
-const DURATION: Metric = Metric::histogram(
-    "undoubt_coordinator_transaction_duration_seconds",
-    &["mode"],
-    "Time from a transaction's beginning to the record of its end, which all participants have acknowledged",
-);
-const REJECTED: Metric = Metric::counter(
-    "undoubt_coordinator_requests_rejected",
-    &["reason"],
-    "Requests about transactions that were rejected, by the reason; nothing was changed by them",
-);
-const OPEN: Metric =
-    Metric::gauge("undoubt_coordinator_transactions_open", &["mode"], "Transactions that have not ended");
-const MAX_OPEN: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_open_max",
-    &[],
-    "The bound of all that are open (max_open_transactions)",
-);
-const OLDEST: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_open_oldest_seconds",
-    &["mode"],
-    "Age of the oldest that is open; 0 if none is",
-);
-const UNACKNOWLEDGED: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_unacknowledged",
-    &[],
-    "Transactions that are decided, and wait for a participant's acknowledgement",
-);
-const OLDEST_UNACKNOWLEDGED: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_unacknowledged_oldest_seconds",
-    &[],
-    "Age of the oldest of them; 0 if there is none",
-);
-const STUCK: Metric =
-    Metric::gauge("undoubt_coordinator_transactions_stuck", &[], "Sagas that go on only with an operator");
-const OLDEST_STUCK: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_stuck_oldest_seconds",
-    &[],
-    "Age of the oldest of them, since its beginning; 0 if there is none",
-);
-const UNUSABLE: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_unusable",
-    &[],
-    "Transactions whose record cannot be carried out, held until an operator ends them",
-);
-const PAUSED: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_paused",
-    &[],
-    "Transactions that recovery has found and that wait until an operator resumes it",
-);
-const DAMAGED: Metric = Metric::gauge(
-    "undoubt_coordinator_transactions_damaged",
-    &[],
-    "Ended transactions that are damaged and that no operator has seen to; counted up to 10000",
-);
-const WORK: Metric = Metric::gauge("undoubt_coordinator_open_work_bytes", &[], "Work of all open transactions");
-const MAX_WORK: Metric = Metric::gauge(
-    "undoubt_coordinator_open_work_max_bytes",
-    &[],
-    "The bound of undoubt_coordinator_open_work_bytes (max_open_bytes)",
-);
-const GATHERED: Metric =
-    Metric::gauge("undoubt_coordinator_gathered_bytes", &[], "Results that open transactions have gathered");
-const MAX_GATHERED: Metric = Metric::gauge(
-    "undoubt_coordinator_gathered_max_bytes",
-    &[],
-    "The bound of undoubt_coordinator_gathered_bytes (max_gathered_bytes)",
-);
-const COMMANDS: Metric =
-    Metric::gauge("undoubt_coordinator_queue_commands", &[], "Requests and messages that wait for the engine");
-const MAX_COMMANDS: Metric =
-    Metric::gauge("undoubt_coordinator_queue_max_commands", &[], "The bound of undoubt_coordinator_queue_commands");
-const COMMAND_BYTES: Metric =
-    Metric::gauge("undoubt_coordinator_queue_bytes", &[], "What they bring along, of those that bring more than 4 KiB");
-const MAX_COMMAND_BYTES: Metric =
-    Metric::gauge("undoubt_coordinator_queue_max_bytes", &[], "The bound of undoubt_coordinator_queue_bytes");
-const GATHERING: Metric =
-    Metric::gauge("undoubt_coordinator_log_gathering_bytes", &[], "Records that wait for the write under way");
-const MAX_GATHERING: Metric = Metric::gauge(
-    "undoubt_coordinator_log_gathering_max_bytes",
-    &[],
-    "The bound of undoubt_coordinator_log_gathering_bytes",
-);
-const REFUSING: Metric = Metric::gauge(
-    "undoubt_coordinator_refusing_work",
-    &[],
-    "1 while no new transactions are taken for want of room, or because the log cannot be written",
-);
-const PHASE: Metric = Metric::gauge("undoubt_coordinator_phase", &["phase"], "1 for the phase that it is in");
-const EPOCH: Metric = Metric::gauge("undoubt_coordinator_epoch", &[], "The number of its starts");
-const RECOVERY: Metric = Metric::gauge(
-    "undoubt_coordinator_recovery_duration_seconds",
-    &[],
-    "Time from the start until it served; absent before",
-);
-const RECOVERED: Metric =
-    Metric::gauge("undoubt_coordinator_recovered_transactions", &[], "Open transactions that the last start found");
-const CONNECTED: Metric = Metric::gauge(
-    "undoubt_coordinator_participant_connected",
-    &["participant"],
-    "1 while there is a session with the participant",
-);
-const SESSIONS: Metric = Metric::counter(
-    "undoubt_coordinator_participant_sessions",
-    &["participant"],
-    "Sessions that were begun with the participant; all but the first are reconnections",
-);
-const CONNECT_FAILURES: Metric = Metric::counter(
-    "undoubt_coordinator_participant_connect_failures",
-    &["participant"],
-    "Attempts to begin a session that failed",
-);
-const AWAY: Metric = Metric::gauge(
-    "undoubt_coordinator_participant_away_seconds",
-    &["participant"],
-    "Time since the last session with the participant ended, or since the start; 0 while there is one",
-);
-const OPEN_WITH: Metric = Metric::gauge(
-    "undoubt_coordinator_participant_transactions_open",
-    &["participant"],
-    "Open transactions that the participant takes part in",
-);
-const QUEUED: Metric = Metric::gauge(
-    "undoubt_coordinator_participant_queue_messages",
-    &["participant"],
-    "Messages that wait to be sent to the participant",
-);
-const QUEUED_BYTES: Metric =
-    Metric::gauge("undoubt_coordinator_participant_queue_bytes", &["participant"], "Their bytes");
-const SPARED: Metric = Metric::gauge(
-    "undoubt_coordinator_participant_breaker_open",
-    &["participant"],
-    "1 while auto spares the participant two-phase commit, since it did not answer in time",
-);
-const UNNUMBERED: Metric = Metric::gauge(
-    "undoubt_coordinator_participant_unnumbered",
-    &["participant"],
-    "1 if the participant does not number its writes: an older copy of it would not be noticed",
-);
 
 /// Damaged transactions that are counted.
 const MAX_DAMAGED_COUNTED: usize = 10_000;
