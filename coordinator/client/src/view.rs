@@ -16,7 +16,7 @@ use undoubt_vocabulary::{
 use crate::figures::Figures;
 use crate::submit::known;
 
-/// What a coordinator knows of a transaction.
+/// The standing of a transaction, as its coordinator knows it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TransactionView {
@@ -30,7 +30,7 @@ pub struct TransactionView {
     pub paused: bool,
     /// Its outcome as far as it is known, with what its branches or steps handed back.
     pub known: KnownOutcome,
-    /// When it began, by the coordinator's clock.
+    /// The time at which it began, by the coordinator's clock.
     pub begun_at: Timestamp,
     /// `None` while it goes on.
     pub ended_at: Option<Timestamp>,
@@ -52,7 +52,7 @@ pub struct TransactionView {
 pub struct BranchView {
     /// The participant that it is at.
     pub participant: ParticipantName,
-    /// Of a saga.
+    /// The name of the step, in a saga.
     pub step: Option<StepName>,
     /// `None`: one that this version does not know.
     pub state: Option<PartState>,
@@ -73,7 +73,7 @@ impl BranchView {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HistoryEvent {
-    /// When it happened, by the coordinator's clock.
+    /// The time at which it happened, by the coordinator's clock.
     pub at: Timestamp,
     /// `None`: one that this version does not know.
     pub kind: Option<EventKind>,
@@ -81,11 +81,11 @@ pub struct HistoryEvent {
     pub participant: Option<ParticipantName>,
     /// More about it, for people; empty where there is no more.
     pub detail: String,
-    /// How often in a row.
+    /// The number of times that it happened in a row.
     pub count: u32,
 }
 
-/// What a coordinator says of itself.
+/// The state of a coordinator, as it tells it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CoordinatorView {
@@ -111,7 +111,7 @@ pub struct CoordinatorView {
     pub refusing_work_because: Option<String>,
     /// The deadline of transactions that name none; `None` of coordinators that do not tell.
     pub default_timeout: Option<Duration>,
-    /// Why it serves nobody: others have seen more of its log than it holds.
+    /// The reasons why it serves nobody: others have seen more of its log than it holds.
     pub held_because: Vec<String>,
     /// The oldest first.
     pub losses: Vec<Loss>,
@@ -123,15 +123,15 @@ pub struct CoordinatorView {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loss {
-    /// When it was accepted.
+    /// The time at which it was accepted.
     pub at: Timestamp,
     /// The operator who accepted it, as given.
     pub who: String,
     /// The operator's reason, as given.
     pub reason: String,
-    /// What it was taken from.
+    /// The reason why it was believed to be put back from an older copy.
     pub put_back: String,
-    /// Whose loss a coordinator tells of; `None`: its own, or that of the participant who tells.
+    /// The participant whose loss a coordinator tells of; `None`: its own, or that of the participant who tells.
     pub participant: Option<ParticipantName>,
     /// Transactions that are listed as damaged, or are held, because of it.
     pub listed: u32,
@@ -149,11 +149,11 @@ pub struct ParticipantView {
     pub address: String,
     /// It has a session with the coordinator.
     pub connected: bool,
-    /// When that began.
+    /// The time at which it was connected, or ceased to be.
     pub since: Timestamp,
     /// The kind of its resource, like kv; empty until it has connected.
     pub resource: String,
-    /// Why it is not connected.
+    /// The reason why it is not connected.
     pub last_error: Option<String>,
     /// Attempts to connect since it was connected last.
     pub connection_attempts: u64,

@@ -10,7 +10,7 @@ use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp, TxId,
 };
 
-/// What a participant says of itself.
+/// The state of a participant, as it tells it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ParticipantState {
@@ -26,13 +26,13 @@ pub struct ParticipantState {
     pub coordinators: Vec<KnownCoordinator>,
     /// `None` while all is well.
     pub refusing_work_because: Option<String>,
-    /// Why it serves nobody until its loss is accepted: it was put back from an older copy.
+    /// The reason why it serves nobody until its loss is accepted: it was put back from an older copy.
     pub put_back: Option<String>,
     /// The oldest first.
     pub losses: Vec<Loss>,
-    /// What an operator should look after, though it works.
+    /// Things that an operator should look after, though it works.
     pub warnings: Vec<String>,
-    /// What its resource counts, by names that tell the unit: `locked_keys`, `replication_lag_ms`.
+    /// The counts of its resource, by names that tell the unit: `locked_keys`, `replication_lag_ms`.
     pub numbers: BTreeMap<String, u64>,
 }
 
@@ -68,7 +68,7 @@ pub struct HeldStep {
     pub step: u16,
     /// acting, compensating ...
     pub state: String,
-    /// When the saga began, by its coordinator's clock.
+    /// The time at which the saga began, by its coordinator's clock.
     pub begun_at: Timestamp,
 }
 
@@ -86,7 +86,7 @@ pub struct Mark {
     pub coordinator: CoordinatorId,
     /// Its place in the saga, from 0.
     pub step: u16,
-    /// When the saga began, by its coordinator's clock. `None`: an older version set the mark.
+    /// The time at which the saga began, by its coordinator's clock. `None`: an older version set the mark.
     pub begun_at: Option<Timestamp>,
 }
 
@@ -102,9 +102,9 @@ pub struct HeldBranch {
     pub coordinator: CoordinatorId,
     /// preparing, prepared, read-only, committing, aborting, heuristically-committed, heuristically-aborted
     pub state: String,
-    /// When the transaction began, by its coordinator's clock.
+    /// The time at which the transaction began, by its coordinator's clock.
     pub begun_at: Timestamp,
-    /// What an operator has decided alone, if one has.
+    /// An operator's decision, if one has decided alone.
     pub heuristic: Option<Heuristic>,
 }
 
@@ -112,9 +112,9 @@ pub struct HeldBranch {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Heuristic {
-    /// What the operator decided.
+    /// The decision of the operator.
     pub outcome: BranchOutcome,
-    /// When that was, by the participant's clock.
+    /// The time of that, by the participant's clock.
     pub at: Timestamp,
     /// The operator, as given.
     pub who: String,

@@ -17,7 +17,7 @@ pub struct ParticipantSelf {
     pub put_back: Option<String>,
     pub losses: Vec<AcceptedLoss>,
     pub warnings: Vec<String>,
-    /// By names that tell the unit.
+    /// The counts of its resource, by names that tell the unit.
     pub numbers: BTreeMap<String, u64>,
     pub coordinators: Vec<KnownCoordinator>,
 }
@@ -42,7 +42,7 @@ pub struct HeldBranches {
     /// Semantic locks.
     pub marks: Vec<SemanticLock>,
     pub more: bool,
-    /// Where the rest begins, if there is more.
+    /// The place at which the rest begins, if there is more.
     pub cursor: Option<String>,
 }
 
@@ -60,13 +60,13 @@ pub struct StepUnderWay {
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct SemanticLock {
     pub key: String,
-    /// Whose: the saga.
+    /// The saga whose lock it is.
     pub tx: String,
     pub attempt_number: String,
     pub coordinator_id: String,
     /// The step's place in the saga, from 0.
     pub step: u16,
-    /// When the saga began.
+    /// The time at which the saga began.
     pub begun_at: Option<String>,
 }
 
