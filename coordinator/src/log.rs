@@ -231,7 +231,7 @@ impl Log {
             for (key, value) in &page {
                 let (open, stored) =
                     codec::decode_open(&*self.store, key, value).map_err(|why| unreadable(key, OPEN, why))?;
-                apart.add(open.unfinished.attempt_number(), stored);
+                apart.add(open.unfinished.tx(), open.unfinished.attempt_number(), stored);
                 found.push(open);
             }
             match page.last() {
@@ -267,6 +267,7 @@ impl Log {
         if let Some(stored) = self.ended_without_large_results(&ended.tx)?.filter(|stored| !stored.apart.is_empty()) {
             let results = stored.apart.into_iter().collect();
             apart.add(
+                &ended.tx,
                 stored.record.attempt_number,
                 separate_parts::Stored { results, ..separate_parts::Stored::default() },
             );

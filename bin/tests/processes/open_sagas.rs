@@ -7,7 +7,9 @@ use serde_json::json;
 use std::time::Duration;
 use undoubt::cluster::{Cluster, Who};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Client, ClientOptions, JoinError, Joined, OpenStep, Opening, Outcome, RetryPolicy};
+use undoubt_client::{
+    Client, ClientOptions, CompletionOrder, JoinError, Joined, OpenStep, Opening, Outcome, RetryPolicy,
+};
 
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
@@ -159,8 +161,8 @@ async fn a_completion_that_is_refused_for_good_is_tried_again_on_an_operators_wo
     assert_eq!(values(&cluster).await, [some("10"), None, some("1"), None]);
 }
 
-/// Begins, runs, joins and ends a saga, whatever dies meanwhile; asks again for what was not answered.
-async fn carry_out(client: Client, id: String, close: bool) {
+/// Begins, runs, joins and ends a saga, whatever dies meanwhile; asks again for what was not answered. Returns whether it was completed.
+async fn carry_out(client: Client, id: String, close: bool) -> bool {
     let saga = loop {
         if let Ok(saga) = client.begin(Opening::with_id(id.parse().unwrap())).await {
             break saga;
@@ -178,13 +180,50 @@ async fn carry_out(client: Client, id: String, close: bool) {
         }
     };
     assert_eq!(matches!(outcome, Outcome::Committed), close, "{outcome:?}");
+    close
 }
 
-/// Has a process die at each of these points while sagas are carried out; answers how many points were reached.
-async fn sweep(cluster: &mut Cluster, who: Who, points: &[&str], sagas: &mut [i64; 2]) -> usize {
+/// Begins, joins and ends an open two-phase commit in the same way. Returns whether it committed: a participant that dies with what
+/// it has not prepared yet may have it aborted.
+async fn commit_in_two_phases(client: Client, id: String, close: bool) -> bool {
+    let two_phase = Opening::with_id(id.parse().unwrap()).completions(CompletionOrder::TwoPhase);
+    let open = loop {
+        if let Ok(open) = client.begin(two_phase.clone()).await {
+            break open;
+        }
+    };
+    let take =
+        |at: &str, key: &'static str| OpenStep::new(key, at).complete(KvWork::new().add(key, Add::of(-1).floor(0)));
+    while open.join(take("bank-a", "seats")).await.is_err() {}
+    while open.join(take("bank-b", "rooms")).await.is_err() {}
+    let outcome = loop {
+        let ended = match close {
+            true => open.close().await.ok().map(|answer| answer.outcome),
+            false => open.cancel().await.ok().and_then(|known| known.decided),
+        };
+        if let Some(outcome) = ended {
+            break outcome;
+        }
+    };
+    assert!(close || !matches!(outcome, Outcome::Committed), "{outcome:?}");
+    matches!(outcome, Outcome::Committed)
+}
+
+/// Has a process die at each of these points while open transactions are carried out; counts those that were completed, and those that
+/// were not. Returns how many points were reached.
+async fn sweep<F>(
+    cluster: &mut Cluster,
+    who: Who,
+    points: &[&str],
+    ended: &mut [i64; 2],
+    carry_out: fn(Client, String, bool) -> F,
+) -> usize
+where
+    F: Future<Output = bool> + Send + 'static,
+{
     let mut reached = 0;
     for point in points {
-        for (close, ended) in [(true, 0), (false, 1)] {
+        for close in [true, false] {
             cluster.kill(who).await.unwrap();
             cluster.restart(who, Some(&format!("{point}:1"))).await.unwrap();
             let id = format!("{who:?}-{point}-{close}").replace(['(', ')'], "");
@@ -196,13 +235,17 @@ async fn sweep(cluster: &mut Cluster, who: Who, points: &[&str], sagas: &mut [i6
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::timeout(crate::support::PATIENCE, script).await.expect("it ends in time").unwrap();
+            let completed =
+                tokio::time::timeout(crate::support::PATIENCE, script).await.expect("it ends in time").unwrap();
             if cluster.has_ended(who).unwrap() {
                 cluster.restart(who, None).await.unwrap();
             }
-            sagas[ended] += 1;
+            ended[usize::from(!completed)] += 1;
         }
     }
+    // A point that was not reached lies in wait for what comes next.
+    cluster.kill(who).await.unwrap();
+    cluster.restart(who, None).await.unwrap();
     reached
 }
 
@@ -217,16 +260,80 @@ async fn a_kill_at_any_point_leaves_each_step_completed_once_or_undone_once() {
         &["after-send-act", "after-send-compensate", "before-answer", "after-answer"],
     ]
     .concat();
-    let of_coordinator = sweep(&mut cluster, Who::Coordinator, &points, &mut sagas).await;
+    let of_coordinator = sweep(&mut cluster, Who::Coordinator, &points, &mut sagas, carry_out).await;
     assert!(of_coordinator >= points.len(), "only {of_coordinator} of {} points were reached", points.len());
     let points =
         [undoubt_participant::OPEN_SAGA_POINTS, &["after-act", "before-compensate", "after-compensate"]].concat();
     for who in [BANK_A, BANK_B] {
-        sweep(&mut cluster, who, &points, &mut sagas).await;
+        sweep(&mut cluster, who, &points, &mut sagas, carry_out).await;
     }
     let [closed, cancelled] = sagas;
     let text = |number: i64| Some(number.to_string());
     let expected = [text(1_000 - closed), text(closed), text(5 - closed), text(cancelled)];
     assert_eq!(values(&cluster).await, expected, "{closed} were closed and {cancelled} cancelled");
     assert_eq!(undoubt_json(&cluster, &["list", "--open"]).await.json()["transactions"], json!([]));
+}
+
+#[tokio::test]
+async fn a_kill_at_any_point_of_an_open_two_phase_commit_leaves_all_of_its_branches_committed_or_none() {
+    let mut cluster = opened().await;
+    let put = ["submit", "--on", "bank-a", "put seats 1000", "--on", "bank-b", "put rooms 1000"];
+    undoubt(&cluster, &put).await.expect(0, &["committed"]);
+    let mut ended = [0, 0];
+    let of_coordinator = [
+        "before-append-opened",
+        "after-append-opened",
+        "before-append-joined",
+        "after-append-joined",
+        "before-append-committed",
+        "after-append-committed",
+        "before-append-ended",
+        "after-append-ended",
+        "before-send-prepare",
+        "after-send-prepare",
+        "before-send-commit",
+        "after-send-commit",
+        "before-answer",
+        "after-answer",
+    ];
+    let reached = sweep(&mut cluster, Who::Coordinator, &of_coordinator, &mut ended, commit_in_two_phases).await;
+    assert!(reached >= of_coordinator.len(), "only {reached} of {} points were reached", of_coordinator.len());
+    assert_eq!(
+        ended[0],
+        i64::try_from(of_coordinator.len()).unwrap(),
+        "a coordinator that dies has none aborted that is closed again"
+    );
+    for who in [BANK_A, BANK_B] {
+        let points =
+            ["before-execute", "after-execute", "before-commit", "after-commit", "before-send-vote", "after-send-vote"];
+        sweep(&mut cluster, who, &points, &mut ended, commit_in_two_phases).await;
+    }
+    let left = Some((1_000 - ended[0]).to_string());
+    assert_eq!(values(&cluster).await, [left.clone(), None, left, None], "{ended:?}");
+    assert_eq!(undoubt_json(&cluster, &["list", "--open"]).await.json()["transactions"], json!([]));
+}
+
+#[tokio::test]
+async fn an_open_two_phase_commit_of_the_command_line_is_closed_by_whoever_knows_its_id() {
+    let mut cluster = opened().await;
+    for (id, end, code, words) in [("one", "close", 0, "committed"), ("two", "cancel", 0, "aborted")] {
+        undoubt(&cluster, &["begin", "--id", id, "--completions", "two-phase", "--deadline", "1h"])
+            .await
+            .expect(0, &[id]);
+        for (step, at, work) in [("seat", "bank-a", "add seats -1 floor=0"), ("room", "bank-b", "add rooms -1 floor=0")]
+        {
+            undoubt(&cluster, &["join", id, step, "--on", at, "--complete", work]).await.expect(0, &["joined"]);
+        }
+        let acting = ["join", id, "more", "--on", "bank-a", "--action", "put a 1", "--undo", "delete a"];
+        undoubt(&cluster, &acting).await.expect(7, &["two-phase", "completion"]);
+        cluster.kill(Who::Coordinator).await.unwrap();
+        cluster.restart(Who::Coordinator, None).await.unwrap();
+        undoubt(&cluster, &[end, id]).await.expect(code, &[words]);
+    }
+    let dear = ["join", "three", "seat", "--on", "bank-a", "--complete", "add seats -100 floor=0"];
+    undoubt(&cluster, &["begin", "--id", "three", "--completions", "two-phase"]).await.expect(0, &["three"]);
+    undoubt(&cluster, &dear).await.expect(0, &["joined"]);
+    undoubt(&cluster, &["join", "three", "room", "--on", "bank-b", "--complete", "add rooms -1"]).await.expect(0, &[]);
+    undoubt(&cluster, &["close", "three"]).await.expect(3, &["aborted", "floor"]);
+    assert_eq!(values(&cluster).await, [some("9"), None, some("4"), None]);
 }

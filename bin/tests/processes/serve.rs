@@ -115,3 +115,32 @@ async fn a_saga_over_http_services_by_one_request_is_done_or_undone() {
     let refused = post(served.gateway, "/v1/transactions", &elsewhere).await;
     assert_ne!(refused.json()["state"], "committed", "{refused:?}");
 }
+
+#[tokio::test]
+async fn what_follows_a_local_transaction_happens_exactly_if_that_was_done_though_nobody_comes_back_to_say_so() {
+    let services = Services::start().await;
+    let mut served = Served::start(&["--set", &format!("http.allow={}", services.url)]).await;
+    for id in ["later", "refuse"] {
+        let at = |rest: &str| format!("/v1/transactions/{id}/{rest}");
+        let ask = json!({ "at": "http", "ask": [format!("http get {}/{id}", services.url)] });
+        post(served.gateway, &at("begin"), &json!({ "deadline": "1s", "check_back": ask })).await.expect(201);
+        let mail = json!({ "at": "http", "complete": [format!("http post {}/mails/{id} {{}}", services.url)] });
+        post(served.gateway, &at("steps/mail/join"), &mail).await.expect(200);
+    }
+    served = served.kill_and_restart().await;
+    for (id, state) in [("later", "committed"), ("refuse", "aborted")] {
+        let ended = until("it has ended", async || {
+            let seen = get(served.gateway, &format!("/v1/transactions/{id}")).await.json();
+            ["committed", "aborted"].contains(&seen["state"].as_str().unwrap_or_default()).then_some(seen)
+        });
+        assert_eq!(ended.await["state"], state, "{:?}", services.asked());
+    }
+    let asked = services.asked();
+    let count = |path: &str| asked.iter().filter(|asked| asked.starts_with(path)).count();
+    assert_eq!((count("/mails/later"), count("/mails/refuse")), (1, 0), "{asked:?}");
+    assert!(count("/later") >= 2, "{asked:?}");
+    let wrong = json!({ "check_back": { "at": "nobody", "ask": ["get a"] } });
+    post(served.gateway, "/v1/transactions/t/begin", &wrong).await.problem(404, "UNKNOWN_PARTICIPANT", &["nobody"]);
+    let wrong = json!({ "check_back": { "at": "http" } });
+    post(served.gateway, "/v1/transactions/t/begin", &wrong).await.problem(400, "INVALID_REQUEST", &["ask"]);
+}

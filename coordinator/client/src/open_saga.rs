@@ -15,7 +15,7 @@ use undoubt_vocabulary::limits::MAX_WORK_BYTES;
 use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, RetryPolicy, SagaStep, TxId, saga};
 use undoubt_work::{Results, Work};
 
-/// The order in which the steps of an open saga are completed.
+/// The way in which the steps of an open transaction are completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CompletionOrder {
     /// All at once: none waits for another.
@@ -25,6 +25,9 @@ pub enum CompletionOrder {
     AsJoined,
     /// One by one, the last that joined first.
     Reversed,
+    /// All or none, by one two-phase commit that begins when it is closed. Each step is a branch then: it has a completion and nothing
+    /// else, and there is one at each participant.
+    TwoPhase,
 }
 
 /// The terms on which an open saga is begun.
@@ -69,7 +72,7 @@ impl Opening {
         self
     }
 
-    /// Sets the order in which steps are completed.
+    /// Sets the way in which steps are completed.
     #[must_use]
     pub fn completions(self, completion_order: CompletionOrder) -> Self {
         Opening { completion_order, ..self }
@@ -93,6 +96,7 @@ impl Opening {
             CompletionOrder::Together => v1::CompletionOrder::Together,
             CompletionOrder::AsJoined => v1::CompletionOrder::AsJoined,
             CompletionOrder::Reversed => v1::CompletionOrder::Reversed,
+            CompletionOrder::TwoPhase => v1::CompletionOrder::TwoPhase,
         };
         Ok(v1::BeginRequest {
             tx: self.terms.id.to_bytes(),

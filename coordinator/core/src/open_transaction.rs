@@ -26,6 +26,8 @@ pub(crate) struct Admitted {
     pub(crate) tx: TxId,
     pub(crate) attempt_number: AttemptNumber,
     pub(crate) digest: [u8; 32],
+    pub(crate) begun_at: Timestamp,
+    /// The time from now until its deadline.
     pub(crate) timeout: Duration,
 }
 
@@ -151,6 +153,14 @@ impl Open {
         match self {
             Open::Saga(saga) => saga.attempt_number_at(participant),
             Open::TwoPhase(_) | Open::Unusable(_) => self.attempt_number(),
+        }
+    }
+
+    /// Returns true if it is to be carried out by two-phase commit once it is closed, so that no attempt of it is under way.
+    pub(crate) fn is_collecting(&self) -> bool {
+        match self {
+            Open::Saga(saga) => saga.is_two_phase(),
+            Open::TwoPhase(_) | Open::Unusable(_) => false,
         }
     }
 

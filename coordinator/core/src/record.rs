@@ -92,13 +92,20 @@ pub struct OpenedRecord {
     pub state: OpenedState,
 }
 
-/// The terms on which an open saga was begun.
+/// The terms on which an open transaction was begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Terms {
     pub completions: Completions,
 }
 
-/// The order in which the steps of an open saga are completed.
+impl Terms {
+    /// Returns true if its steps are completed by one two-phase commit: it is no saga then, for nothing of it is done before.
+    pub fn are_two_phase(self) -> bool {
+        self.completions == Completions::TwoPhase
+    }
+}
+
+/// The way in which the steps of an open transaction are completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Completions {
     /// All at once: none waits for another.
@@ -108,6 +115,8 @@ pub enum Completions {
     AsJoined,
     /// One by one, the last that joined first.
     Reversed,
+    /// All or none, by two-phase commit. Steps have nothing but completions then, one at each participant.
+    TwoPhase,
 }
 
 /// The state of an open saga: the first of a close, a cancellation and its deadline that is on record counts.
@@ -239,14 +248,15 @@ impl Unfinished {
                 UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Opened(record, steps) => {
-                let OpenedRecord { tx, attempt_number, begun_at, digest, state, .. } = record;
+                let OpenedRecord { tx, attempt_number, begun_at, digest, state, terms, .. } = record;
+                let saga = !terms.are_two_phase();
                 let decided = match state {
                     OpenedState::Open => None,
                     OpenedState::Closed => Some(Outcome::Committed),
                     OpenedState::Compensating(reason) => Some(Outcome::Aborted(reason)),
                 };
                 let participants = once(steps.iter().map(|step| step.step.participant.clone()));
-                UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
+                UnusableRecord { saga, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Unusable(record) => record,
         }

@@ -141,12 +141,12 @@ impl Transaction {
         (client, wait): (Client, bool),
         cx: &mut Context<'_>,
     ) -> Transaction {
-        let Admitted { tx, attempt_number, digest, timeout } = admitted;
+        let Admitted { tx, attempt_number, digest, begun_at, timeout } = admitted;
         let mut transaction = Transaction {
             tx,
             attempt_number,
             digest,
-            begun_at: cx.now,
+            begun_at,
             deadline: cx.now.plus(timeout),
             branches: branches.into_iter().map(|(participant, work)| Branch::new(participant, work)).collect(),
             waiters: BTreeSet::new(),

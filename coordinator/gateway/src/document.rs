@@ -170,6 +170,18 @@ pub(crate) struct JoiningStep {
     max_pause: Option<String>,
 }
 
+/// The question that is asked when an open saga's time is over, instead of turning it back. Done closes it, a refusal turns it back,
+/// and anything else has it asked again.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "CheckBack")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckBack {
+    /// The participant that is asked.
+    pub(crate) at: String,
+    #[schemars(with = "Form")]
+    pub(crate) ask: Work,
+}
+
 impl JoiningStep {
     /// Returns the step under a name.
     pub(crate) fn step(self, name: &str) -> Result<OpenStep, String> {

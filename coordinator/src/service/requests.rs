@@ -184,12 +184,14 @@ pub(super) fn parse_opening(
         Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Completions::Together,
         Ok(v1::CompletionOrder::AsJoined) => Completions::AsJoined,
         Ok(v1::CompletionOrder::Reversed) => Completions::Reversed,
+        Ok(v1::CompletionOrder::TwoPhase) => Completions::TwoPhase,
         Err(_) => return Err(BadRequest::CompletionOrder(completion_order)),
     };
     let order: &[u8] = match completions {
         Completions::Together => b"together",
         Completions::AsJoined => b"as joined",
         Completions::Reversed => b"reversed",
+        Completions::TwoPhase => b"two-phase",
     };
     Ok(Opening {
         tx: TxId::new(own(&tx))?,

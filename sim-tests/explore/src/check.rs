@@ -16,7 +16,7 @@ use crate::scenario::{Request, RequestKind, Scenario, participant_name};
 use crate::serial;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::EndedRecord;
+use undoubt_coordinator_core::{Completions, EndedRecord};
 use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
@@ -62,8 +62,12 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     if is_unknown(world, scenario, tx) {
         return Ok(());
     }
-    if scenario.begun(tx).is_some() {
-        return open_sagas::check(world, scenario, tx, is_forgotten(world, scenario, tx));
+    match scenario.begun(tx) {
+        Some(Completions::TwoPhase) => open_sagas::check_two_phase(world, scenario, tx)?,
+        Some(Completions::Together | Completions::AsJoined | Completions::Reversed) => {
+            return open_sagas::check(world, scenario, tx, is_forgotten(world, scenario, tx));
+        }
+        None => {}
     }
     let committed: BTreeSet<AttemptNumber> =
         world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();

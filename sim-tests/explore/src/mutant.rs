@@ -166,6 +166,8 @@ pub enum Mutant {
     OpenSagasForgotten,
     /// They are, without their steps.
     JoinedForgotten,
+    /// They are, without the last branch that joined, where they are completed by two-phase commit.
+    BranchForgotten,
     /// Those that were closed are taken for completed in full at the start (breaks R10).
     CompletionsForgotten,
     /// Those that were closed are taken for cancelled at the start.

@@ -166,7 +166,7 @@ impl<'a> Transaction<'a> {
     /// (P8).
     pub(super) fn is_unfinished_saga(&self) -> bool {
         let told = self.told_committed_us().or(self.told_aborted_us());
-        Mode::of(self.tx) != Mode::TwoPhase && coordinator_is_gone(self.run) && told.is_none()
+        !Mode::of(self.tx).is_two_phase() && coordinator_is_gone(self.run) && told.is_none()
     }
 
     /// Returns when a client asked for it first.

@@ -41,7 +41,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
 fn unanswered(run: &Run) -> Vec<Violation> {
     let blocked = is_blocked_by_design(run);
     let left = run.calls.iter().filter(|call| call.told_us.is_none());
-    let left = left.filter(|call| !blocked || Mode::of(&call.tx) == Mode::TwoPhase);
+    let left = left.filter(|call| !blocked || Mode::of(&call.tx).is_two_phase());
     left.map(|call| {
         let what = format!("client{} never heard anything about {}", call.client, call.tx);
         Violation::of("termination.answered", &call.tx, what).at(call.asked_us)
@@ -54,7 +54,7 @@ fn waits_by_design(run: &Run) -> bool {
     let unknown = |call: &&Call| call.told_us.is_none() || matches!(call.reply, Reply::Unknown(_));
     let last: BTreeMap<u8, &Call> = run.calls.iter().map(|call| (call.client, call)).collect();
     let mut asking = last.values().copied().filter(unknown);
-    is_blocked_by_design(run) && asking.all(|call| Mode::of(&call.tx) != Mode::TwoPhase)
+    is_blocked_by_design(run) && asking.all(|call| !Mode::of(&call.tx).is_two_phase())
 }
 
 /// The time for which a branch kept its locks after its vote.

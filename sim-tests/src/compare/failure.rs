@@ -81,7 +81,7 @@ impl Failure {
             None => When::At { ms: BEGINS_AT_MS },
             Some((host, two_phase, saga)) => {
                 let point = match mode {
-                    Mode::TwoPhase | Mode::Auto => two_phase,
+                    Mode::TwoPhase | Mode::OpenTwoPhase | Mode::Auto => two_phase,
                     Mode::Saga | Mode::GuardedSaga | Mode::OpenSaga => saga,
                 };
                 let count = 12 + u32::try_from(seed % 16).unwrap_or_default();

@@ -15,6 +15,8 @@ pub enum Mode {
     /// A saga that is begun without steps: the client has each join, looks at the answer, and closes or cancels. What cannot be undone
     /// is a completion.
     OpenSaga,
+    /// Two-phase commit of branches that join one by one, once the client closes it.
+    OpenTwoPhase,
 }
 
 impl Mode {
@@ -25,6 +27,7 @@ impl Mode {
             Some(b'g') => Mode::GuardedSaga,
             Some(b'a') => Mode::Auto,
             Some(b'o') => Mode::OpenSaga,
+            Some(b'j') => Mode::OpenTwoPhase,
             Some(_) | None => Mode::TwoPhase,
         }
     }
@@ -36,6 +39,15 @@ impl Mode {
             Mode::GuardedSaga => 'g',
             Mode::Auto => 'a',
             Mode::OpenSaga => 'o',
+            Mode::OpenTwoPhase => 'j',
+        }
+    }
+
+    /// Returns true if it is two-phase commit and nothing else.
+    pub(crate) fn is_two_phase(self) -> bool {
+        match self {
+            Mode::TwoPhase | Mode::OpenTwoPhase => true,
+            Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga => false,
         }
     }
 }

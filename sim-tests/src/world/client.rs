@@ -71,6 +71,7 @@ impl Application {
         let shape = &self.shared.plan.shape;
         let open = if shape.databases.is_empty() { u64::from(shape.open_sagas_percent) } else { 0 };
         match self.random.below(100) {
+            dice if dice >= 100 - open && dice % 3 == 0 => Mode::OpenTwoPhase,
             dice if dice >= 100 - open => Mode::OpenSaga,
             dice if dice < percent / 2 => Mode::GuardedSaga,
             dice if dice < percent => Mode::Saga,
@@ -85,7 +86,7 @@ impl Application {
             Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga if shape.only.is_none() => {
                 workload::draw_saga(&self.random, shape)
             }
-            Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga => {
+            Mode::TwoPhase | Mode::OpenTwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga => {
                 workload::draw(&self.random, shape)
             }
         };
@@ -118,6 +119,7 @@ impl Application {
             let call = self.shared.asked(self.number, &tx.to_string(), CallKind::Submit(work.clone()));
             let reply = match Mode::of(&tx.to_string()) {
                 Mode::OpenSaga => open_saga::carry_out(&self.client, tx, work, &self.shared.plan.shape).await,
+                Mode::OpenTwoPhase => open_saga::commit(&self.client, tx, work, &self.shared.plan.shape).await,
                 Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto => {
                     submit(&self.shared, &self.client, tx, work).await
                 }

@@ -157,13 +157,13 @@ const PADDING: u8 = b' ';
 pub(super) fn submission(tx: &TxId, work: &Work, shape: &Shape) -> Submission {
     let saga = |guarded| steps(tx, work, shape, guarded).into_iter().fold(Saga::with_id(tx.clone()), Saga::step);
     let submission: Submission = match Mode::of(&tx.to_string()) {
-        Mode::TwoPhase => {
+        // Who submits an open one whole uses its id for other content.
+        Mode::TwoPhase | Mode::OpenTwoPhase => {
             let branch = |transaction: Transaction, (at, ops): (&u8, &Vec<Op>)| {
                 transaction.on(&Host::Participant(*at).to_string(), kv_work(tx, ops, shape))
             };
             work.iter().fold(Transaction::with_id(tx.clone()), branch).into()
         }
-        // Who submits one whole uses its id for other content.
         Mode::Saga | Mode::OpenSaga => saga(false).into(),
         Mode::GuardedSaga => saga(true).into(),
         Mode::Auto => saga(false).auto().into(),
@@ -183,6 +183,15 @@ pub(super) fn open_steps(tx: &TxId, work: &Work, shape: &Shape) -> Vec<(OpenStep
             true => (step(at).complete(done), false),
             false => (step(at).action(done).undo(undone(tx, *at, ops)), true),
         }
+    };
+    work.iter().map(one).collect()
+}
+
+/// Returns a branch for each participant, by its name.
+pub(super) fn open_branches(tx: &TxId, work: &Work, shape: &Shape) -> Vec<OpenStep> {
+    let one = |(at, ops): (&u8, &Vec<Op>)| {
+        let name = Host::Participant(*at).to_string();
+        OpenStep::new(&name, &name).complete(kv_work(tx, ops, shape))
     };
     work.iter().map(one).collect()
 }

@@ -143,7 +143,8 @@ impl Events {
     }
 }
 
-/// Answers one request on each connection with 200, or with 409 under `/refuse`, and notes which came; until it is dropped.
+/// Answers one request on each connection with 200, with 409 under `/refuse`, and with 425 what comes first under `/later`, and notes
+/// which came; until it is dropped.
 pub struct Services {
     pub url: String,
     asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
@@ -178,8 +179,14 @@ impl Services {
                     stream.read_exact(&mut body).await.unwrap();
                     let path = lines[0].split(' ').nth(1).unwrap().to_owned();
                     let key = lines.iter().find(|line| line.starts_with("idempotency-key: ")).is_some();
-                    heard.lock().unwrap().push(format!("{path} {} {key}", String::from_utf8(body).unwrap()));
-                    let status = if path.starts_with("/refuse") { "409 Conflict" } else { "200 OK" };
+                    let asked = format!("{path} {} {key}", String::from_utf8(body).unwrap());
+                    let is_first = !heard.lock().unwrap().contains(&asked);
+                    heard.lock().unwrap().push(asked);
+                    let status = match &path {
+                        path if path.starts_with("/refuse") => "409 Conflict",
+                        path if path.starts_with("/later") && is_first => "425 Too Early",
+                        _ => "200 OK",
+                    };
                     let answer = format!(
                         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
                     );

@@ -34,7 +34,7 @@ impl Coordinator {
         };
         let attempt_number = self.new_attempt_number();
         effects.extend(chosen.map(|note| Effect::Note { tx: tx.clone(), note }));
-        let admitted = Admitted { tx: tx.clone(), attempt_number, digest, timeout };
+        let admitted = Admitted { tx: tx.clone(), attempt_number, digest, begun_at: now, timeout };
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         let open = match way {
             Way::TwoPhase { branches, fallback } => {

@@ -36,8 +36,8 @@ impl Coordinator {
     ) {
         let presumed = || EndedRecord::presumed(tx.clone(), attempt_number, now);
         let noting = self.noting.get(&tx).map(|noting| noting.record.clone());
-        let reported = EndedBranch::new(from.clone(), outcome);
-        if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.contains(&reported)) {
+        let is_it = |known: &EndedBranch| known.step.is_none() && known.participant == from && known.outcome == outcome;
+        if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.iter().any(is_it)) {
             // It is on record, and stable: a participant that was restarted reports once more.
             return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, attempt_number } });
         }

@@ -29,7 +29,7 @@ impl Coordinator {
             return unusable.handle_message(from, &message, &mut cx);
         }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
-        if !open.involves(&from) || attempt_number < open.attempt_number_at(&from) {
+        if !open.involves(&from) || open.is_collecting() || attempt_number < open.attempt_number_at(&from) {
             return presume_abort(from, message, self.has_forgotten_none_like(attempt_number), effects);
         }
         if attempt_number == open.attempt_number_at(&from) {

@@ -9,12 +9,13 @@ use crate::record::DIGEST_UNKNOWN;
 use crate::room::Held;
 use crate::saga::Saga;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
+use undoubt_vocabulary::saga::InvalidSaga;
 use undoubt_vocabulary::{Ability, SagaStep, Timestamp, TxId, saga};
 
 impl Coordinator {
     pub(super) fn handle_beginning(&mut self, now: Timestamp, beginning: Beginning, effects: &mut Vec<Effect>) {
         let (tx, client) = (beginning.tx.clone(), beginning.client);
-        if let Err(rejection) = self.admit_open_saga(beginning.timeout.is_zero()) {
+        if let Err(rejection) = self.admit_open_saga(&beginning) {
             return effects.push(Effect::Answer { client, tx, answer: Answer::Rejected(rejection) });
         }
         let attempt_number = self.new_attempt_number();
@@ -24,11 +25,15 @@ impl Coordinator {
         self.transactions.insert(tx, open);
     }
 
-    fn admit_open_saga(&self, no_time: bool) -> Result<(), Rejection> {
+    fn admit_open_saga(&self, beginning: &Beginning) -> Result<(), Rejection> {
         if self.phase == Phase::Draining {
             return Err(Rejection::Draining);
         }
-        if no_time {
+        if beginning.terms.are_two_phase() && beginning.check_back.is_some() {
+            let what = "with two-phase completions nothing is done before the close, so there is nothing to ask about; leave it out";
+            return Err(InvalidSaga { path: "check_back".into(), what: what.into() }.into());
+        }
+        if beginning.timeout.is_zero() {
             return Err(Rejection::DeadlinePassed);
         }
         let max_begun_transactions = self.limits.max_begun_transactions;
@@ -72,14 +77,17 @@ impl Coordinator {
 
     fn join(&mut self, now: Timestamp, joining: Joining, effects: &mut Vec<Effect>) -> Result<(), Rejection> {
         let next_attempt_number = self.next_attempt_number;
-        let lacks = self.lacks_for(&joining.step);
+        let is_branch = matches!(self.transactions.get(&joining.tx), Some(Open::Saga(saga)) if saga.is_two_phase());
+        // Of a branch its close asks, which knows how many there are.
+        let lacks = self.lacks_for(&joining.step).filter(|_| !is_branch);
         let (phase, room) = (self.phase, self.room);
         let Some(open) = self.transactions.get_mut(&joining.tx) else { return Err(Rejection::NotFound) };
         let before = open.held();
         let Open::Saga(saga) = open else {
             return Err(match open {
                 Open::Unusable(unusable) => unusable.rejection(),
-                Open::TwoPhase(_) | Open::Saga(_) => Rejection::NotBegun,
+                Open::TwoPhase(transaction) => Rejection::NotOpen { phase: transaction.view().phase },
+                Open::Saga(_) => Rejection::NotBegun,
             });
         };
         if saga.waiters() >= MAX_WAITERS_PER_TRANSACTION {
@@ -132,8 +140,18 @@ impl Coordinator {
         let before = open.held();
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         let closed = match open {
+            Open::Saga(saga) if saga.is_to_be_committed() => {
+                let attempt_number = self.next_attempt_number;
+                saga.go_on_as_two_phase(attempt_number, (client, wait), &mut cx).map(|transaction| {
+                    self.next_attempt_number = attempt_number.next();
+                    *open = Open::TwoPhase(Box::new(transaction));
+                })
+            }
             Open::Saga(saga) => saga.ask_to_close(client, wait, &mut cx),
-            Open::TwoPhase(_) => Err(Rejection::NotBegun),
+            Open::TwoPhase(transaction) => {
+                transaction.wait_for(client, wait, &mut cx);
+                Ok(())
+            }
             Open::Unusable(unusable) => Err(unusable.rejection()),
         };
         let after = open.held();

@@ -41,6 +41,10 @@ impl Coordinator {
                 let answer = Answer::Rejected(Rejection::NotDecided);
                 effects.push(Effect::Answer { client, tx: tx.clone(), answer });
             }
+            Open::Saga(saga) if saga.is_two_phase() => {
+                let answer = Answer::Rejected(Rejection::NotDecided);
+                effects.push(Effect::Answer { client, tx: tx.clone(), answer });
+            }
             Open::Saga(saga) => {
                 let before = saga.held_bytes();
                 let (peers, room) = (&mut self.peers, &mut self.room);
@@ -63,6 +67,7 @@ impl Coordinator {
         let resolved = match open {
             Open::TwoPhase(_) => Err(Rejection::NotASaga),
             Open::Unusable(unusable) => Err(unusable.rejection()),
+            Open::Saga(saga) if saga.is_two_phase() => Err(Rejection::NotASaga),
             Open::Saga(saga) => {
                 let before = saga.held_bytes();
                 let (peers, room) = (&mut self.peers, &mut self.room);

@@ -1,11 +1,14 @@
-//! The closing of an open saga, which is its pivot: from its record on, steps are completed, and none is undone.
+//! The closing of an open saga, which is its pivot: from its record on, steps are completed, and none is undone. Where they are
+//! completed by two-phase commit, the close begins that, and nothing is on record of it before its decision is.
 
 use super::{Acted, At, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Note, Rejection};
 use crate::input::Client;
+use crate::open_transaction::Admitted;
 use crate::saga::log::Written;
-use undoubt_vocabulary::Direction;
+use crate::transaction::Transaction;
+use undoubt_vocabulary::{AttemptNumber, Direction, Execution, SagaStep, time_left};
 
 impl Saga {
     /// Closes the saga. The client hears the outcome: of several who close and cancel, the first that is on record counts.
@@ -30,6 +33,50 @@ impl Saga {
         }
         self.wait_for(client, wait, cx);
         Ok(())
+    }
+
+    /// Returns the two-phase commit of all that has joined, for the client who closes it and all who wait. `attempt_number`: a new
+    /// one, for participants may have seen their low-water marks pass that of the beginning.
+    ///
+    /// # Errors
+    /// [`Rejection::StepUnsettled`]: it is not on record yet that a step joined.
+    /// [`Rejection::Recovering`]: an operator has paused it.
+    pub(crate) fn go_on_as_two_phase(
+        &mut self,
+        attempt_number: AttemptNumber,
+        (client, wait): (Client, bool),
+        cx: &mut Context<'_>,
+    ) -> Result<Transaction, Rejection> {
+        if self.held {
+            return Err(Rejection::Recovering);
+        }
+        if let Some(step) = self.unsettled() {
+            let (step, state) = (step.definition.name.clone(), step.at.state());
+            return Err(Rejection::StepUnsettled { step, state });
+        }
+        let branch = |step: &Step| {
+            let SagaStep { participant, completion, .. } = &*step.definition;
+            (participant.clone(), completion.clone().unwrap_or_default())
+        };
+        let branches: Vec<_> = self.steps.iter().map(branch).collect();
+        let ability = Execution::of(branches.len()).ability();
+        if let Some((participant, _)) = branches.iter().find(|(participant, _)| cx.peers.lacks(participant, ability)) {
+            return Err(Rejection::Lacks { participant: participant.clone(), ability });
+        }
+        self.note(Note::CloseAsked, cx);
+        let (tx, digest, begun_at) = (self.tx.clone(), self.digest, self.begun_at);
+        let timeout = time_left(begun_at, self.deadline, cx.now);
+        let admitted = Admitted { tx, attempt_number, digest, begun_at, timeout };
+        let mut transaction = Transaction::begin(admitted, branches, None, (client, wait), cx);
+        for client in self.take_waiters() {
+            transaction.wait_for(client, true, cx);
+        }
+        Ok(transaction)
+    }
+
+    /// Returns true if a close begins the two-phase commit of what has joined.
+    pub(crate) fn is_to_be_committed(&self) -> bool {
+        self.is_two_phase() && self.state == State::Open && !self.steps.is_empty()
     }
 
     /// Returns a step of which nobody knows yet what became of it.

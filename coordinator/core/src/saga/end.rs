@@ -102,18 +102,29 @@ impl Saga {
 
     pub(super) fn end(&mut self, answered: bool, cx: &mut Context<'_>) {
         let record = EndedRecord {
-            saga: true,
+            saga: !self.is_two_phase(),
             tx: self.tx.clone(),
             attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             digest: self.digest,
             outcome: self.outcome(),
-            branches: self.steps.iter().map(Step::ended).collect(),
+            branches: self.steps.iter().map(|step| self.ended(step)).collect(),
             read_only: Vec::new(),
             results: self.results(),
         };
         self.state = State::Ending { answered };
         self.append_record(Record::Ended(record), Written::Ended, !answered || self.forgotten, cx);
+    }
+
+    fn ended(&self, step: &Step) -> EndedBranch {
+        if self.is_two_phase() {
+            // It ends here only where it was not closed, so no branch was sent.
+            return EndedBranch {
+                barrier: Barrier::Nowhere,
+                ..EndedBranch::new(step.definition.participant.clone(), BranchOutcome::Aborted)
+            };
+        }
+        step.ended()
     }
 
     pub(super) fn retire(&mut self, cx: &mut Context<'_>) {

@@ -8,6 +8,7 @@ use crate::saga::log::Written;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES};
+use undoubt_vocabulary::saga::InvalidSaga;
 use undoubt_vocabulary::{AttemptNumber, Direction, ParticipantName, Refusal, SagaStep};
 
 /// The joining of a step.
@@ -56,6 +57,9 @@ impl Saga {
 
     /// Returns the attempt number under which the participant knows the saga, if it has a step there.
     pub(crate) fn known_at(&self, participant: &ParticipantName) -> Option<AttemptNumber> {
+        if self.is_two_phase() {
+            return Some(self.attempt_number);
+        }
         let there = self.steps.iter().find(|step| step.definition.participant == *participant)?;
         Some(there.attempt_number(self.attempt_number))
     }
@@ -64,6 +68,9 @@ impl Saga {
     pub(crate) fn check_new(&self, step: &SagaStep) -> Result<(), Rejection> {
         if !self.takes_steps() {
             return Err(Rejection::NotOpen { phase: self.view().phase });
+        }
+        if self.is_two_phase() {
+            self.check_branch(step)?;
         }
         let max = MAX_BRANCHES_PER_TRANSACTION;
         if self.steps.len() >= max {
@@ -77,11 +84,27 @@ impl Saga {
         Ok(())
     }
 
+    /// Checks that a step is a branch of the two-phase commit that follows the close.
+    fn check_branch(&self, step: &SagaStep) -> Result<(), Rejection> {
+        let needless = [("step.action", step.action.is_some()), ("step.compensation", step.compensation.is_some())];
+        if let Some((path, _)) = needless.into_iter().find(|(_, given)| *given) {
+            let what = "the transaction was begun with two-phase completions, so nothing is done before it is closed; give its work as \
+                        its completion";
+            return Err(InvalidSaga { path: path.into(), what: what.into() }.into());
+        }
+        if self.involves(&step.participant) {
+            return Err(Rejection::TwoBranches { participant: step.participant.clone() });
+        }
+        Ok(())
+    }
+
     /// Lets a step join that [may](Saga::check_new). `attempt_number`: the one under which its participant knows the saga, or is
     /// to.
     pub(crate) fn join(&mut self, joining: Joining, attempt_number: AttemptNumber, cx: &mut Context<'_>) {
         let Joining { step, digest, client, wait, .. } = joining;
-        cx.peers.low_water_marks.open(&step.participant, attempt_number);
+        if !self.is_two_phase() {
+            cx.peers.low_water_marks.open(&step.participant, attempt_number);
+        }
         self.note(Note::Joined { at: step.participant.clone(), step: step.name.clone() }, cx);
         let callers = BTreeSet::from([Caller { client, for_action: wait }]);
         let joined = Joined { digest, attempt_number, recorded: false, callers };

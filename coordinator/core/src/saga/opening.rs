@@ -84,6 +84,11 @@ impl Saga {
         self.takes_steps() && self.state == State::Open && !self.steps.iter().any(is_running)
     }
 
+    /// Returns true if it is an open transaction whose steps are to be completed by two-phase commit.
+    pub(crate) fn is_two_phase(&self) -> bool {
+        self.opening.as_ref().is_some_and(|opening| opening.terms.are_two_phase())
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.opening.as_ref().is_some_and(|opening| opening.closed)
     }

@@ -84,7 +84,7 @@ impl Saga {
     /// Returns the steps that are to be completed before this one.
     fn completed_before(&self, step: usize) -> std::ops::Range<usize> {
         match self.opening.as_ref().map(|opening| opening.terms.completions) {
-            Some(Completions::Together) | None => 0..0,
+            Some(Completions::Together | Completions::TwoPhase) | None => 0..0,
             Some(Completions::AsJoined) => 0..step,
             Some(Completions::Reversed) => step + 1..self.steps.len(),
         }

@@ -18,13 +18,13 @@ impl Saga {
         former: Option<Former>,
         cx: &mut Context<'_>,
     ) -> Saga {
-        let Admitted { tx, attempt_number, digest, timeout } = admitted;
+        let Admitted { tx, attempt_number, digest, begun_at, timeout } = admitted;
         let step = |definition| Step::new(Arc::new(definition), At::Waiting);
         let mut saga = Saga {
             tx,
             attempt_number,
             digest,
-            begun_at: cx.now,
+            begun_at,
             deadline: cx.now.plus(timeout),
             steps: steps.into_iter().map(step).collect(),
             compensating: None,
@@ -121,6 +121,10 @@ impl Saga {
     }
 
     pub(super) fn open_low_water_marks(&self, cx: &mut Context<'_>) {
+        if self.is_two_phase() {
+            // Nothing is sent under its attempt number.
+            return;
+        }
         for participant in self.participants() {
             cx.peers.low_water_marks.open(&participant, self.attempt_number_at(&participant));
         }

@@ -29,7 +29,7 @@ impl Saga {
             tx: self.tx.clone(),
             attempt_number: self.attempt_number,
             begun_at: self.begun_at,
-            saga: true,
+            saga: !self.is_two_phase(),
             phase: self.phase(),
             outcome: announced.then(|| self.outcome()),
             results: if announced { self.results() } else { Vec::new() },

@@ -76,7 +76,7 @@ impl Transaction {
             attempt_number: self.attempt_number,
             participants: self.branches.iter().map(|branch| branch.participant.clone()).collect(),
         };
-        let admitted = Admitted { tx: self.tx.clone(), attempt_number, digest: self.digest, timeout };
+        let admitted = Admitted { tx: self.tx.clone(), attempt_number, digest: self.digest, begun_at: cx.now, timeout };
         let mut saga = Saga::begin(admitted, steps, Some(former), cx);
         for client in std::mem::take(&mut self.waiters) {
             saga.wait_for(client, true, cx);

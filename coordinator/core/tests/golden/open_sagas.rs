@@ -429,3 +429,78 @@ fn a_close_or_a_cancellation_comes_before_what_a_check_back_finds() {
         check(name, &script.text);
     }
 }
+
+/// A branch of what is committed in two phases once it is closed.
+fn branch(name: &str) -> SagaStep {
+    SagaStep { compensation: None, ..elsewhere(name) }
+}
+
+fn with_two_branches() -> Script {
+    let mut script = begun(Completions::TwoPhase);
+    script.join(2, branch("a"), false);
+    script.join(3, branch("b"), false);
+    script.all_stable();
+    script
+}
+
+#[test]
+fn branches_that_joined_are_committed_in_two_phases_once_it_is_closed() {
+    let mut script = with_two_branches();
+    script.join(4, acting("c"), false);
+    script.join(4, SagaStep { name: "a2".parse().unwrap(), ..branch("a") }, false);
+    script.show("T1");
+    script.ask_to_close(5, true);
+    script.show("T1");
+    script.join(6, branch("c"), false);
+    script.begin(7, Completions::TwoPhase);
+    script.ask_to_close(8, true);
+    script.vote("a", "T1", FIRST, prepared("x=1"));
+    script.vote("b", "T1", FIRST, prepared("y=1"));
+    script.stable();
+    script.finished("a", "T1", FIRST, BranchOutcome::Committed);
+    script.finished("b", "T1", FIRST, BranchOutcome::Committed);
+    script.stable();
+    check("open-two-phase", &script.text);
+}
+
+#[test]
+fn an_open_two_phase_commit_that_is_cancelled_or_whose_time_is_over_is_recorded_as_aborted_before_anybody_hears_of_it()
+{
+    for (name, cancels) in [("open-two-phase-cancelled", true), ("open-two-phase-overdue", false)] {
+        let mut script = with_two_branches();
+        script.resolve(4, "T1", "a", StepResolution::Done);
+        script.forget(4, "T1");
+        if cancels {
+            script.cancel(5, "T1");
+        } else {
+            script.fire("T1", SAGA, DEADLINE);
+        }
+        script.ask_to_close(6, true);
+        script.stable();
+        check(name, &script.text);
+    }
+}
+
+#[test]
+fn an_open_two_phase_commit_whose_close_a_crash_took_back_is_open_again_and_what_was_prepared_is_aborted() {
+    let mut script = with_two_branches();
+    script.ask_to_close(4, true);
+    script.vote("a", "T1", FIRST, prepared("x=1"));
+    let stored = script.stored("T1").expect("it is open");
+    let mut again = Script::recovering(2, &[stored]);
+    again.tell("the log is read", Input::RecoveryDone { paused: false });
+    again.connect("a");
+    again.connect("b");
+    again.inquiry("a", "T1", FIRST);
+    again.show("T1");
+    again.ask_to_close(5, true);
+    check("open-two-phase-crash", &format!("{}\n{}", script.text, again.text));
+}
+
+#[test]
+fn an_open_two_phase_commit_that_nobody_joined_is_over_when_it_is_closed() {
+    let mut script = begun(Completions::TwoPhase);
+    script.ask_to_close(2, true);
+    script.stable();
+    check("open-two-phase-empty", &script.text);
+}

@@ -4,7 +4,7 @@ use super::asked::{Asked, Given, Id, OfStep, invalid};
 use super::json;
 use super::transactions::{Waited, place, standing, text};
 use super::waiting::{DEFAULT_WAIT, wait};
-use crate::document::{JoiningStep, duration};
+use crate::document::{CheckBack, JoiningStep, duration};
 use crate::gate::Asker;
 use crate::json::{Outcome, StepStanding};
 use crate::operation::Operation;
@@ -63,14 +63,15 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 /// The terms on which an open saga is begun.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "Opening")]
 #[serde(deny_unknown_fields)]
 struct Terms {
     /// The time after which it is turned back unless it is closed before, like `10m`; else the coordinator's own default.
     deadline: Option<String>,
-    /// The order in which its steps are completed; else all at once.
+    /// The way in which its steps are completed; else all at once.
     completions: Option<Completions>,
+    check_back: Option<CheckBack>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -79,6 +80,8 @@ enum Completions {
     Together,
     AsJoined,
     Reversed,
+    /// All or none, by one two-phase commit that begins when it is closed; steps have nothing but `complete` then, one at each participant.
+    TwoPhase,
 }
 
 async fn begin(client: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Given<Terms>) -> Result<Response, Problem> {
@@ -86,9 +89,13 @@ async fn begin(client: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Give
         None | Some(Completions::Together) => CompletionOrder::Together,
         Some(Completions::AsJoined) => CompletionOrder::AsJoined,
         Some(Completions::Reversed) => CompletionOrder::Reversed,
+        Some(Completions::TwoPhase) => CompletionOrder::TwoPhase,
     });
     if let Some(deadline) = &terms.deadline {
         opening = opening.timeout(duration(deadline).map_err(|why| invalid(format!("deadline: {why}")))?);
+    }
+    if let Some(CheckBack { at, ask }) = terms.check_back {
+        opening = opening.check_back(&at, ask);
     }
     if let Some(traceparent) = text(&headers, "traceparent") {
         opening = opening.trace_context(traceparent, text(&headers, "tracestate").unwrap_or_default());

@@ -106,6 +106,7 @@ fn completion_order(completions: Completions) -> v1::CompletionOrder {
         Completions::Together => v1::CompletionOrder::Together,
         Completions::AsJoined => v1::CompletionOrder::AsJoined,
         Completions::Reversed => v1::CompletionOrder::Reversed,
+        Completions::TwoPhase => v1::CompletionOrder::TwoPhase,
     }
 }
 
@@ -114,6 +115,7 @@ fn completions(order: i32) -> Result<Completions, Malformed> {
         Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Ok(Completions::Together),
         Ok(v1::CompletionOrder::AsJoined) => Ok(Completions::AsJoined),
         Ok(v1::CompletionOrder::Reversed) => Ok(Completions::Reversed),
+        Ok(v1::CompletionOrder::TwoPhase) => Ok(Completions::TwoPhase),
         Err(_) => Err(Malformed::UnknownValue { field: "completion_order", value: order }),
     }
 }

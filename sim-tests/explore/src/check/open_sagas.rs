@@ -3,7 +3,7 @@
 
 use super::World;
 use crate::coordinator::OpenSaga;
-use crate::scenario::{OpenStep, Scenario, step_number};
+use crate::scenario::{OpenStep, Scenario, participant_name, step_name, step_number};
 use crate::storage::Came;
 use crate::world::StepTold;
 use undoubt_coordinator_core::{
@@ -86,6 +86,30 @@ pub(super) fn check(world: &World, scenario: &Scenario, tx: &TxId, forgotten: bo
     check_back_was_heard(world, scenario, tx, &steps, decided.as_ref())?;
     callers_were_told_the_truth(world, scenario, tx, &steps)?;
     outcome_was_told_rightly(world, tx, &steps, outcome.as_ref(), forgotten)
+}
+
+/// Checks an open transaction whose steps are completed by two-phase commit, beside what holds of every such commit: whoever was
+/// told that a branch joined finds it in the log, and where it committed among those that did.
+pub(super) fn check_two_phase(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
+    is_carried_on(world, tx)?;
+    let log = &world.coordinator.log;
+    let decided = log.open.get(tx).map(|open| open.attempt_number);
+    let ended = log.ended.get(tx).filter(|ended| ended.outcome == Outcome::Committed);
+    let commits = decided.or(ended.map(|ended| ended.attempt_number)).and_then(|attempt| log.commits(tx, attempt));
+    for (_, number) in world.clients.steps.keys().filter(|(of, _)| of == tx) {
+        let name = step_name(StepIndex(*number));
+        let has_joined = log.open_sagas.get(tx).is_some_and(|open| open.named(&name).is_some());
+        if !has_joined && !log.open.contains_key(tx) && !log.ended.contains_key(tx) {
+            return Err(format!("open two-phase: s{number} of {tx} has joined, and the log does not have it"));
+        }
+        let joined = scenario.joining(tx, StepIndex(*number)).map(|step| participant_name(step.participant));
+        if let (Some(commits), Some(participant)) = (&commits, &joined)
+            && !commits.contains(participant)
+        {
+            return Err(format!("open two-phase: {tx} has committed without s{number}, which had joined"));
+        }
+    }
+    Ok(())
 }
 
 /// R4: what the log holds open, whoever has read it carries on.
@@ -190,7 +214,7 @@ fn goes_in_order(
 ) -> Result<(), String> {
     let (ending, last_first) = match (outcome, scenario.begun(tx).unwrap_or_default()) {
         (Outcome::Aborted(_), _) => (Came::Undone, true),
-        (Outcome::Committed, Completions::Together) => return Ok(()),
+        (Outcome::Committed, Completions::Together | Completions::TwoPhase) => return Ok(()),
         (Outcome::Committed, Completions::AsJoined) => (Came::Completed, false),
         (Outcome::Committed, Completions::Reversed) => (Came::Completed, true),
     };

@@ -150,7 +150,7 @@ impl Log {
     /// Its latest record is a saga's.
     pub(crate) fn is_saga(&self, tx: &TxId) -> bool {
         self.sagas.contains_key(tx)
-            || self.open_sagas.contains_key(tx)
+            || self.open_sagas.get(tx).is_some_and(|open| !open.header.terms.are_two_phase())
             || self.ended.get(tx).is_some_and(|ended| ended.saga)
     }
 

@@ -42,6 +42,7 @@ pub(super) fn place(record: &Record, queue: &VecDeque<Write>, mutant: Option<Mut
 pub(super) fn misread(header: &mut OpenedRecord, steps: &mut Vec<JoinedRecord>, mutant: Mutant) {
     match (mutant, &header.state) {
         (Mutant::JoinedForgotten, _) => steps.clear(),
+        (Mutant::BranchForgotten, _) if header.terms.are_two_phase() => drop(steps.pop()),
         (Mutant::CheckBackForgotten, _) => header.check_back = None,
         (Mutant::CompletionsForgotten, OpenedState::Closed) => steps.iter_mut().for_each(|joined| {
             joined.progress = Progress::Completed { result: Bytes::new(), pending: false };
@@ -54,7 +55,7 @@ pub(super) fn misread(header: &mut OpenedRecord, steps: &mut Vec<JoinedRecord>, 
         }
         (Mutant::CompletionsTurnedRound, _) => {
             header.terms.completions = match header.terms.completions {
-                Completions::Together => Completions::Together,
+                same @ (Completions::Together | Completions::TwoPhase) => same,
                 Completions::AsJoined => Completions::Reversed,
                 Completions::Reversed => Completions::AsJoined,
             };

@@ -45,8 +45,11 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         ToParticipant::Close { .. } if log.outcome(tx, attempt_number).is_none() => Err(format!(
             "saga: close of {tx}/{attempt_number} is sent before it is on record that all is done, or undone"
         )),
-        ToParticipant::Prepare(_)
-        | ToParticipant::Confirm { .. }
+        ToParticipant::Prepare(prepare) => match log.open_sagas.get(tx) {
+            Some(open) => open_sagas::may_prepare(prepare, open),
+            None => Ok(()),
+        },
+        ToParticipant::Confirm { .. }
         | ToParticipant::Commit { .. }
         | ToParticipant::Abort { .. }
         | ToParticipant::Settle { .. }

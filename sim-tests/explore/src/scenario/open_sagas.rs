@@ -35,6 +35,10 @@ impl Scenario {
             Scenario::open_and_forgotten(),
             Scenario::open_and_refused_records(),
             Scenario::open_and_spoiled(),
+            Scenario::open_two_phase(),
+            Scenario::open_two_phase_to_many(),
+            Scenario::open_two_phase_alone(),
+            Scenario::open_two_phase_and_refused(),
             Scenario::open_and_found_done(),
             Scenario::open_and_found_failed(),
             Scenario::open_and_found_later(),
@@ -282,6 +286,40 @@ impl Scenario {
             .explored_with(Budget { refusals: 1, ..CRASH }, Budget { refusals: 1, ..CRASH_AND_LOSS })
     }
 
+    pub fn open_two_phase() -> Scenario {
+        let requests = in_order(vec![begin_two_phase(), join(branch(0, 0)), join(branch(1, 1)), insist(close())]);
+        let about = "branches join an open transaction, and its close commits them all by two-phase commit";
+        Scenario::new("open-2pc", about, 2, requests).explored_with(CRASH, CRASH_AND_LOSS)
+    }
+
+    pub fn open_two_phase_to_many() -> Scenario {
+        let at_once = |request| then(0, request);
+        let requests = vec![
+            begin_two_phase(),
+            at_once(join(branch(0, 0))),
+            at_once(join(branch(1, 1))),
+            at_once(close()),
+            at_once(cancel()),
+        ];
+        let about = "branches join, somebody closes, somebody cancels, and the deadline passes, all at any time";
+        Scenario::new("open-2pc-race", about, 2, requests).deadlines(Deadlines::WhenStuck).explored_with(NONE, CRASH)
+    }
+
+    pub fn open_two_phase_alone() -> Scenario {
+        let requests = in_order(vec![begin_two_phase(), join(branch(0, 0)), insist(close()), cancel()]);
+        let about = "one branch joins, which commits by itself once the transaction is closed";
+        Scenario::new("open-2pc-one", about, 1, requests)
+            .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..ONE_OF_EACH })
+    }
+
+    pub fn open_two_phase_and_refused() -> Scenario {
+        let refusing = OpenStep { completion: Some("refuse x"), ..branch(1, 1) };
+        let requests = in_order(vec![begin_two_phase(), join(branch(0, 0)), join(refusing), insist(close())]);
+        let about = "a branch is refused when the transaction is closed, and nothing of it is done anywhere";
+        Scenario::new("open-2pc-refused", about, 2, requests)
+            .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..ONE_OF_EACH })
+    }
+
     pub fn open_and_found_done() -> Scenario {
         let requests = in_order(vec![begin_asking("put x"), join(elsewhere(1, 1))]);
         let about = "nobody ends a saga, which asks when its time is over, hears that all is done, and is closed";
@@ -339,6 +377,16 @@ fn elsewhere(number: u16, participant: usize) -> OpenStep {
 
 fn begin() -> Request {
     ask("T1", RequestKind::Begin(Completions::default(), None))
+}
+
+/// Begins one whose steps are completed by two-phase commit.
+fn begin_two_phase() -> Request {
+    ask("T1", RequestKind::Begin(Completions::TwoPhase, None))
+}
+
+/// A branch of it.
+fn branch(number: u16, participant: usize) -> OpenStep {
+    OpenStep { compensation: None, ..elsewhere(number, participant) }
 }
 
 /// Begins one that asks this of the first participant when its time is over.

@@ -95,6 +95,7 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::JoinedLast => ((Scenario::open_among_joins(), NO_FAULTS), "open saga: s1 joins"),
         Mutant::OpenSagasForgotten => ((Scenario::open_saga(), ONE_CRASH), "R4"),
         Mutant::JoinedForgotten => ((Scenario::open_saga(), ONE_CRASH), "open saga"),
+        Mutant::BranchForgotten => ((Scenario::open_two_phase(), ONE_CRASH), "open saga: step 0 of T1 is recorded"),
         Mutant::CompletionsForgotten => ((Scenario::open_saga(), ONE_CRASH), "atomicity"),
         Mutant::ClosedReadAsCancelled => ((Scenario::open_saga(), ONE_CRASH), "open saga: step"),
         Mutant::LaterStepsForgotten => ((Scenario::open_and_cancelled(), ONE_CRASH), "order"),

@@ -147,3 +147,19 @@ fn a_check_back_that_cannot_be_answered_yet_is_asked_again() {
 fn a_check_back_whose_answer_comes_after_a_close_or_a_cancellation_changes_nothing() {
     nothing_breaks(Scenario::open_and_found_too_late());
 }
+
+#[test]
+fn all_branches_that_joined_an_open_two_phase_commit_commit_once_it_is_closed_or_none() {
+    nothing_breaks(Scenario::open_two_phase());
+    nothing_breaks(Scenario::open_two_phase_to_many());
+}
+
+#[test]
+fn an_open_two_phase_commit_of_one_branch_commits_in_one_phase() {
+    nothing_breaks(Scenario::open_two_phase_alone());
+}
+
+#[test]
+fn a_branch_that_is_refused_at_the_close_aborts_an_open_two_phase_commit() {
+    nothing_breaks(Scenario::open_two_phase_and_refused());
+}

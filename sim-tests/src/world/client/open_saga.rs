@@ -1,4 +1,4 @@
-//! An application that carries out an open saga: each step joins, is looked at, and in the end the saga is closed or cancelled.
+//! An application that carries out an open transaction: each step joins, is looked at, and in the end all is closed or cancelled.
 
 use super::{aborted, decided};
 use crate::plan::Shape;
@@ -6,7 +6,8 @@ use crate::run::{Reply, Work};
 use crate::world::workload;
 use std::time::Duration;
 use undoubt_client::{
-    CancelError, Client, JoinError, KnownOutcome, OpenSaga, Opening, QueryError, SubmitError, WaitError,
+    CancelError, Client, CompletionOrder, JoinError, KnownOutcome, OpenSaga, Opening, QueryError, SubmitError,
+    WaitError,
 };
 use undoubt_vocabulary::{Outcome, TxId};
 
@@ -26,6 +27,24 @@ pub(super) async fn carry_out(client: &Client, tx: &TxId, work: &Work, shape: &S
         }
     }
     match saga.close().await {
+        Ok(answer) => decided(&answer, work, shape),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Has each branch join, and closes it, which commits all of them or none.
+pub(super) async fn commit(client: &Client, tx: &TxId, work: &Work, shape: &Shape) -> Reply {
+    let opening = Opening::with_id(tx.clone()).timeout(Duration::from_millis(shape.timeout_ms));
+    let open = match client.begin(opening.completions(CompletionOrder::TwoPhase)).await {
+        Ok(open) => open,
+        Err(error) => return not_joined(client, tx, work, shape, error).await,
+    };
+    for branch in workload::open_branches(tx, work, shape) {
+        if let Err(error) = open.join(branch).await {
+            return not_joined(client, tx, work, shape, error).await;
+        }
+    }
+    match open.close().await {
         Ok(answer) => decided(&answer, work, shape),
         Err(error) => failed(&error),
     }

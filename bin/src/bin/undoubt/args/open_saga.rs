@@ -37,6 +37,8 @@ pub enum Completions {
     AsJoined,
     /// One by one, the last that joined first.
     Reversed,
+    /// All or none, by one two-phase commit that begins when it is closed; steps have nothing but --complete then, one at each participant.
+    TwoPhase,
 }
 
 impl From<Completions> for CompletionOrder {
@@ -45,6 +47,7 @@ impl From<Completions> for CompletionOrder {
             Completions::Together => CompletionOrder::Together,
             Completions::AsJoined => CompletionOrder::AsJoined,
             Completions::Reversed => CompletionOrder::Reversed,
+            Completions::TwoPhase => CompletionOrder::TwoPhase,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::coordinator::Log;
 use crate::coordinator::log::{OpenSaga, is_finished};
 use crate::scenario::step_name;
 use undoubt_coordinator_core::{EndedRecord, JoinedRecord, OpenedRecord, OpenedState, Progress, Record, StepAnswer};
-use undoubt_vocabulary::{AbortReason, Direction, RunStep, StepIndex, TxId};
+use undoubt_vocabulary::{AbortReason, Direction, Prepare, RunStep, StepIndex, TxId};
 
 /// Checks that a step may run: it is on record that it joined, and under which attempt number its participant knows it; and it is
 /// completed only once it is on record that the saga was closed, compensated only once it is on record that it compensates.
@@ -27,6 +27,15 @@ pub(super) fn may_run(run: &RunStep, saga: &OpenSaga) -> Result<(), &'static str
         (Direction::Completing, _) => Err("before it is on record that the saga was closed"),
         (Direction::Compensating, _) => Err("before it is on record that the saga compensates"),
     }
+}
+
+/// Checks that a branch of an open transaction may be prepared: it is on record that it joined, with this work.
+pub(super) fn may_prepare(prepare: &Prepare, open: &OpenSaga) -> Result<(), String> {
+    let is_it = |joined: &JoinedRecord| joined.step.completion.as_ref() == Some(&prepare.work);
+    if open.steps.values().any(is_it) {
+        return Ok(());
+    }
+    Err(format!("open two-phase: prepare of {} is sent before it is on record that it joined", prepare.tx))
 }
 
 /// Checks that nothing joins after a close or a cancellation, that the first of these stays the one that counts, that no saga turns
