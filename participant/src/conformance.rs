@@ -8,12 +8,13 @@
 //! | [`steps`] | implements [`Steps`]: every one |
 //! | [`attempts`] | has its work done elsewhere |
 //! | [`semantic_locks`] | leaves semantic locks |
+//! | [`open_sagas`] | takes the steps of [open sagas](Steps::takes_open_sagas) |
 //! | [`branches`] | implements [`Branches`] |
 //! | [`read_only`] | votes read-only |
 //! | [`steps_beside_branches`] | does both, and lets who comes to a lock wait |
 //! | [`waits`], [`wait_die`] | lets branches wait for locks; and refuses the younger of two |
 //! | [`bounded_results`] | minds the room for its results |
-//! | [`unclear`], [`unclear_branches`] | says that a call was unclear |
+//! | [`unclear`], [`unclear_branches`], [`unclear_ends`] | says that a call was unclear |
 //! | [`numbered`] | numbers its writes, so that an older copy of it is noticed |
 //! | [`other_hands`] | can be reached by others, who end its branches |
 //! | [`late_prepares`] | finds prepared branches by itself |
@@ -34,6 +35,7 @@ mod late_prepares;
 mod life;
 mod lock;
 mod numbers;
+mod open_saga;
 mod room;
 mod saga;
 pub mod server;
@@ -188,6 +190,18 @@ pub async fn semantic_locks<W: World>(world: &mut W) {
     saga::semantic_locks_are_listed_until_an_operator_releases_those_of_a_saga(world).await;
 }
 
+/// Runs the rules of a resource that takes the steps of open sagas.
+pub async fn open_sagas<W: World>(world: &mut W) {
+    open_saga::a_resource_that_takes_the_steps_of_open_sagas_says_so(world).await;
+    open_saga::an_end_and_its_barrier_are_stored_together(world).await;
+    open_saga::a_completion_that_comes_twice_completes_once(world).await;
+    open_saga::a_refused_completion_leaves_the_action_in_effect_and_may_succeed_later(world).await;
+    open_saga::what_was_done_elsewhere_is_ended_once(world).await;
+    open_saga::a_refused_end_of_what_was_done_elsewhere_leaves_nothing_behind_and_may_succeed_later(world).await;
+    open_saga::a_low_water_mark_drops_the_ends_below_it(world).await;
+    open_saga::semantic_locks_end_with_their_steps_completion(world).await;
+}
+
 /// Runs the rules of a resource that takes part in two-phase commit.
 pub async fn branches<W: BranchWorld>(world: &mut W) {
     commit::what_is_prepared_is_seen_only_once_committed(world).await;
@@ -254,10 +268,17 @@ pub async fn unclear_branches<W: UnclearWorld>(world: &mut W) {
     unclear_calls::an_unclear_commit_may_be_repeated(world).await;
 }
 
+/// Runs those of these rules that are about the steps of open sagas.
+pub async fn unclear_ends<W: UnclearWorld>(world: &mut W) {
+    unclear_calls::what_became_of_an_unclear_completion_is_told(world).await;
+    unclear_calls::what_became_of_an_unclear_end_of_what_was_done_elsewhere_is_told(world).await;
+}
+
 /// Runs the rules of a resource that numbers its writes.
 pub async fn numbered<W: BranchWorld>(world: &mut W) {
     numbers::each_answer_is_held_after_a_crash_and_more_would_be_missed(world).await;
     numbers::rows_that_are_collected_are_not_missed(world).await;
+    numbers::ends_of_steps_are_held_after_a_crash_and_not_missed_once_collected(world).await;
     numbers::a_sign_of_an_older_copy_is_kept_until_the_loss_is_accepted(world).await;
 }
 
@@ -285,5 +306,6 @@ pub async fn conformance<W: BranchWorld>(world: &mut W) {
     steps(world).await;
     steps_beside_branches(world).await;
     semantic_locks(world).await;
+    open_sagas(world).await;
     bounded_results(world).await;
 }

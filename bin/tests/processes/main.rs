@@ -36,6 +36,7 @@ mod limits;
 mod lost_answers;
 mod memory;
 mod open_sagas;
+mod open_sagas_in_databases;
 mod operators;
 mod outcomes;
 mod pins;

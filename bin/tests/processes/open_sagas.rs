@@ -161,15 +161,43 @@ async fn a_completion_that_is_refused_for_good_is_tried_again_on_an_operators_wo
     assert_eq!(values(&cluster).await, [some("10"), None, some("1"), None]);
 }
 
-/// Begins, runs, joins and ends a saga, whatever dies meanwhile; asks again for what was not answered. Returns whether it was completed.
-async fn carry_out(client: Client, id: String, close: bool) -> bool {
+/// The steps of the sagas of a sweep.
+#[derive(Clone, Copy)]
+pub struct Steps {
+    /// Those whose actions the coordinator has done.
+    pub run: fn() -> Vec<OpenStep>,
+    /// Those whose actions the caller does himself.
+    pub joined: fn() -> Vec<OpenStep>,
+}
+
+/// The open transactions of a sweep.
+#[derive(Clone, Copy)]
+pub enum Script {
+    Saga(Steps),
+    TwoPhase,
+}
+
+/// Begins, joins and ends an open transaction, whatever dies meanwhile; asks again for what was not answered. Returns whether it was
+/// completed.
+async fn carry_out(client: Client, id: String, script: Script, close: bool) -> bool {
+    match script {
+        Script::Saga(steps) => carry_out_saga(client, id, steps, close).await,
+        Script::TwoPhase => commit_in_two_phases(client, id, close).await,
+    }
+}
+
+async fn carry_out_saga(client: Client, id: String, steps: Steps, close: bool) -> bool {
     let saga = loop {
         if let Ok(saga) = client.begin(Opening::with_id(id.parse().unwrap())).await {
             break saga;
         }
     };
-    while saga.run(seat(1)).await.is_err() {}
-    while saga.join(room()).await.is_err() {}
+    for step in (steps.run)() {
+        while saga.run(step.clone()).await.is_err() {}
+    }
+    for step in (steps.joined)() {
+        while saga.join(step.clone()).await.is_err() {}
+    }
     let outcome = loop {
         let ended = match close {
             true => saga.close().await.ok().map(|answer| answer.outcome),
@@ -183,8 +211,7 @@ async fn carry_out(client: Client, id: String, close: bool) -> bool {
     close
 }
 
-/// Begins, joins and ends an open two-phase commit in the same way. Returns whether it committed: a participant that dies with what
-/// it has not prepared yet may have it aborted.
+/// Carries out an open two-phase commit. A participant that dies with what it has not prepared yet may have it aborted.
 async fn commit_in_two_phases(client: Client, id: String, close: bool) -> bool {
     let two_phase = Opening::with_id(id.parse().unwrap()).completions(CompletionOrder::TwoPhase);
     let open = loop {
@@ -211,24 +238,15 @@ async fn commit_in_two_phases(client: Client, id: String, close: bool) -> bool {
 
 /// Has a process die at each of these points while open transactions are carried out; counts those that were completed, and those that
 /// were not. Returns how many points were reached.
-async fn sweep<F>(
-    cluster: &mut Cluster,
-    who: Who,
-    points: &[&str],
-    ended: &mut [i64; 2],
-    carry_out: fn(Client, String, bool) -> F,
-) -> usize
-where
-    F: Future<Output = bool> + Send + 'static,
-{
+pub async fn sweep(cluster: &mut Cluster, who: Who, points: &[&str], script: Script, ended: &mut [i64; 2]) -> usize {
     let mut reached = 0;
     for point in points {
         for close in [true, false] {
             cluster.kill(who).await.unwrap();
             cluster.restart(who, Some(&format!("{point}:1"))).await.unwrap();
             let id = format!("{who:?}-{point}-{close}").replace(['(', ')'], "");
-            let script = tokio::spawn(carry_out(client(cluster), id, close));
-            while !script.is_finished() {
+            let running = tokio::spawn(carry_out(client(cluster), id, script, close));
+            while !running.is_finished() {
                 if cluster.has_ended(who).unwrap() {
                     reached += 1;
                     cluster.restart(who, None).await.unwrap();
@@ -236,8 +254,9 @@ where
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let completed =
-                tokio::time::timeout(crate::support::PATIENCE, script).await.expect("it ends in time").unwrap();
+                tokio::time::timeout(crate::support::PATIENCE, running).await.expect("it ends in time").unwrap();
             if cluster.has_ended(who).unwrap() {
+                reached += 1;
                 cluster.restart(who, None).await.unwrap();
             }
             ended[usize::from(!completed)] += 1;
@@ -253,19 +272,19 @@ where
 async fn a_kill_at_any_point_leaves_each_step_completed_once_or_undone_once() {
     let mut cluster = opened().await;
     undoubt(&cluster, &["submit", "--on", "bank-a", "put seats 1000"]).await.expect(0, &["committed"]);
-    let mut sagas = [0, 0];
+    let (mut sagas, script) = ([0, 0], Script::Saga(Steps { run: || vec![seat(1)], joined: || vec![room()] }));
     let points = [
         undoubt_coordinator::OPEN_SAGA_POINTS,
         &["before-append-compensation", "after-append-compensation", "before-append-ended", "before-send-act"],
         &["after-send-act", "after-send-compensate", "before-answer", "after-answer"],
     ]
     .concat();
-    let of_coordinator = sweep(&mut cluster, Who::Coordinator, &points, &mut sagas, carry_out).await;
+    let of_coordinator = sweep(&mut cluster, Who::Coordinator, &points, script, &mut sagas).await;
     assert!(of_coordinator >= points.len(), "only {of_coordinator} of {} points were reached", points.len());
     let points =
         [undoubt_participant::OPEN_SAGA_POINTS, &["after-act", "before-compensate", "after-compensate"]].concat();
     for who in [BANK_A, BANK_B] {
-        sweep(&mut cluster, who, &points, &mut sagas, carry_out).await;
+        sweep(&mut cluster, who, &points, script, &mut sagas).await;
     }
     let [closed, cancelled] = sagas;
     let text = |number: i64| Some(number.to_string());
@@ -296,7 +315,7 @@ async fn a_kill_at_any_point_of_an_open_two_phase_commit_leaves_all_of_its_branc
         "before-answer",
         "after-answer",
     ];
-    let reached = sweep(&mut cluster, Who::Coordinator, &of_coordinator, &mut ended, commit_in_two_phases).await;
+    let reached = sweep(&mut cluster, Who::Coordinator, &of_coordinator, Script::TwoPhase, &mut ended).await;
     assert!(reached >= of_coordinator.len(), "only {reached} of {} points were reached", of_coordinator.len());
     assert_eq!(
         ended[0],
@@ -306,7 +325,7 @@ async fn a_kill_at_any_point_of_an_open_two_phase_commit_leaves_all_of_its_branc
     for who in [BANK_A, BANK_B] {
         let points =
             ["before-execute", "after-execute", "before-commit", "after-commit", "before-send-vote", "after-send-vote"];
-        sweep(&mut cluster, who, &points, &mut ended, commit_in_two_phases).await;
+        sweep(&mut cluster, who, &points, Script::TwoPhase, &mut ended).await;
     }
     let left = Some((1_000 - ended[0]).to_string());
     assert_eq!(values(&cluster).await, [left.clone(), None, left, None], "{ended:?}");

@@ -1,9 +1,12 @@
 //! The promises about the numbers of writes, by which an older copy of a resource is noticed.
 
 use super::BranchWorld;
+use super::server::step;
 use super::subject::{COORDINATOR, Subject, attempt, done};
-use crate::resource::{Loss, RecoveredLog, Resource};
-use undoubt_vocabulary::{AttemptNumber, Lack, Start, Timestamp, WriteNumber};
+use crate::resource::{Loss, RecoveredLog, Resource, Steps as _};
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use undoubt_vocabulary::{AttemptNumber, Direction, Lack, Start, Timestamp, WriteNumber};
 
 /// Writes that nobody has made.
 const MANY: u64 = 1_000_000;
@@ -25,6 +28,51 @@ pub(super) async fn each_answer_is_held_after_a_crash_and_more_would_be_missed<W
         assert_eq!(log.starts.lack(&more), Some(Lack::Writes), "what others have seen and it does not hold is missed");
         subject = next;
     }
+}
+
+pub(super) async fn ends_of_steps_are_held_after_a_crash_and_not_missed_once_collected<W: BranchWorld>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    if !subject.resource.takes_open_sagas() {
+        return;
+    }
+    let mut shown = number(&subject);
+    for (index, direction, acted_elsewhere) in [
+        (0, Direction::Completing, false),
+        (1, Direction::Completing, true),
+        (2, Direction::Compensating, false),
+        (3, Direction::Compensating, true),
+    ] {
+        let one = step(1, index);
+        if !acted_elsewhere {
+            let run = one.run(Direction::Forward, 1, subject.world.put("k", "acted"));
+            done("act", subject.resource.act(one.id.clone(), run, CancellationToken::new())).await;
+            let after = number(&subject);
+            assert!(shown.is_before(&after), "an action that was answered has a number: {after} after {shown}");
+            shown = after;
+        }
+        let mut run = one.run(direction, 1, subject.world.put("k", "ended"));
+        run.inputs.push(Bytes::new());
+        run.acted_elsewhere = acted_elsewhere;
+        match direction {
+            Direction::Completing => done("complete", subject.resource.complete(one.id.clone(), run)).await,
+            Direction::Compensating | Direction::Forward => {
+                done("compensate", subject.resource.compensate(one.id.clone(), run)).await
+            }
+        };
+        let after = number(&subject);
+        assert!(shown.is_before(&after), "what ends a step and was answered has a number: {after} after {shown}");
+        shown = after;
+    }
+    let (subject, recovered) = subject.crash().await;
+    let starts = log(recovered.log).starts;
+    assert_eq!(starts.lack(&shown), None, "what was answered for before a crash is held after it");
+    let more = WriteNumber { writes: shown.writes + 1, ..shown };
+    assert_eq!(starts.lack(&more), Some(Lack::Writes), "one more than there were is missed");
+    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(9))).await;
+    // What was collected is not durable before the next commit.
+    subject.carry_out(&attempt(11), subject.world.put("j", "new")).await;
+    let (_, recovered) = subject.crash().await;
+    assert_eq!(log(recovered.log).starts.lack(&shown), None, "a number stays when its record goes");
 }
 
 pub(super) async fn rows_that_are_collected_are_not_missed<W: BranchWorld>(world: &mut W) {

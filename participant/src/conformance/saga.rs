@@ -138,7 +138,7 @@ pub(super) async fn a_barrier_and_its_work_are_stored_together<W: World>(world: 
     }
 }
 
-async fn cut_short(moment: usize, call: impl Future<Output = impl Sized>) {
+pub(super) async fn cut_short(moment: usize, call: impl Future<Output = impl Sized>) {
     let mut call = std::pin::pin!(call);
     for _ in 0..=moment {
         if futures::poll!(call.as_mut()).is_ready() {

@@ -118,6 +118,21 @@ impl<'w, W: World> Server<'w, W> {
         self.run(step.run(Direction::Compensating, attempt, work)).await
     }
 
+    pub(super) async fn complete(&mut self, step: &Step, attempt: u32, work: Bytes) -> StepOutcome {
+        self.run(step.run(Direction::Completing, attempt, work)).await
+    }
+
+    /// Ends a step whose caller has acted himself, in either direction.
+    pub(super) async fn end_elsewhere(
+        &mut self,
+        step: &Step,
+        direction: Direction,
+        attempt: u32,
+        work: Bytes,
+    ) -> StepOutcome {
+        self.run(RunStep { acted_elsewhere: true, ..step.run(direction, attempt, work) }).await
+    }
+
     /// Returns the action, which must succeed.
     pub(super) async fn done(&mut self, step: &Step, work: Bytes) -> StepOutcome {
         let outcome = self.act(step, 1, work).await;

@@ -79,6 +79,49 @@ pub(super) async fn what_became_of_an_unclear_compensation_is_told<W: UnclearWor
     }
 }
 
+pub(super) async fn what_became_of_an_unclear_completion_is_told<W: UnclearWorld>(world: &mut W) {
+    for takes_effect in [false, true] {
+        let subject = Subject::fresh(world).await;
+        let one = step(1, 0);
+        let run = one.run(Direction::Forward, 1, subject.world.put("k", "acted"));
+        done("act", subject.resource.act(one.id.clone(), run, CancellationToken::new())).await;
+        let mut run = one.run(Direction::Completing, 1, subject.world.put("k", "completed"));
+        run.inputs.push(Bytes::new());
+        subject.world.lose_the_next_answer(&subject.resource, takes_effect);
+        assert_unclear("complete", subject.resource.complete(one.id.clone(), run).await);
+        let settled = repeated("settle_step", || subject.resource.settle_step(one.id.clone())).await;
+        let completed = subject.value("k").await.as_deref() == Some("completed");
+        assert_eq!(settled == Some(StepState::Completed), completed, "what became of it is told as it is");
+        assert!(
+            completed || matches!(settled, Some(StepState::Acted { .. })),
+            "else the action is in effect as before: {settled:?}"
+        );
+    }
+}
+
+pub(super) async fn what_became_of_an_unclear_end_of_what_was_done_elsewhere_is_told<W: UnclearWorld>(world: &mut W) {
+    for (direction, state) in
+        [(Direction::Compensating, StepState::Compensated), (Direction::Completing, StepState::Completed)]
+    {
+        for takes_effect in [false, true] {
+            let subject = Subject::fresh(world).await;
+            let one = step(1, 0);
+            let mut run = one.run(direction, 1, subject.world.put("k", "ended"));
+            run.inputs.push(Bytes::new());
+            run.acted_elsewhere = true;
+            subject.world.lose_the_next_answer(&subject.resource, takes_effect);
+            let ended = match direction {
+                Direction::Completing => subject.resource.complete(one.id.clone(), run).await,
+                Direction::Compensating | Direction::Forward => subject.resource.compensate(one.id.clone(), run).await,
+            };
+            assert_unclear("what ends a step", ended);
+            let settled = repeated("settle_step", || subject.resource.settle_step(one.id.clone())).await;
+            let ended = subject.value("k").await.is_some();
+            assert_eq!(settled, ended.then(|| state.clone()), "what became of it is told as it is");
+        }
+    }
+}
+
 pub(super) async fn an_unclear_commit_may_be_repeated<W: UnclearWorld>(world: &mut W) {
     for takes_effect in [false, true] {
         let subject = Subject::fresh(world).await;

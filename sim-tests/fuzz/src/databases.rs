@@ -51,7 +51,7 @@ fn work(input: &[u8]) {
         says_why(&why, input);
     }
     let inputs = [Bytes::new()];
-    for place in [Place::Branch, Place::Action { inputs: &inputs }, Place::Compensation { inputs: &inputs }] {
+    for place in [Place::Branch, Place::Action { inputs: &inputs }, Place::Ending { inputs: &inputs }] {
         match Task::read(&work, place, &PROCEDURES) {
             Err(why) => says_why(&why, input),
             Ok(task) => {

@@ -10,7 +10,7 @@
 //! | commit, abort | XA COMMIT, XA ROLLBACK, in the session that prepared |
 //! | one-phase | START TRANSACTION, the statements; then the evidence with the result, COMMIT |
 //! | action | START TRANSACTION, the statements; then the barrier with the result, the marks of what is pending, COMMIT |
-//! | compensation | START TRANSACTION, the statements; the barrier; the marks go, COMMIT |
+//! | compensation, completion | START TRANSACTION, the statements; the barrier; the marks go, COMMIT |
 //! | resolve | the heuristic record; then XA COMMIT or XA ROLLBACK |
 //!
 //! With MySQL from 8.0.29 on, a session is free once it has prepared (`xa_detach_on_prepare`); it is kept all the same.
@@ -167,6 +167,14 @@ impl Steps for MariaDb {
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
         step::compensate(&self.shared, &step, &run).await
+    }
+
+    fn takes_open_sagas(&self) -> bool {
+        true
+    }
+
+    async fn complete(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        step::complete(&self.shared, &step, &run).await
     }
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {

@@ -24,7 +24,7 @@ use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp};
 
 /// The version of the tables that this participant works with.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 /// Runs that are kept, with the numbers of their writes. What others show of older ones is not looked up any more.
 const MAX_RUNS: u64 = 10_000;

@@ -20,12 +20,16 @@ const SCHEMA: &str = concat!(
     include_str!("schema_identity.sql")
 );
 
-/// The statements that bring tables of version 1 to version 2, which they say last.
+/// The statements that bring tables of version 2 to version 3, which they say last.
+const FROM_2: &str = include_str!("schema_from_2.sql");
+
+/// The statements that bring tables of version 1 to version 3.
 const FROM_1: &str = concat!(
     include_str!("schema_from_1.sql"),
     "\n",
     include_str!("schema_since_2.sql"),
-    "\nUPDATE undoubt_identity SET version = 2;\n"
+    "\n",
+    include_str!("schema_from_2.sql")
 );
 
 /// The participant's own tables, in the order in which they are removed; the identity, without which nothing begins, first.
@@ -122,6 +126,7 @@ pub async fn init(settings: &Settings, user: Option<&str>) -> Result<(), SchemaE
     let sql = match version {
         None => init_sql(user),
         Some(1) => with_grants(FROM_1, user),
+        Some(2) => with_grants(FROM_2, user),
         Some(_) => return Err(SchemaError::Exists),
     };
     session.run(&sql).await?;

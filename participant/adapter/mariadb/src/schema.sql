@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS undoubt_step (
     attempt BIGINT UNSIGNED NOT NULL,
     step SMALLINT UNSIGNED NOT NULL,
     tx VARBINARY(64) NOT NULL,
-    state ENUM('acted', 'compensated', 'empty') NOT NULL,
+    state ENUM('acted', 'compensated', 'empty', 'completed') NOT NULL,
     run BIGINT UNSIGNED NOT NULL,
     undone_run BIGINT UNSIGNED,
     result LONGBLOB NOT NULL,

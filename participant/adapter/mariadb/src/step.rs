@@ -56,7 +56,20 @@ async fn action(
 }
 
 pub(crate) async fn compensate(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, ResourceError> {
-    match outcome_of(compensation(shared, step, run).await)? {
+    finish(shared, step, run, "compensated").await
+}
+
+pub(crate) async fn complete(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, ResourceError> {
+    finish(shared, step, run, "completed").await
+}
+
+async fn finish(
+    shared: &Shared,
+    step: &StepId,
+    run: &RunStep,
+    state: &'static str,
+) -> Result<StepOutcome, ResourceError> {
+    match outcome_of(ending(shared, step, run, state).await)? {
         // What is open finishes: it is tried again here, not at the coordinator.
         StepOutcome::Refused(Refusal { code: RefusalCode::Unavailable, detail }) => {
             Err(ResourceError::Unavailable { cause: detail })
@@ -65,8 +78,9 @@ pub(crate) async fn compensate(shared: &Shared, step: &StepId, run: &RunStep) ->
     }
 }
 
-async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, Declined> {
-    let task = Task::read(&run.work, Place::Compensation { inputs: &run.inputs }, &shared.procedures)?;
+/// Does the work that ends a step for good, and stores with it that the step has this state.
+async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static str) -> Result<StepOutcome, Declined> {
+    let task = Task::read(&run.work, Place::Ending { inputs: &run.inputs }, &shared.procedures)?;
     let mut locks = task.locks().clone();
     // Who looks at a mark holds its key's lock.
     let marked = marked_by(shared, step).await.map_err(Declined::Failed)?;
@@ -77,11 +91,15 @@ async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<S
     let done = in_worker(&local, step, async |session: &mut Session| {
         local.run(session, &local.write()).await?;
         let of_step = of_step(step);
-        let undo = format!(
-            "UPDATE undoubt_step SET state = 'compensated', undone_run = {run_number}, result = '' WHERE {of_step} AND state = 'acted'"
-        );
-        if local.record(session, &undo).await? != 1 {
-            let detail = "the database does not have the barrier of the action that is to be undone";
+        // An action elsewhere has left no barrier. If there is one all the same, the insertion fails, and nothing is done.
+        let barrier = match run.acted_elsewhere {
+            true => put_step(step, state, run_number, &[]),
+            false => format!(
+                "UPDATE undoubt_step SET state = '{state}', undone_run = {run_number}, result = '' WHERE {of_step} AND state = 'acted'"
+            ),
+        };
+        if local.record(session, &barrier).await? != 1 {
+            let detail = "the database does not have the barrier of the action, which is to be undone or completed";
             return Err(Failed::free(Refusal::new(RefusalCode::Unavailable, detail)));
         }
         local.last(session, &format!("{}DELETE FROM undoubt_pending WHERE {of_step}; COMMIT", local.outcome())).await?;
@@ -153,6 +171,7 @@ pub(crate) fn state_of(state: &[u8], result: Kept, pending: bool) -> Result<Step
     match state {
         b"acted" => Ok(StepState::Acted { result, pending }),
         b"compensated" => Ok(StepState::Compensated),
+        b"completed" => Ok(StepState::Completed),
         b"empty" => Ok(StepState::Empty),
         other => Err(crate::record::damaged(&format!("a step has the state {:?}", String::from_utf8_lossy(other)))),
     }

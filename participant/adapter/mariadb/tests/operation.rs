@@ -5,16 +5,16 @@
 mod support;
 
 use std::time::Duration;
-use support::branch::{branch, call, prepare, refused, vote};
+use support::branch::{act, branch, call, end, prepare, refused, step, vote};
 use support::{PROCEDURES, database, open, participant, procedures, server, settings, work};
 use tokio_util::sync::CancellationToken;
 use undoubt_mariadb::{SchemaError, Settings, check, init, init_sql, list, remove};
 use undoubt_participant::resource::{Branches as _, Resource as _, ResourceError};
 use undoubt_sql::Lack;
 use undoubt_test_servers as servers;
-use undoubt_vocabulary::{Execution, Vote};
-use undoubt_work::call::Call;
-use undoubt_work::{Datum, Results};
+use undoubt_vocabulary::{Direction, Execution, RunStep, StepOutcome, Vote};
+use undoubt_work::call::{Call, CallWork};
+use undoubt_work::{Datum, Reference, Results, Work};
 
 const DATABASE: &str = "bank";
 
@@ -191,4 +191,45 @@ async fn values_of_all_types_go_there_and_come_back() {
 
 fn text(text: &str) -> Datum {
     Datum::Text(text.to_owned())
+}
+
+#[tokio::test]
+async fn a_completion_takes_what_its_action_has_returned_and_takes_effect_once() {
+    let server = server().await;
+    database(&server, DATABASE).await;
+    let resource = open(&settings(server.url(DATABASE)), PROCEDURES);
+    resource.recover(&participant()).await.unwrap();
+    let sold = async || server.sql(DATABASE, "SELECT value FROM kv WHERE name = 'sold'").await.unwrap();
+    let result = act(&resource, 1, work::add("k", 5, None)).await;
+    let put = Call::new("put").arg("key", "sold").arg_from("value", Reference::to_column("own", 0, "value"));
+    let put = Work::from(CallWork::from(put)).encode(&["own"]).unwrap();
+    let (id, run) = step(1, put, Direction::Completing);
+    let done = end(&resource, (id, RunStep { inputs: vec![result], ..run })).await;
+    assert!(matches!(done, Ok(StepOutcome::Done { pending: false, .. })), "{done:?}");
+    assert_eq!(sold().await, "5");
+    // The server asks once. Whoever asks again finds no action that is in effect.
+    for direction in [Direction::Completing, Direction::Compensating] {
+        let again = end(&resource, step(1, work::put("sold", "again"), direction)).await;
+        assert!(matches!(&again, Err(ResourceError::Unavailable { cause }) if cause.contains("barrier")), "{again:?}");
+        assert_eq!(sold().await, "5");
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_elsewhere_is_ended_once_though_it_has_no_barrier_before() {
+    let server = server().await;
+    database(&server, DATABASE).await;
+    let resource = open(&settings(server.url(DATABASE)), PROCEDURES);
+    resource.recover(&participant()).await.unwrap();
+    for (number, direction) in [(1, Direction::Compensating), (2, Direction::Completing)] {
+        let elsewhere = || {
+            let (id, run) = step(number, work::add("k", 1, None), direction);
+            (id, RunStep { acted_elsewhere: true, ..run })
+        };
+        let done = end(&resource, elsewhere()).await;
+        assert!(matches!(done, Ok(StepOutcome::Done { .. })), "{done:?}");
+        let again = end(&resource, elsewhere()).await;
+        assert!(matches!(again, Ok(StepOutcome::Refused(_))), "{again:?}");
+        assert_eq!(server.sql(DATABASE, "SELECT value FROM kv").await.unwrap(), number.to_string());
+    }
 }

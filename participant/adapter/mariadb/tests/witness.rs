@@ -5,16 +5,17 @@
 mod support;
 
 use bytes::Bytes;
-use support::branch::{COORDINATOR, branch, prepare};
+use support::branch::{COORDINATOR, act, branch, end, prepare, step};
 use support::{PATIENCE, PROCEDURES, database, open, participant, server, settings, work};
 use tokio_util::sync::CancellationToken;
 use undoubt_mariadb::{MariaDb, SchemaError, Settings, init};
 use undoubt_participant::resource::{
-    Branches as _, Ended, Loss, Recovered, RecoveredLog, Resource as _, ResourceError,
+    Branches as _, Ended, Loss, Recovered, RecoveredLog, Resource as _, ResourceError, StepState, Steps as _,
 };
 use undoubt_platform::audit::AUDIT;
 use undoubt_platform::{Batch, Durability};
-use undoubt_vocabulary::{AttemptNumber, Lack, Start, Timestamp};
+use undoubt_test_servers as servers;
+use undoubt_vocabulary::{AttemptNumber, Direction, Lack, Start, StepOutcome, Timestamp};
 
 const DATABASE: &str = "bank";
 
@@ -156,15 +157,31 @@ async fn an_audit_record_is_found_again_and_whoever_was_taken_over_from_adds_not
     assert_eq!(kept.trim(), "first\tsomebody did something");
 }
 
+/// Brings the tables down to version 2, and from there to version 1.
+const DOWN: [&str; 2] = [
+    "ALTER TABLE undoubt_step MODIFY COLUMN state ENUM('acted', 'compensated', 'empty') NOT NULL; UPDATE undoubt_identity SET version = 2;",
+    "ALTER TABLE undoubt_identity DROP COLUMN log, DROP COLUMN put_back; ALTER TABLE undoubt_run DROP COLUMN losses, DROP COLUMN mark, DROP \
+     COLUMN collected; ALTER TABLE undoubt_finished DROP COLUMN run; ALTER TABLE undoubt_step DROP COLUMN run, DROP COLUMN undone_run; DROP \
+     TABLE undoubt_seen, undoubt_loss; UPDATE undoubt_identity SET version = 1;",
+];
+
 #[tokio::test]
-async fn tables_of_the_version_before_are_brought_up_by_init() {
+async fn tables_of_an_earlier_version_are_brought_up_by_init() {
     let server = server().await;
-    database(&server, DATABASE).await;
-    let settings = settings(server.url(DATABASE));
-    let down = "ALTER TABLE undoubt_identity DROP COLUMN log, DROP COLUMN put_back; ALTER TABLE undoubt_run DROP COLUMN losses, DROP COLUMN \
-        mark, DROP COLUMN collected; ALTER TABLE undoubt_finished DROP COLUMN run; ALTER TABLE undoubt_step DROP COLUMN run, DROP COLUMN \
-        undone_run; DROP TABLE undoubt_seen, undoubt_loss; UPDATE undoubt_identity SET version = 1;";
-    server.sql(DATABASE, down).await.unwrap();
+    for versions_down in 1..=DOWN.len() {
+        brought_up(&server, &format!("{DATABASE}{versions_down}"), &DOWN[..versions_down]).await;
+    }
+}
+
+async fn brought_up(server: &servers::MariaDb, name: &str, down: &[&str]) {
+    database(server, name).await;
+    let settings = settings(server.url(name));
+    let (resource, _) = start(&settings).await;
+    act(&resource, 7, work::put("seat", "taken")).await;
+    drop(resource);
+    for down in down {
+        server.sql(name, down).await.unwrap();
+    }
     let older = open(&settings, PROCEDURES).recover(&participant()).await;
     assert!(
         matches!(&older, Err(ResourceError::Foreign { cause }) if cause.contains("undoubt-participant init")),
@@ -177,4 +194,9 @@ async fn tables_of_the_version_before_are_brought_up_by_init() {
     prepare(&resource, 1, work::put("a", "1")).await;
     assert_eq!(resource.commit(branch(1)).await, Ok(Ended::AsTold));
     assert_eq!(resource.number().unwrap().writes, 1);
+    let (id, run) = step(7, work::put("seat", "sold"), Direction::Completing);
+    let completed = end(&resource, (id.clone(), run)).await;
+    assert!(matches!(completed, Ok(StepOutcome::Done { .. })), "{completed:?}");
+    assert_eq!(resource.settle_step(id).await, Ok(Some(StepState::Completed)));
+    assert_eq!(server.sql(name, "SELECT value FROM kv WHERE name = 'seat'").await.unwrap(), "sold");
 }

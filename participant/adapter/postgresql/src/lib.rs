@@ -10,7 +10,7 @@
 //! | commit, abort | COMMIT PREPARED, ROLLBACK PREPARED, in sessions of their own |
 //! | one-phase | BEGIN, the statements; then the evidence with the result, COMMIT |
 //! | action | BEGIN, the statements; then the barrier with the result, the marks of what is pending, COMMIT |
-//! | compensation | BEGIN, the statements; then the barrier, the marks go, COMMIT |
+//! | compensation, completion | BEGIN, the statements; then the barrier, the marks go, COMMIT |
 //! | resolve | the heuristic record; then COMMIT PREPARED or ROLLBACK PREPARED |
 //!
 //! The adapter never guesses what an answer means. An error that the server tells is certain; one that ends the session is not: the session
@@ -157,6 +157,14 @@ impl Steps for PostgreSql {
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
         step::compensate(&self.shared, &step, &run).await
+    }
+
+    fn takes_open_sagas(&self) -> bool {
+        true
+    }
+
+    async fn complete(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        step::complete(&self.shared, &step, &run).await
     }
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {

@@ -35,7 +35,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RESPECT,
     crate::step::PUT_STEP,
     crate::step::PUT_MARKS,
-    crate::step::UNDO_STEP,
+    crate::step::END_STEP,
     crate::step::DROP_MARKS,
 ];
 
@@ -298,6 +298,10 @@ impl<'a> Local<'a> {
             }
             // The COMMIT came all the same.
             Some(Ok(_)) => Err(Failed::unclear("a record of the participant was not kept".to_owned())),
+            Some(Err((at, error, _))) if at < count && code_of(&error) == Some(NOT_AS_EXPECTED) => {
+                let detail = "the database does not have the barrier of the action, which is to be undone or completed";
+                Err(self.undone(Refusal::new(RefusalCode::Unavailable, detail)).await)
+            }
             Some(Err(error)) => match self.refusal(&[], count, &error) {
                 // The COMMIT was not reached, or undid it.
                 Some(refusal) => Err(self.undone(refusal).await),

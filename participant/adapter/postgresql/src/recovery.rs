@@ -22,7 +22,7 @@ use undoubt_sql::{Identity, PreparedName};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp};
 
 /// The version of the schema that this participant works with.
-pub(crate) const VERSION: i32 = 2;
+pub(crate) const VERSION: i32 = 3;
 
 /// The first version of PostgreSQL whose `pg_terminate_backend` waits.
 pub(crate) const LEAST_SERVER_VERSION: i32 = 140_000;

@@ -11,8 +11,17 @@ use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
 const SCHEMA: &str = concat!(include_str!("schema.sql"), "\n", include_str!("schema_since_2.sql"));
 
-/// The statements that bring a schema of version 1 to version 2.
-const FROM_1: &str = concat!(include_str!("schema_from_1.sql"), "\n", include_str!("schema_since_2.sql"));
+/// The statements that bring a schema of version 2 to version 3, which they say last.
+const FROM_2: &str = include_str!("schema_from_2.sql");
+
+/// The statements that bring a schema of version 1 to version 3.
+const FROM_1: &str = concat!(
+    include_str!("schema_from_1.sql"),
+    "\n",
+    include_str!("schema_since_2.sql"),
+    "\n",
+    include_str!("schema_from_2.sql")
+);
 
 /// The reason why the schema is not made or not removed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +89,7 @@ pub async fn init(settings: &Settings, role: Option<&str>) -> Result<(), SchemaE
     let sql = match version(&session).await? {
         None => init_sql(role),
         Some(1) => in_one_transaction(FROM_1, role),
+        Some(2) => in_one_transaction(FROM_2, role),
         Some(_) => return Err(SchemaError::Exists),
     };
     Ok(session.client.batch_execute(&sql).await?)

@@ -9,7 +9,7 @@ CREATE TABLE undoubt.identity (
     timeline integer,
     database_oid oid
 );
-INSERT INTO undoubt.identity (version, id) VALUES (2, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
+INSERT INTO undoubt.identity (version, id) VALUES (3, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
 
 CREATE TABLE undoubt.run (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -42,7 +42,7 @@ CREATE TABLE undoubt.step (
     attempt bigint NOT NULL,
     step integer NOT NULL,
     tx bytea NOT NULL,
-    state text NOT NULL CHECK (state IN ('acted', 'compensated', 'empty')),
+    state text NOT NULL CHECK (state IN ('acted', 'compensated', 'completed', 'empty')),
     result bytea NOT NULL,
     released_at timestamptz,
     released_by text,

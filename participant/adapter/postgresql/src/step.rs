@@ -13,16 +13,18 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
 use undoubt_participant::resource::{Kept, ResourceError, StepId, StepState};
-use undoubt_sql::{Place, Task};
+use undoubt_sql::{Place, RowNumber, Task};
 use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
 
-pub(crate) const PUT_STEP: &str = "INSERT INTO undoubt.step (coordinator, attempt, step, tx, state, result, start, write) VALUES ($1, $2, $3, $4, 'acted', $5, $6, $7)";
+pub(crate) const PUT_STEP: &str = "INSERT INTO undoubt.step (coordinator, attempt, step, tx, state, result, start, write) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 pub(crate) const PUT_MARKS: &str = "INSERT INTO undoubt.pending (coordinator, attempt, step, tx, key, begun_at) SELECT $1, $2, $3, $4, \
      key, $6 FROM unnest($5::bytea[]) AS key";
 
-pub(crate) const UNDO_STEP: &str = "UPDATE undoubt.step SET state = 'compensated', result = '', start = $5, write = $6 WHERE coordinator = $1 AND \
-     attempt = $2 AND step = $3 AND tx = $4 AND state = 'acted'";
+/// Raises an error if there is no barrier of an action that is in effect: what is done with it is done once.
+pub(crate) const END_STEP: &str = "WITH ended AS (UPDATE undoubt.step SET state = $5, result = $6, start = $7, write = $8 WHERE \
+     coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4 AND state = 'acted' RETURNING 1) SELECT undoubt.expect((SELECT count(*) \
+     FROM ended), 1)";
 
 pub(crate) const DROP_MARKS: &str =
     "DELETE FROM undoubt.pending WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4";
@@ -58,8 +60,7 @@ async fn action(
             let mut rows: Vec<_> = local.outcome().into_iter().collect();
             let numbers = shared.numbers().map_err(Failed::free)?;
             let row = numbers.next();
-            let barrier = [literal::bytes(&result), literal::number(row.start), literal::number(clamped(row.write))];
-            rows.push(local.session.joined(PUT_STEP, &[&own[..], &barrier].concat()));
+            rows.push(local.session.joined(PUT_STEP, &[&own[..], &barrier("acted", &result, row)].concat()));
             let pending = !task.pend.is_empty();
             if pending {
                 let keys = literal::keys(task.pend.iter().map(|key| &key[..]));
@@ -77,7 +78,20 @@ async fn action(
 }
 
 pub(crate) async fn compensate(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, ResourceError> {
-    match outcome_of(compensation(shared, step, run).await)? {
+    finish(shared, step, run, "compensated").await
+}
+
+pub(crate) async fn complete(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, ResourceError> {
+    finish(shared, step, run, "completed").await
+}
+
+async fn finish(
+    shared: &Shared,
+    step: &StepId,
+    run: &RunStep,
+    state: &'static str,
+) -> Result<StepOutcome, ResourceError> {
+    match outcome_of(ending(shared, step, run, state).await)? {
         // What is open finishes: it is tried again here, not at the coordinator.
         StepOutcome::Refused(Refusal { code: RefusalCode::Unavailable, detail }) => {
             Err(ResourceError::Unavailable { cause: detail })
@@ -86,8 +100,9 @@ pub(crate) async fn compensate(shared: &Shared, step: &StepId, run: &RunStep) ->
     }
 }
 
-async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, Declined> {
-    let task = Task::read(&run.work, Place::Compensation { inputs: &run.inputs }, &shared.procedures)?;
+/// Does the work that ends a step for good, and stores with it that the step has this state.
+async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static str) -> Result<StepOutcome, Declined> {
+    let task = Task::read(&run.work, Place::Ending { inputs: &run.inputs }, &shared.procedures)?;
     let mut locks = task.locks().clone();
     // Who looks at a mark holds its key's lock.
     let marked = marked_by(shared, step).await.map_err(Declined::Failed)?;
@@ -110,8 +125,9 @@ async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<S
             let mut rows: Vec<_> = local.outcome().into_iter().collect();
             let numbers = shared.numbers().map_err(Failed::free)?;
             let row = numbers.next();
-            let number = [literal::number(row.start), literal::number(clamped(row.write))];
-            rows.push(local.session.joined(UNDO_STEP, &[&own[..], &number].concat()));
+            // An action elsewhere has left no barrier. If there is one all the same, the insertion fails, and nothing is done.
+            let put = if run.acted_elsewhere { PUT_STEP } else { END_STEP };
+            rows.push(local.session.joined(put, &[&own[..], &barrier(state, &[], row)].concat()));
             local.commit(vec![local.session.joined(DROP_MARKS, &own)], rows).await?;
             numbers.note_stable(row);
             Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
@@ -181,6 +197,7 @@ pub(crate) fn state_of(state: &str, result: Kept, pending: bool) -> Result<StepS
     match state {
         "acted" => Ok(StepState::Acted { result, pending }),
         "compensated" => Ok(StepState::Compensated),
+        "completed" => Ok(StepState::Completed),
         "empty" => Ok(StepState::Empty),
         other => Err(crate::record::damaged(&format!("a step has the state {other:?}"))),
     }
@@ -221,6 +238,12 @@ fn own(step: &StepId) -> Result<[String; 4], Refusal> {
         literal::number(step.step.0),
         literal::bytes(step.tx.as_bytes()),
     ])
+}
+
+/// Returns the literals of a barrier, which follow those of the step's id.
+fn barrier(state: &'static str, result: &[u8], row: RowNumber) -> [String; 4] {
+    let (start, write) = (literal::number(row.start), literal::number(clamped(row.write)));
+    [literal::word(state), literal::bytes(result), start, write]
 }
 
 /// Returns the owner of the lock keys of a step.

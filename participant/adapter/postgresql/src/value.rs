@@ -61,6 +61,11 @@ pub(crate) mod literal {
         format!("'{}'", number.into())
     }
 
+    /// A word of the participant's own.
+    pub(crate) fn word(word: &'static str) -> String {
+        escape_literal(word)
+    }
+
     /// An array of `bytea`.
     pub(crate) fn keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> String {
         let keys: Vec<String> = keys.into_iter().map(|key| format!("\"\\{}\"", hex(key))).collect();

@@ -6,13 +6,15 @@ mod support;
 
 use bytes::Bytes;
 use std::time::Duration;
-use support::fixture::{DATABASE, Fixture, act, prepare};
+use support::fixture::{DATABASE, Fixture, act, prepare, step};
 use support::{participant, settings, work};
-use undoubt_participant::resource::{Loss, RecoveredLog, Resource as _, ResourceError};
+use undoubt_participant::resource::{Loss, RecoveredLog, Resource as _, ResourceError, StepState, Steps as _};
 use undoubt_platform::audit::AUDIT;
 use undoubt_platform::{Batch, Durability};
 use undoubt_postgresql::{SchemaError, init};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Execution, Lack, Start, Timestamp, WriteNumber};
+use undoubt_vocabulary::{
+    AttemptNumber, CoordinatorId, Direction, Execution, Lack, Start, StepOutcome, Timestamp, WriteNumber,
+};
 
 impl Fixture {
     fn number(&self) -> WriteNumber {
@@ -149,13 +151,29 @@ async fn whoever_was_taken_over_from_keeps_nothing_any_more() {
     assert_eq!(fixture.sql("SELECT count(*) FROM undoubt.kept WHERE family = 'audit'").await, "0");
 }
 
+/// Brings the schema down to version 2, and from there to version 1.
+const DOWN: [&str; 2] = [
+    "ALTER TABLE undoubt.step DROP CONSTRAINT step_state_check, ADD CONSTRAINT step_state_check CHECK (state IN ('acted', 'compensated', \
+     'empty')); UPDATE undoubt.identity SET version = 2",
+    "ALTER TABLE undoubt.finished DROP COLUMN start, DROP COLUMN write; ALTER TABLE undoubt.step DROP COLUMN start, DROP COLUMN write; DROP \
+     TABLE undoubt.written, undoubt.kept, undoubt.enlisted, undoubt.adopted; DROP FUNCTION undoubt.enlist; UPDATE undoubt.identity SET \
+     version = 1",
+];
+
 #[tokio::test]
-async fn a_schema_of_the_version_before_is_brought_up_by_init() {
+async fn a_schema_of_an_earlier_version_is_brought_up_by_init() {
+    for versions_down in 1..=DOWN.len() {
+        brought_up(&DOWN[..versions_down]).await;
+    }
+}
+
+async fn brought_up(down: &[&str]) {
     let fixture = Fixture::new().await;
     let direct = settings(fixture.server.url(DATABASE));
-    let down = "ALTER TABLE undoubt.finished DROP COLUMN start, DROP COLUMN write; ALTER TABLE undoubt.step DROP COLUMN start, DROP COLUMN \
-        write; DROP TABLE undoubt.written, undoubt.kept, undoubt.enlisted, undoubt.adopted; DROP FUNCTION undoubt.enlist; UPDATE undoubt.identity SET version = 1";
-    fixture.sql(down).await;
+    act(&fixture.resource, 7, work::put("seat", "taken")).await.unwrap();
+    for down in down {
+        fixture.sql(down).await;
+    }
     let older = fixture.another().recover(&participant()).await;
     assert!(
         matches!(&older, Err(ResourceError::Foreign { cause }) if cause.contains("undoubt-participant init")),
@@ -170,4 +188,9 @@ async fn a_schema_of_the_version_before_is_brought_up_by_init() {
     second.recover(&participant()).await.unwrap();
     let vote = prepare(&second, 1, Execution::OnePhase, work::put("k", "new")).await;
     assert!(matches!(vote, Ok(undoubt_vocabulary::Vote::Committed { .. })), "{vote:?}");
+    let (id, run) = step(7, work::put("seat", "sold"), Direction::Completing);
+    let completed = second.complete(id.clone(), run).await;
+    assert!(matches!(completed, Ok(StepOutcome::Done { .. })), "{completed:?}");
+    assert_eq!(second.settle_step(id).await, Ok(Some(StepState::Completed)));
+    assert_eq!(fixture.value("seat").await, "sold");
 }

@@ -13,6 +13,13 @@ async fn postgresql_conforms_as_a_resource_that_takes_steps() {
 }
 
 #[tokio::test]
+async fn postgresql_conforms_as_a_resource_that_takes_the_steps_of_open_sagas() {
+    let mut world = Databases::new().await;
+    conformance::open_sagas(&mut world).await;
+    conformance::unclear_ends(&mut world).await;
+}
+
+#[tokio::test]
 async fn postgresql_conforms_as_a_resource_that_prepares() {
     let mut world = Databases::new().await;
     conformance::branches(&mut world).await;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use support::fixture::{Fixture, act, assert_code, branch, call, prepare, step};
 use support::{PROCEDURES, work};
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::resource::{Branches as _, Ended, Steps as _};
-use undoubt_vocabulary::{Direction, Execution, RefusalCode, StepOutcome, Vote};
+use undoubt_participant::resource::{Branches as _, Ended, ResourceError, Steps as _};
+use undoubt_vocabulary::{Direction, Execution, RefusalCode, RunStep, StepOutcome, Vote};
 use undoubt_work::call::{Call, CallResult, CallWork};
-use undoubt_work::{Datum, Results, Work};
+use undoubt_work::{Datum, Reference, Results, Work};
 
 const MORE: &str = r#"
 [procedure.echo]
@@ -294,4 +294,46 @@ async fn an_outcome_is_kept_with_the_work_or_not_at_all() {
         .sql("SELECT convert_from(key, 'UTF8'), convert_from(value, 'UTF8') FROM undoubt.outcome ORDER BY 1")
         .await;
     assert_eq!(found, "one|as one\nstep|by steps\ntwo|as one");
+}
+
+#[tokio::test]
+async fn a_completion_takes_what_its_action_has_returned_and_takes_effect_once() {
+    let fixture = fixture(&[]).await;
+    let Ok(StepOutcome::Done { result, .. }) = act(&fixture.resource, 1, work::add("k", 5, None)).await else {
+        panic!("an action with nobody in its way is done")
+    };
+    let put = Call::new("put").arg("key", "sold").arg_from("value", Reference::to_column("own", 0, "value"));
+    let put = Work::from(CallWork::from(put)).encode(&["own"]).unwrap();
+    let (id, run) = step(1, put, Direction::Completing);
+    let done = fixture.resource.complete(id, RunStep { inputs: vec![result], ..run }).await;
+    assert!(matches!(done, Ok(StepOutcome::Done { pending: false, .. })), "{done:?}");
+    assert_eq!(fixture.value("sold").await, "5");
+    // The server asks once. Whoever asks again finds no action that is in effect.
+    let (id, run) = step(1, work::put("sold", "again"), Direction::Completing);
+    let again = fixture.resource.complete(id, run).await;
+    assert!(matches!(&again, Err(ResourceError::Unavailable { cause }) if cause.contains("barrier")), "{again:?}");
+    let (id, run) = step(1, work::put("sold", "again"), Direction::Compensating);
+    let undone = fixture.resource.compensate(id, run).await;
+    assert!(matches!(&undone, Err(ResourceError::Unavailable { cause }) if cause.contains("barrier")), "{undone:?}");
+    assert_eq!(fixture.value("sold").await, "5");
+}
+
+#[tokio::test]
+async fn what_was_done_elsewhere_is_ended_once_though_it_has_no_barrier_before() {
+    let fixture = fixture(&[]).await;
+    for (number, direction) in [(1, Direction::Compensating), (2, Direction::Completing)] {
+        let end = async || {
+            let (id, run) = step(number, work::add("k", 1, None), direction);
+            let run = RunStep { acted_elsewhere: true, ..run };
+            match direction {
+                Direction::Completing => fixture.resource.complete(id, run).await,
+                Direction::Compensating | Direction::Forward => fixture.resource.compensate(id, run).await,
+            }
+        };
+        let done = end().await;
+        assert!(matches!(done, Ok(StepOutcome::Done { .. })), "{done:?}");
+        let again = end().await;
+        assert!(matches!(again, Ok(StepOutcome::Refused(_))), "{again:?}");
+        assert_eq!(fixture.value("k").await, number.to_string());
+    }
 }

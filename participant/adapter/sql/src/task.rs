@@ -18,8 +18,13 @@ pub const MAX_LOCK_KEY_BYTES: usize = 1_024;
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
     Branch,
-    Action { inputs: &'a [Bytes] },
-    Compensation { inputs: &'a [Bytes] },
+    Action {
+        inputs: &'a [Bytes],
+    },
+    /// The work that ends a step for good: its compensation or its completion.
+    Ending {
+        inputs: &'a [Bytes],
+    },
 }
 
 /// A call with its arguments in the order of the procedure's parameters, converted to their types.
@@ -51,12 +56,12 @@ impl Task {
         let Calls { calls, outcome } = call::read(work)?;
         let mut inputs = match place {
             Place::Branch => Inputs::of_branch(),
-            Place::Action { inputs } | Place::Compensation { inputs } => Inputs::of_step(inputs),
+            Place::Action { inputs } | Place::Ending { inputs } => Inputs::of_step(inputs),
         };
         let outcome = outcome.map(|kept| {
             let value = match (place, kept.value_in_branch) {
                 (Place::Branch, Some(value)) => value,
-                (Place::Branch, None) | (Place::Action { .. } | Place::Compensation { .. }, _) => kept.value,
+                (Place::Branch, None) | (Place::Action { .. } | Place::Ending { .. }, _) => kept.value,
             };
             (kept.key, value)
         });
@@ -90,7 +95,7 @@ impl Task {
                     Place::Action { .. } => drop(self.pend.insert(key.clone())),
                     // Its locks keep others off until it has ended, so it needs no mark.
                     Place::Branch => {}
-                    Place::Compensation { .. } => {
+                    Place::Ending { .. } => {
                         return Err(invalid("only the action of a saga's step can mark keys as pending".to_owned()));
                     }
                 }

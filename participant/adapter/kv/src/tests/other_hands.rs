@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::conformance::{SharedWorld, UnclearWorld, other_hands, unclear};
+use undoubt_participant::conformance::{SharedWorld, UnclearWorld, other_hands, unclear, unclear_ends};
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Heuristic, Pin, Recovered, Resource, ResourceError, StepId, StepState, Steps,
 };
@@ -16,7 +16,9 @@ use undoubt_vocabulary::{
 
 #[tokio::test(start_paused = true)]
 async fn a_resource_that_loses_answers_finds_out_what_became_of_its_calls() {
-    unclear(&mut MemoryWorld::new(Remote::over)).await;
+    let mut world = MemoryWorld::new(Remote::over);
+    unclear(&mut world).await;
+    unclear_ends(&mut world).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,6 +125,14 @@ impl Steps for Remote {
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
         self.over_the_line(self.sound.compensate(step, run)).await
+    }
+
+    fn takes_open_sagas(&self) -> bool {
+        self.sound.takes_open_sagas()
+    }
+
+    async fn complete(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        self.over_the_line(self.sound.complete(step, run)).await
     }
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {

@@ -4,8 +4,11 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_mariadb::MariaDb;
-use undoubt_participant::resource::{BranchId, Branches as _, ResourceError};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Execution, Prepare, Refusal, Timestamp, TxId, Vote};
+use undoubt_participant::resource::{BranchId, Branches as _, ResourceError, StepId, Steps as _};
+use undoubt_vocabulary::{
+    AttemptNumber, CoordinatorId, Direction, Execution, Prepare, Refusal, RunStep, StepIndex, StepOutcome, Timestamp,
+    TxId, Vote,
+};
 
 /// The coordinator of all branches here.
 pub const COORDINATOR: CoordinatorId = CoordinatorId(*b"the coordinator.");
@@ -39,5 +42,42 @@ pub fn refused(vote: Result<Vote, ResourceError>) -> Refusal {
     match vote {
         Ok(Vote::Refused(refusal)) => refusal,
         other => panic!("a refusal was expected, not {other:?}"),
+    }
+}
+
+/// Returns the only step of the saga with this number, which is run in one direction.
+pub fn step(number: u64, work: Bytes, direction: Direction) -> (StepId, RunStep) {
+    let BranchId { tx, attempt_number, coordinator } = branch(number);
+    let (step, begun_at, timeout) = (StepIndex(0), Timestamp(number), Duration::from_secs(20));
+    let run = RunStep {
+        tx: tx.clone(),
+        attempt_number,
+        step,
+        direction,
+        acted_elsewhere: false,
+        check_back: false,
+        attempt: 1,
+        begun_at,
+        timeout,
+        work,
+        inputs: vec![Bytes::new()],
+    };
+    (StepId { coordinator, attempt_number, step, tx }, run)
+}
+
+/// Runs an action, and returns its result.
+pub async fn act(resource: &MariaDb, number: u64, work: Bytes) -> Bytes {
+    let (id, run) = step(number, work, Direction::Forward);
+    match resource.act(id, run, CancellationToken::new()).await {
+        Ok(StepOutcome::Done { result, .. }) => result,
+        other => panic!("an action with nobody in its way is done, not {other:?}"),
+    }
+}
+
+/// Ends a step as this says.
+pub async fn end(resource: &MariaDb, (id, run): (StepId, RunStep)) -> Result<StepOutcome, ResourceError> {
+    match run.direction {
+        Direction::Completing => resource.complete(id, run).await,
+        Direction::Compensating | Direction::Forward => resource.compensate(id, run).await,
     }
 }
