@@ -193,11 +193,11 @@ pub async fn semantic_locks<W: World>(world: &mut W) {
 /// Runs the rules of a resource that takes the steps of open sagas.
 pub async fn open_sagas<W: World>(world: &mut W) {
     open_saga::a_resource_that_takes_the_steps_of_open_sagas_says_so(world).await;
-    open_saga::an_end_and_its_barrier_are_stored_together(world).await;
     open_saga::a_completion_that_comes_twice_completes_once(world).await;
     open_saga::a_refused_completion_leaves_the_action_in_effect_and_may_succeed_later(world).await;
     open_saga::what_was_done_elsewhere_is_ended_once(world).await;
     open_saga::a_refused_end_of_what_was_done_elsewhere_leaves_nothing_behind_and_may_succeed_later(world).await;
+    open_saga::an_end_and_its_barrier_are_stored_together(world).await;
     open_saga::a_low_water_mark_drops_the_ends_below_it(world).await;
     open_saga::semantic_locks_end_with_their_steps_completion(world).await;
 }

@@ -56,6 +56,12 @@ enum Flaw {
     ClosesNoSaga,
     ReleasesNoMarks,
     ListsNoMarks,
+    SaysNothingOfOpenSagas,
+    CompletesNothing,
+    CompletesWithoutBarrier,
+    StoresBarriersOfRefusedCompletions,
+    EndsWithoutBarrierWhatWasDoneElsewhere,
+    DropsMarksOfOtherSteps,
 }
 
 struct Broken {
@@ -186,13 +192,36 @@ impl Steps for Broken {
     }
 
     async fn compensate(&self, step: StepId, mut run: RunStep) -> Result<StepOutcome, ResourceError> {
-        if self.has(Flaw::CompensatesWithoutBarrier) {
+        let forgets = self.has(Flaw::EndsWithoutBarrierWhatWasDoneElsewhere) && run.acted_elsewhere;
+        if self.has(Flaw::CompensatesWithoutBarrier) || forgets {
             return self.bare(&step, run, Execution::OnePhase).await;
         }
         if self.has(Flaw::CompensatesNothing) {
             run.work = Bytes::new();
         }
         self.sound.compensate(step, run).await
+    }
+
+    fn takes_open_sagas(&self) -> bool {
+        !self.has(Flaw::SaysNothingOfOpenSagas)
+    }
+
+    async fn complete(&self, step: StepId, mut run: RunStep) -> Result<StepOutcome, ResourceError> {
+        let empty = RunStep { work: Bytes::new(), ..run.clone() };
+        if self.has(Flaw::CompletesWithoutBarrier) {
+            return self.bare(&step, run, Execution::OnePhase).await;
+        }
+        if self.has(Flaw::CompletesNothing) {
+            run.work = Bytes::new();
+        }
+        let outcome = self.sound.complete(step.clone(), run).await?;
+        if self.has(Flaw::StoresBarriersOfRefusedCompletions) && matches!(outcome, StepOutcome::Refused(_)) {
+            self.sound.complete(step.clone(), empty).await?;
+        }
+        if self.has(Flaw::DropsMarksOfOtherSteps) {
+            self.sound.close_saga(step.coordinator, step.attempt_number, step.tx).await?;
+        }
+        Ok(outcome)
     }
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
@@ -387,6 +416,12 @@ found_out! {
     closing_no_saga_is_found_out: ClosesNoSaga, "a saga's semantic locks end with it";
     releasing_no_marks_is_found_out: ReleasesNoMarks, "an operator's release drops one saga's semantic locks";
     listing_no_marks_is_found_out: ListsNoMarks, "what is marked is listed with its owner";
+    saying_nothing_of_open_sagas_is_found_out: SaysNothingOfOpenSagas, "coordinators let steps with completions join only where it says so";
+    completing_nothing_is_found_out: CompletesNothing, "a completion does its work once, and its locks are free";
+    completing_without_a_barrier_is_found_out: CompletesWithoutBarrier, "a completion does its work once, whatever crashes";
+    storing_barriers_of_refused_completions_is_found_out: StoresBarriersOfRefusedCompletions, "what was not completed is still in effect";
+    ending_without_a_barrier_what_was_done_elsewhere_is_found_out: EndsWithoutBarrierWhatWasDoneElsewhere, "what was done elsewhere is ended once, whatever crashes";
+    dropping_marks_of_other_steps_is_found_out: DropsMarksOfOtherSteps, "a refused completion leaves the semantic locks as they were";
 }
 
 #[tokio::test(start_paused = true)]
