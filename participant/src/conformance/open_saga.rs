@@ -185,7 +185,7 @@ pub(super) async fn semantic_locks_end_with_their_steps_completion<W: World>(wor
     assert_done(&server.complete(&completed, 2, server.subject.world.put("k", "done")).await, "it is completed");
     assert_eq!(
         server.owners_of_marks().await,
-        [open.id.clone()],
+        std::slice::from_ref(&open.id),
         "a step's semantic locks end with its completion, and no other's"
     );
     let server = server.crash().await;

@@ -82,7 +82,6 @@ async fn it_takes_steps_as_every_resource_does() {
     let mut world = StepsWorld::new().await;
     conformance::steps(&mut world).await;
     conformance::attempts(&mut world).await;
-    conformance::open_sagas(&mut world).await;
 }
 
 /// A bank whose accounts are changed by a try, and a confirm or a cancel.
