@@ -3,6 +3,7 @@
 //! | phase | bounded by |
 //! | --- | --- |
 //! | a place among the calls of the host | the call's deadline |
+//! | a host that gives no answer | `breaker_threshold`, `breaker_pause_ms` |
 //! | looking up, connecting, TLS | `connect_timeout_ms`, and the call's deadline |
 //! | the head of the answer | the call's deadline, [`MAX_ANSWER_HEADERS`], [`MAX_ANSWER_HEADER_BYTES`] |
 //! | the body of the answer | the call's deadline, `max_response_bytes` |
@@ -12,6 +13,7 @@
 
 use crate::address::{Host, Origin};
 use crate::allowed::Allowed;
+use crate::breaker::{Breaker, Terms};
 use crate::message::Message;
 use crate::settings::{Checked, MAX_ANSWER_HEADER_BYTES, MAX_ANSWER_HEADERS, MAX_HOSTS, Settings};
 use bytes::{Bytes, BytesMut};
@@ -79,9 +81,17 @@ pub(crate) enum NoAnswer {
 #[derive(Debug)]
 pub(crate) struct Place(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
+/// A host that was called.
+#[derive(Debug)]
+struct Called {
+    places: Arc<Semaphore>,
+    breaker: Breaker,
+}
+
 pub(crate) struct Client {
     http: legacy::Client<Connector, Full<Bytes>>,
-    hosts: Mutex<BTreeMap<Origin, Arc<Semaphore>>>,
+    hosts: Mutex<BTreeMap<Origin, Called>>,
+    breakers: Terms,
     max_calls_per_host: usize,
     max_response_bytes: usize,
     secrets: crate::secrets::Secrets,
@@ -108,8 +118,9 @@ impl Client {
             .http1_max_buf_size(MAX_ANSWER_HEADER_BYTES)
             .http2_max_header_list_size(u32::try_from(MAX_ANSWER_HEADER_BYTES).unwrap_or(u32::MAX))
             .build(connector);
-        let Settings { max_calls_per_host, max_response_bytes, .. } = *settings;
-        Client { http, hosts: Mutex::default(), max_calls_per_host, max_response_bytes, secrets, clock }
+        let Settings { max_calls_per_host, max_response_bytes, breaker_threshold, .. } = *settings;
+        let breakers = Terms { threshold: breaker_threshold, pause: settings.breaker_pause() };
+        Client { http, hosts: Mutex::default(), breakers, max_calls_per_host, max_response_bytes, secrets, clock }
     }
 
     /// Waits for a place among the calls of a host; `None`: there was none in time.
@@ -121,7 +132,7 @@ impl Client {
     /// Returns the calls that are under way.
     pub(crate) fn calls_under_way(&self) -> u64 {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = hosts.values().map(|places| self.max_calls_per_host.saturating_sub(places.available_permits()));
+        let taken = hosts.values().map(|host| self.max_calls_per_host.saturating_sub(host.places.available_permits()));
         taken.sum::<usize>() as u64
     }
 
@@ -129,17 +140,50 @@ impl Client {
         // Nothing between taking and freeing it can panic.
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if hosts.len() >= MAX_HOSTS && !hosts.contains_key(origin) {
-            hosts.retain(|_, places| places.available_permits() < self.max_calls_per_host);
+            hosts.retain(|_, host| host.places.available_permits() < self.max_calls_per_host);
             if hosts.len() >= MAX_HOSTS {
                 return None;
             }
         }
-        let new = || Arc::new(Semaphore::new(self.max_calls_per_host));
-        Some(hosts.entry(origin.clone()).or_insert_with(new).clone())
+        let new = || Called { places: Arc::new(Semaphore::new(self.max_calls_per_host)), breaker: Breaker::default() };
+        Some(hosts.entry(origin.clone()).or_insert_with(new).places.clone())
     }
 
-    /// Calls once.
+    /// Calls once, unless the host has given no answer too often.
     pub(crate) async fn call(
+        &self,
+        message: &Message,
+        identity: &[(&'static str, String)],
+        deadline: Instant,
+    ) -> Result<Answer, NoAnswer> {
+        let origin = &message.address.origin;
+        self.with_breaker(origin, |breaker| {
+            breaker.pass(Instant::now(), self.breakers).map_err(|left| (left, breaker.silences()))
+        })
+        .map_err(|(left, silences)| {
+            let left = left.as_millis();
+            NoAnswer::NotSent(format!(
+                "it gave no answer {silences} times in a row, and is called again in {left} ms (http.breaker_threshold)"
+            ))
+        })?;
+        let answered = self.call_now(message, identity, deadline).await;
+        self.with_breaker(origin, |breaker| match &answered {
+            Ok(_) => breaker.answered(),
+            Err(_) => breaker.silent(Instant::now(), self.breakers),
+        });
+        answered
+    }
+
+    /// Shows the breaker of a host; a closed one of a host that no call has a place at.
+    fn with_breaker<T>(&self, origin: &Origin, change: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        match hosts.get_mut(origin) {
+            Some(host) => change(&mut host.breaker),
+            None => change(&mut Breaker::default()),
+        }
+    }
+
+    async fn call_now(
         &self,
         message: &Message,
         identity: &[(&'static str, String)],

@@ -38,6 +38,7 @@ pub mod address;
 pub mod allowed;
 mod attempt;
 mod branch;
+mod breaker;
 mod calls;
 mod client;
 pub mod convention;

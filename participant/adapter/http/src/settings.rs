@@ -62,6 +62,10 @@ pub struct Settings {
     pub max_calls_per_host: usize,
     /// The connections to one host that are kept while they are not used.
     pub max_idle_connections_per_host: usize,
+    /// The calls in a row that a host gives no answer to, after which it is not called for `breaker_pause_ms`. 0: it always is.
+    pub breaker_threshold: u32,
+    /// The time for which such a host is not called, in milliseconds; then one call finds out.
+    pub breaker_pause_ms: u64,
     /// The refusals of a confirm or a cancel after which the branch counts as ended the other way, which is reported as damage.
     pub max_refused_endings: u32,
     /// The room on the device of the participant's own store, in bytes, below which no new work is taken. Set by whoever opens that store.
@@ -84,6 +88,8 @@ impl Default for Settings {
             max_response_bytes: 256 << 10,
             max_calls_per_host: 64,
             max_idle_connections_per_host: 32,
+            breaker_threshold: 20,
+            breaker_pause_ms: 1_000,
             max_refused_endings: 20,
             min_free_bytes: 64 << 20,
         }
@@ -148,6 +154,8 @@ impl Settings {
             ("max_response_bytes", bytes(self.max_response_bytes), 1, bytes(MAX_ANSWER_BYTES)),
             ("max_calls_per_host", bytes(self.max_calls_per_host), 1, 100_000),
             ("max_idle_connections_per_host", bytes(self.max_idle_connections_per_host), 0, 10_000),
+            ("breaker_threshold", self.breaker_threshold.into(), 0, 1_000_000),
+            ("breaker_pause_ms", self.breaker_pause_ms, 1, 600_000),
             ("max_refused_endings", self.max_refused_endings.into(), 1, 1_000_000),
         ];
         for (name, value, least, most) in ranges {
@@ -167,6 +175,10 @@ impl Settings {
 
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub(crate) fn breaker_pause(&self) -> Duration {
+        Duration::from_millis(self.breaker_pause_ms)
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {

@@ -289,3 +289,29 @@ async fn nothing_is_begun_without_room_for_its_answer() {
     assert_eq!(refused, Err(ResourceError::NoRoom));
     assert!(server.asked().is_empty());
 }
+
+#[tokio::test]
+async fn a_host_that_gives_no_answer_again_and_again_is_left_alone_until_the_pause_is_over() {
+    let silent = Arc::new(AtomicU32::new(1));
+    let is_silent = silent.clone();
+    let server = Server::start(move |_| (is_silent.load(Ordering::Relaxed) == 0).then(|| reply(200, "{}"))).await;
+    let with_pause = |breaker_pause_ms| {
+        let settings = Settings { breaker_threshold: 2, breaker_pause_ms, ..settings(&[&server.url]) };
+        HttpServices::new(Arc::new(MemoryStore::default()), settings, network()).unwrap()
+    };
+    let (patient, hasty) = (with_pause(600_000), with_pause(1));
+    for index in 0..2 {
+        for http in [&patient, &hasty] {
+            assert_eq!(refused(act(http, index, Request::post(&server.url)).await).0, RefusalCode::Unclear);
+        }
+    }
+    let asked = server.asked().len();
+    let (code, detail) = refused(act(&patient, 2, Request::post(&server.url)).await);
+    assert!(code == RefusalCode::Unavailable && detail.contains("http.breaker_threshold"), "{detail}");
+    let (code, _) = refused(act(&patient, 0, Request::post(&server.url)).await);
+    assert_eq!((code, server.asked().len()), (RefusalCode::Unclear, asked), "an attempted step stays attempted");
+    silent.store(0, Ordering::Relaxed);
+    let found_out =
+        async { while !matches!(act(&hasty, 3, Request::post(&server.url)).await, StepOutcome::Done { .. }) {} };
+    tokio::time::timeout(PATIENCE, found_out).await.expect("nobody finds out that it answers");
+}
