@@ -16,7 +16,7 @@ mod ending;
 use crate::HttpServices;
 use crate::attempt::{MAX_CALL_TIME, lack_of_room, write};
 use crate::calls::{Call, Said};
-use crate::convention::{Identity, Operation};
+use crate::convention::Operation;
 use crate::message::Message;
 use bytes::Bytes;
 use ending::{Answered, cancel, cancelling, confirm, finish, gone};
@@ -122,7 +122,7 @@ pub(super) async fn prepare(
         let detail = format!("too many calls of {} are under way (http.max_calls_per_host)", message.address.origin);
         return refused(RefusalCode::Unavailable, detail);
     };
-    let identity = Identity::of_branch(branch);
+    let identity = http.identity(branch);
     let trace = http.contexts.of_branch(branch);
     let (operation, tried) = (Operation::Try, false);
     let call = || Call { operation, identity: &identity, message: &message, tried, deadline, trace: trace.clone() };

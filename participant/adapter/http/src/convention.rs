@@ -77,9 +77,10 @@ impl Identity {
         Identity { tx: tx.clone(), step: Some(*step), effect }
     }
 
-    pub fn of_branch(branch: &BranchId) -> Identity {
+    /// Returns that of the branch at the participant of this name: a transaction may have others whose calls go to the same service.
+    pub fn of_branch(branch: &BranchId, participant: &str) -> Identity {
         let BranchId { coordinator, attempt_number, tx } = branch;
-        let effect = format!("{coordinator}/{}/{attempt_number}", encoded(&tx.to_string()));
+        let effect = format!("{coordinator}/{}/{attempt_number}/at/{}", encoded(&tx.to_string()), encoded(participant));
         Identity { tx: tx.clone(), step: None, effect }
     }
 }
@@ -159,8 +160,10 @@ mod tests {
         }
         let branch =
             BranchId { tx: all[0].tx.clone(), attempt_number: all[0].attempt_number, coordinator: all[0].coordinator };
-        let headers = Convention::Own.headers(&Identity::of_branch(&branch), Operation::Try, None);
-        assert!(keys.insert(headers[0].1.clone()));
-        assert!(headers.iter().all(|(name, _)| *name != "undoubt-step"));
+        for participant in ["http", "http-a", "0"] {
+            let headers = Convention::Own.headers(&Identity::of_branch(&branch, participant), Operation::Try, None);
+            assert!(keys.insert(headers[0].1.clone()) && keys.insert(headers[1].1.clone()), "{headers:?}");
+            assert!(headers.iter().all(|(name, _)| *name != "undoubt-step"));
+        }
     }
 }

@@ -53,6 +53,7 @@ pub mod verdict;
 use allowed::Allowed;
 use bytes::Bytes;
 use client::Client;
+use convention::Identity;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -92,6 +93,8 @@ pub struct HttpServices {
     allowed: Allowed,
     client: Client,
     room: OnceLock<Room>,
+    /// The name under which it takes part; none before it has recovered.
+    owner: OnceLock<ParticipantName>,
     stuck: Stuck,
     contexts: Contexts,
     /// Branches that were decided in one phase before a crash, and whose confirm is owed.
@@ -136,6 +139,7 @@ impl HttpServices {
             allowed,
             client,
             room: OnceLock::new(),
+            owner: OnceLock::new(),
             stuck: Stuck::default(),
             contexts: Contexts::default(),
             owed: Mutex::default(),
@@ -153,6 +157,10 @@ impl HttpServices {
         self.contexts.forget_branch(branch);
     }
 
+    fn identity(&self, branch: &BranchId) -> Identity {
+        Identity::of_branch(branch, self.owner.get().map_or("", ParticipantName::as_str))
+    }
+
     fn room(&self) -> &Room {
         self.room.get_or_init(Room::default)
     }
@@ -165,6 +173,8 @@ impl Resource for HttpServices {
 
     async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
         self.table.claim(owner).await?;
+        // Called once, and always with the name that the store is claimed for.
+        let _ = self.owner.set(owner.clone());
         branch::recover(self)
     }
 

@@ -4,7 +4,7 @@ use super::Branch;
 use crate::HttpServices;
 use crate::attempt::write;
 use crate::calls::{Call, Said};
-use crate::convention::{Identity, Operation};
+use crate::convention::Operation;
 use crate::message::Message;
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -54,7 +54,7 @@ async fn end(
         let cause = format!("too many calls of {} are under way (http.max_calls_per_host)", message.address.origin);
         return Err(ResourceError::Unavailable { cause });
     };
-    let identity = Identity::of_branch(branch);
+    let identity = http.identity(branch);
     let (tried, trace) = (known.own.tried, http.contexts.of_branch(branch));
     let call = Call { operation, identity: &identity, message: &message, tried, deadline, trace };
     match http.ask(call, &CancellationToken::new()).await {

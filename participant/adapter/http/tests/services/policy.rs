@@ -2,7 +2,9 @@
 
 use crate::support::memory::MemoryStore;
 use crate::support::server::{Reply, Server, reply};
-use crate::support::{PATIENCE, act, act_within, answer, fresh, network, refused, run, settings, step, undo, work};
+use crate::support::{
+    PATIENCE, act, act_within, answer, branch, fresh, network, prepare, refused, run, settings, step, undo, work,
+};
 use bytes::Bytes;
 use http_body_util::Full;
 use std::sync::Arc;
@@ -10,10 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_http::{HeaderFrom, HttpServices, Settings};
-use undoubt_participant::resource::{Resource as _, ResourceError, StepState, Steps as _, TracedCall};
+use undoubt_participant::resource::{Branches as _, Resource as _, ResourceError, StepState, Steps as _, TracedCall};
 use undoubt_platform::StoreError;
-use undoubt_vocabulary::{Direction, RefusalCode, RunStep, StepOutcome, TraceContext};
-use undoubt_work::http::{Method, Request};
+use undoubt_vocabulary::{Direction, Execution, RefusalCode, RunStep, StepOutcome, TraceContext, Vote};
+use undoubt_work::http::{HttpWork, Method, Request};
 use undoubt_work::{Reference, Results, Work};
 
 /// Answers with these statuses, one after the other, and with the last from then on.
@@ -213,6 +215,23 @@ async fn a_call_says_what_it_is_and_uses_what_earlier_steps_were_answered() {
     ] {
         assert_eq!(asked.header(name), value, "{name}");
     }
+}
+
+#[tokio::test]
+async fn branches_at_two_participants_have_keys_of_their_own_though_they_call_the_same_service() {
+    let server = says(&[200]).await;
+    for participant in ["http-a", "http-b"] {
+        let (_, http) = fresh(&server.url);
+        http.recover(&participant.parse().unwrap()).await.unwrap();
+        let call = || Request::post(&server.url);
+        let prepare = prepare(HttpWork::try_then(call(), call(), call()), Execution::TwoPhase);
+        let vote = http.prepare(branch(), prepare, CancellationToken::new()).await.unwrap();
+        assert!(matches!(vote, Vote::Prepared { .. }), "{vote:?}");
+        http.commit(branch()).await.unwrap();
+    }
+    let effects: Vec<String> = server.asked().iter().map(|asked| asked.header("undoubt-effect").to_owned()).collect();
+    assert_eq!((&effects[0], &effects[2]), (&effects[1], &effects[3]), "a try and its confirm share the effect");
+    assert_ne!(effects[0], effects[2]);
 }
 
 #[tokio::test]
