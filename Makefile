@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores explore sweep compare bench build simulator setup python prometheus databases
+.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores service-kills explore sweep compare bench build simulator setup python prometheus databases
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -54,6 +54,10 @@ keep-format: setup ## Leaves small data folders of the present format in the tes
 
 metrics-page: setup ## Writes the page of metrics from the code.
 	$(CARGO) test --workspace --test monitoring -- --ignored write_the_page_of_metrics
+
+service-kills: setup python ## KILLS=100 kill -9 over coordinator, participants over HTTP and three services with a database each, then an audit of these databases. SEED=1.
+	KILLS=$${KILLS:-100} SEED=$${SEED:-1} UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --test processes -- \
+		--nocapture whatever_is_killed_each_step_is_done_once
 
 explore: simulator ## Explores the protocol cores exhaustively.
 	$(BIN)/undoubt-sim explore

@@ -50,6 +50,7 @@ mod sagas;
 mod secured;
 mod secured_callbacks;
 mod serve;
+mod service_kills;
 mod sessions;
 mod sizes;
 mod supervisor;

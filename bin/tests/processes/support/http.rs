@@ -78,22 +78,46 @@ pub async fn send(gateway: SocketAddr, bytes: &[u8]) -> Answer {
     timeout(PATIENCE, answer(stream)).await.expect("the gateway does not answer")
 }
 
+/// Asks somebody who may be dead, die meanwhile, or hang up; returns none if there is no whole answer.
+pub async fn try_get(at: SocketAddr, path: &str) -> Option<Answer> {
+    try_send(at, &request("GET", path, &[], b"")).await
+}
+
+/// The same for posting JSON; nothing if it is null.
+pub async fn try_post(at: SocketAddr, path: &str, body: &Value) -> Option<Answer> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    try_send(at, &request("POST", path, &[JSON], body.as_bytes())).await
+}
+
+async fn try_send(at: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    let asking = async {
+        let mut stream = TcpStream::connect(at).await.ok()?;
+        stream.write_all(bytes).await.ok()?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.ok()?;
+        let answer = read(&String::from_utf8(bytes).ok()?)?;
+        let length = answer.header("content-length").and_then(|length| length.parse().ok());
+        (length.is_none_or(|length: usize| length == answer.body.len())).then_some(answer)
+    };
+    timeout(PATIENCE, asking).await.ok()?
+}
+
 /// Reads an answer up to the end of the connection.
 pub async fn answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A connection that is reset behind the answer is as good.
     let _ = stream.read_to_end(&mut bytes).await;
     let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    read(&text).unwrap_or_else(|| panic!("no answer but {text:?}"))
+}
+
+fn read(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
     let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let headers =
         lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-    Answer {
-        status: status.unwrap_or_else(|| panic!("no answer but {text:?}")),
-        headers: headers.collect(),
-        body: body.to_owned(),
-    }
+    Some(Answer { status, headers: headers.collect(), body: body.to_owned() })
 }
 
 /// A stream of events.
