@@ -120,10 +120,14 @@ fn accounts(service: usize, rows: &Rows, wrong: &mut Vec<String>) {
         wrong.push(format!("the database of service {service} is damaged"));
     }
     for account in &rows.accounts {
-        let of_ledger = rows.ledger.iter().filter(|line| line.account == account.name);
-        let balance: i64 = OPENING_BALANCE + of_ledger.map(|line| line.balance).sum::<i64>();
-        if account.balance != balance || account.balance < 0 {
-            wrong.push(format!("service {service}: {account:?}, and its ledger says {balance}"));
+        let (mut balance, mut held, mut coming) = (OPENING_BALANCE, 0, 0);
+        for line in rows.ledger.iter().filter(|line| line.account == account.name) {
+            balance += line.balance;
+            held += line.held;
+            coming += line.coming;
+        }
+        if (account.balance, account.held, account.coming) != (balance, held, coming) || balance < 0 {
+            wrong.push(format!("service {service}: {account:?}, and its ledger says {balance}, {held}, {coming}"));
         }
         if account.held != 0 || account.coming != 0 {
             wrong.push(format!("service {service} still holds what was reserved: {account:?}"));

@@ -199,7 +199,9 @@ impl Customer {
         }
         let ended = match own {
             Own::Done => saga.close().await.map(|answer| Some(answer.outcome)).map_err(|error| error.to_string()),
-            _ => saga.cancel().await.map(|known| known.decided).map_err(|error| error.to_string()),
+            Own::Never | Own::Unknown => {
+                saga.cancel().await.map(|known| known.decided).map_err(|error| error.to_string())
+            }
         };
         match ended {
             Ok(outcome) => fate.told = outcome.map(|outcome| outcome == Outcome::Committed),
