@@ -141,6 +141,17 @@ async fn get(house: &House, path: &str) -> Answer {
     }
 }
 
+async fn post(house: &House, path: &str, body: &Value) -> Answer {
+    let deadline = Instant::now() + SETTLE_PATIENCE;
+    loop {
+        match try_post(house.places.gateway, path, body).await {
+            Some(answer) if answer.status < 500 => return answer,
+            _ => assert!(Instant::now() < deadline, "{path} is not answered"),
+        }
+        sleep(POLL).await;
+    }
+}
+
 /// Lists transactions: their ids and states.
 async fn list(house: &House, filter: &str) -> Vec<(String, String)> {
     let (mut listed, mut after) = (Vec::new(), String::new());
@@ -195,7 +206,7 @@ async fn look(house: &mut House, fates: &[Fate]) -> Books {
     for (number, ids) in ids.chunks(KEYS_PER_READ).enumerate() {
         let work: Vec<String> = ids.iter().map(|id| format!("get {id}")).collect();
         let document = json!({ "id": format!("{LOOKING}{number}"), "branches": { STORE: work } });
-        let read = try_post(house.places.gateway, "/v1/transactions", &document).await.unwrap().expect(200).json();
+        let read = post(house, "/v1/transactions", &document).await.expect(200).json();
         let values = read["results"][STORE]["values"].as_array().unwrap_or_else(|| panic!("{read}")).clone();
         let known = ids.iter().zip(values).filter(|(_, value)| *value != Value::Null);
         books.keys.extend(known.map(|(id, _)| (*id).to_owned()));

@@ -1,10 +1,11 @@
 //! The processes that are killed: `undoubt serve`, two participants over HTTP services, and the services.
 
-use crate::support::{PATIENCE, cli, http, program, until};
+use crate::support::{cli, http, program};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -25,6 +26,11 @@ pub const STORE: &str = "store";
 
 /// The settings of all that calls services: nobody waits as long as a service sleeps.
 const CALLS: [&str; 2] = ["call_timeout_ms = 1000", "connect_timeout_ms = 1000"];
+
+/// The time in which a process has to serve, or to say what it was asked: on a machine that does much else, a start takes long.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const POLL: Duration = Duration::from_millis(10);
 
 /// A process that can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +91,19 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/processes/service_kills").join(name)
 }
 
+/// Waits until a file says something that can be read.
+async fn said<T>(file: &Path, read: impl Fn(&str) -> Option<T>) -> T {
+    let reading = async {
+        loop {
+            if let Some(said) = std::fs::read_to_string(file).ok().and_then(|text| read(&text)) {
+                return said;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("{} says nothing", file.display()))
+}
+
 impl House {
     pub async fn start(seed: u64, manners: Manners) -> House {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -104,10 +123,7 @@ impl House {
         house.launch(Victim::Coordinator);
         house.places.coordinator = house.address(Victim::Coordinator).await;
         let log = house.path(Victim::Coordinator, "out");
-        let line = until("it says where its gateway is", async || {
-            std::fs::read_to_string(&log).ok().filter(|line| line.ends_with('\n'))
-        });
-        let line = line.await;
+        let line = said(&log, |line| line.ends_with('\n').then(|| line.to_owned())).await;
         let (_, rest) = line.split_once("serving HTTP at http://").unwrap();
         house.places.gateway = rest.split(' ').next().unwrap().parse().unwrap();
         house.serves(Victim::Coordinator).await;
@@ -126,7 +142,7 @@ impl House {
     /// Returns the address that it has written.
     async fn address(&self, victim: Victim) -> SocketAddr {
         let file = self.path(victim, "address");
-        until("it says where it listens", async || std::fs::read_to_string(&file).ok()?.parse().ok()).await
+        said(&file, |text| text.parse().ok()).await
     }
 
     fn child(&mut self, victim: Victim) -> &mut Option<Child> {
@@ -219,7 +235,7 @@ impl House {
             while serves().await.is_none() {
                 let ended = self.child(victim).as_mut().and_then(|child| child.try_wait().unwrap());
                 assert!(ended.is_none(), "{victim:?} has ended by itself: {ended:?}\n{}", self.log_tail(victim));
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(POLL).await;
             }
         });
         let in_time = waited.await.is_ok();
