@@ -18,6 +18,8 @@ mod peer;
 pub mod readers;
 pub mod reading;
 mod secured;
+pub mod service;
+mod services;
 mod stage;
 mod stand_in;
 mod strangers;
@@ -94,6 +96,7 @@ pub enum Part {
     InFlight,
     Contention,
     Databases,
+    Services,
     Payloads,
     OpenLoop,
     Slow,
@@ -127,6 +130,7 @@ pub async fn bench(
             Part::InFlight => sweep::in_flight(&stage, effort, report).await?,
             Part::Contention => sweep::contention(&stage, effort, report).await?,
             Part::Databases => databases::databases(&stage, effort, report).await?,
+            Part::Services => services::services(&stage, effort, report).await?,
             Part::Payloads => sweep::payloads(&stage, effort, report).await?,
             Part::OpenLoop => open_loop::open_loop(&stage, effort, report).await?,
             Part::Slow => delays::slow(&stage, effort, report).await?,

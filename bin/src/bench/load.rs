@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::work::call::Call;
+use undoubt_client::work::http::Request;
 use undoubt_client::{Client, ClientOptions, Completion, Saga, Step, Submission, SubmitError, Transaction, Work};
 use undoubt_vocabulary::{AbortReason, Outcome};
 
@@ -39,6 +40,8 @@ pub struct Shape {
     pub counters: u64,
     /// The procedure that adds to a counter, where participants stand in front of databases: it takes `id` and `amount`.
     pub procedure: Option<&'static str>,
+    /// The URL that is called, where participants are over HTTP services.
+    pub service: Option<String>,
     /// The bytes that each branch puts under its counter's key instead of adding to it.
     pub payload_bytes: Option<usize>,
     /// Ids and keys begin with it.
@@ -83,6 +86,7 @@ impl Shape {
             mode: Mode::TwoPhase,
             counters: COUNTERS,
             procedure: None,
+            service: None,
             payload_bytes: None,
             run: run.to_owned(),
             timeout: Duration::from_secs(10),
@@ -97,6 +101,9 @@ impl Shape {
         let work = |by: i64| -> Work {
             if let Some(procedure) = self.procedure {
                 return Call::new(procedure).arg("id", counter.cast_signed()).arg("amount", by).into();
+            }
+            if let Some(url) = &self.service {
+                return Request::post(url).into();
             }
             match self.payload_bytes {
                 Some(bytes) => KvWork::new().put(key(), vec![b'x'; bytes]).into(),

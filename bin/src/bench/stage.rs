@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 use undoubt_client::Client;
 
@@ -25,6 +26,7 @@ pub struct Stage {
     helper: PathBuf,
     echo: Channel,
     echo_process: Child,
+    service_process: OnceCell<(Child, String)>,
     runs: AtomicU64,
 }
 
@@ -43,18 +45,23 @@ impl Cpu {
 }
 
 impl Stage {
-    /// `helper` is a program that serves [`super::echo`] and prints its address when it is given `--echo`, and lets clients
+    /// `helper` is a program that serves [`super::echo`] or [`super::service`] and prints its address when it is given `--echo` or
+    /// `--service`, and lets clients
     /// read ([`super::reading`]) and prints what came of it when it is given
     /// `--read` and what to read, both as JSON.
     pub async fn new(programs: Programs, helper: PathBuf) -> anyhow::Result<Stage> {
         let folder = tempfile::Builder::new().prefix("undoubt-bench-").tempdir().context("no temporary folder")?;
-        let mut echo = Command::new(&helper);
-        echo.arg("--echo").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = echo.spawn().context("starting the echo")?;
-        let output = child.stdout.take().context("the echo has no output")?;
-        let address = BufReader::new(output).lines().next_line().await?.context("the echo told no address")?;
+        let (echo_process, address) = serving(&helper, "--echo").await?;
         let echo = super::floor::connect(&format!("http://{address}")).await?;
-        Ok(Stage { folder, programs, helper, echo, echo_process: child, runs: AtomicU64::new(0) })
+        Ok(Stage {
+            folder,
+            programs,
+            helper,
+            echo,
+            echo_process,
+            service_process: OnceCell::new(),
+            runs: AtomicU64::new(0),
+        })
     }
 
     pub fn folder(&self) -> &Path {
@@ -63,6 +70,12 @@ impl Stage {
 
     pub fn programs(&self) -> &Programs {
         &self.programs
+    }
+
+    /// Returns the address of a service that does nothing, in a process of its own.
+    pub async fn service(&self) -> anyhow::Result<String> {
+        let (_, address) = self.service_process.get_or_try_init(|| serving(&self.helper, "--service")).await?;
+        Ok(address.clone())
     }
 
     pub fn echo(&self) -> &Channel {
@@ -99,6 +112,16 @@ impl Stage {
         wait_until_connected(&cluster).await?;
         Ok(cluster)
     }
+}
+
+/// Starts the helper to serve something, and returns it with its address.
+async fn serving(helper: &Path, what: &str) -> anyhow::Result<(Child, String)> {
+    let mut command = Command::new(helper);
+    command.arg(what).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().with_context(|| format!("starting the helper for {what}"))?;
+    let output = child.stdout.take().with_context(|| format!("the helper for {what} has no output"))?;
+    let address = BufReader::new(output).lines().next_line().await?;
+    Ok((child, address.with_context(|| format!("the helper for {what} told no address"))?))
 }
 
 /// Returns the names of the participants of [`Stage::cluster`].

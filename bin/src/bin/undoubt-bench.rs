@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use undoubt::bench::page::{goal_text, html, number};
-use undoubt::bench::{Effort, Found, Part, Progress, bench, echo, reading};
+use undoubt::bench::{Effort, Found, Part, Progress, bench, echo, reading, service};
 use undoubt::cluster::Programs;
 use undoubt::process::raise_open_files;
 use undoubt_platform::terminal::{complain, say};
@@ -44,6 +44,9 @@ struct Arguments {
     /// Serves the echo that is measured against.
     #[arg(long, hide = true)]
     echo: bool,
+    /// Serves the service that sagas call.
+    #[arg(long, hide = true)]
+    service: bool,
     /// Lets clients read.
     #[arg(long, hide = true, value_name = "JSON")]
     read: Option<String>,
@@ -67,6 +70,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         say(listener.local_addr()?)?;
         echo::serve(listener).await?;
+        return Ok(true);
+    }
+    if arguments.service {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        say(listener.local_addr()?)?;
+        service::serve(listener).await?;
         return Ok(true);
     }
     if let Some(reading) = &arguments.read {

@@ -1,17 +1,20 @@
 //! `undoubt serve`: all in one process, killed and started again.
 
 use crate::support::cli::{self, run};
-use crate::support::http::{Services, get, post};
+use crate::support::http::{self, Services, get, post};
 use crate::support::served::Served;
 use crate::support::until;
 use serde_json::{Value, json};
+use std::path::Path;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
 
 #[tokio::test]
 async fn the_line_that_it_says_has_a_command_that_works() {
     let mut served = Served::start(&[]).await;
     let (_, command) = served.line.split_once("try: ").unwrap();
     for visits in 1..=2 {
-        let output = tokio::process::Command::new("sh").args(["-c", command]).output().await.unwrap();
+        let output = Command::new("sh").args(["-c", command]).output().await.unwrap();
         let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
         assert_eq!(outcome["state"], "committed", "{outcome}");
         assert_eq!(outcome["results"]["store"]["values"][0], visits.to_string(), "{outcome}");
@@ -143,4 +146,55 @@ async fn what_follows_a_local_transaction_happens_exactly_if_that_was_done_thoug
     post(served.gateway, "/v1/transactions/t/begin", &wrong).await.problem(404, "UNKNOWN_PARTICIPANT", &["nobody"]);
     let wrong = json!({ "check_back": { "at": "http" } });
     post(served.gateway, "/v1/transactions/t/begin", &wrong).await.problem(400, "INVALID_REQUEST", &["ask"]);
+}
+
+/// Starts the example's service, and returns it with its URL.
+async fn example_service(folder: &Path) -> (Child, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../participant/examples/http/service.py");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("python3");
+    command.arg(script).arg(port.to_string()).arg(folder.join(format!("{port}.db"))).kill_on_drop(true);
+    let child = command.spawn().expect("python3, which the tests need");
+    let address = format!("127.0.0.1:{port}");
+    until("the service serves", async || TcpStream::connect(&address).await.ok()).await;
+    (child, format!("http://{address}"))
+}
+
+#[tokio::test]
+async fn sagas_over_the_services_of_the_example_are_done_or_undone_and_go_on_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_seats, seats) = example_service(folder.path()).await;
+    let (_rooms, rooms) = example_service(folder.path()).await;
+    let mut served = Served::start(&["--set", &format!("http.allow={seats},{rooms}")]).await;
+    let trip = |id: &str, seat: &str, room: &str, busy: u32| {
+        let call = |at: &str, thing: &str| json!([format!("http post {at} {{\"thing\": \"{thing}\"}}")]);
+        let (to_seats, to_rooms) = (format!("{seats}/things"), format!("{rooms}/things"));
+        json!({ "id": id, "mode": "saga", "steps": [
+            { "name": "seat", "at": "http", "do": call(&format!("{to_seats}?busy={busy}"), seat), "undo": call(&to_seats, seat),
+              "attempts": 5, "first_pause": "50ms" },
+            { "name": "room", "at": "http", "do": call(&to_rooms, room), "undo": call(&to_rooms, room) },
+        ]})
+    };
+    let state = async |gateway, trip: &Value| {
+        post(gateway, "/v1/transactions", trip).await.expect(200).json()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(served.gateway, &trip("one", "7A", "12", 0)).await, "committed");
+    assert_eq!(state(served.gateway, &trip("two", "7B", "12", 0)).await, "aborted");
+    let three = trip("three", "7C", "13", 3);
+    let begun = [http::request(
+        "POST",
+        "/v1/transactions",
+        &[http::JSON, "prefer: respond-async"],
+        three.to_string().as_bytes(),
+    )];
+    http::send(served.gateway, &begun[0]).await.expect(202);
+    served = served.kill_and_restart().await;
+    // Until the saga's beginning is on disk, a crash leaves nothing of it; then it is asked for again.
+    assert_eq!(state(served.gateway, &three).await, "committed");
+    let things = async |url: &str| {
+        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        get(address, "/things").await.expect(200).json()
+    };
+    assert_eq!(things(&seats).await, json!({ "7A": "taken", "7C": "taken" }));
+    assert_eq!(things(&rooms).await, json!({ "12": "taken", "13": "taken" }));
 }

@@ -350,3 +350,18 @@ fn what_makes_no_sense_in_a_state_has_no_effect() {
     script.tell("client 9 would forget T1", forget);
     assert!(script.view() == before, "an operator cannot forget what is not decided");
 }
+
+#[test]
+fn what_nobody_knows_of_a_branch_is_on_record_before_its_participant_may_forget_it() {
+    let mut script = Script::new();
+    script.submit(1, "T1", 1, &["a", "b"]);
+    script.vote("a", "T1", attempt_number(1, 0), prepared(""));
+    script.vote("b", "T1", attempt_number(1, 0), prepared(""));
+    script.stable();
+    script.finished("a", "T1", attempt_number(1, 0), BranchOutcome::Unknown);
+    script.show("T1");
+    script.finished("b", "T1", attempt_number(1, 0), BranchOutcome::Committed);
+    script.show("T1");
+    script.stable();
+    check("committed-unknown", &script.text);
+}

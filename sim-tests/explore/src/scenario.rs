@@ -97,7 +97,8 @@ pub struct Scenario {
     pub unable: &'static [usize],
     /// The abort of a prepared branch owes something, which is done later than its locks are freed.
     pub aborts_owe: bool,
-    /// After a crash, a resource knows of a branch that another hand has committed only that it has committed.
+    /// After a crash, a resource knows of a branch that another hand has committed only that it has committed, and nothing of one that it
+    /// has aborted.
     pub keeps_evidence_alone: bool,
     /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
     pub breakers: bool,

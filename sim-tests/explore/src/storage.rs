@@ -32,6 +32,8 @@ pub(crate) struct Storage {
     pub(crate) owing: BTreeMap<TxId, PreparedRecord>,
     /// The branches that another hand has committed, as they look after a crash: committed, nobody knows by whom.
     pub(crate) found_committed: BTreeMap<TxId, PreparedRecord>,
+    /// The branches that another hand has aborted, and of which a crash has left nothing. For the checks only.
+    pub(crate) gone: BTreeSet<BranchId>,
     pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
     /// The writers of each key, in order. No resource has this; it is what the checks go by.
     pub(crate) history: BTreeMap<Bytes, Vec<(TxId, AttemptNumber)>>,
@@ -239,8 +241,10 @@ impl Storage {
         }
     }
 
-    /// After a crash, what another hand has committed looks as if it had been committed here.
+    /// After a crash, what another hand has committed looks as if it had been committed here, and nothing is left of what it has aborted.
     pub(crate) fn find_committed(&mut self) {
+        let is_aborted = |_: &TxId, record: &mut PreparedRecord| record.ended == Some(false);
+        self.gone.extend(self.prepared.extract_if(.., is_aborted).map(|(_, record)| record.branch));
         let is_committed = |_: &TxId, record: &mut PreparedRecord| record.ended == Some(true);
         self.found_committed.extend(self.prepared.extract_if(.., is_committed));
     }
@@ -300,6 +304,7 @@ impl Storage {
     pub(crate) fn is_ended_by_others(&self, tx: &TxId) -> bool {
         self.heuristics.contains_key(tx)
             || self.found_committed.contains_key(tx)
+            || self.gone.iter().any(|branch| branch.tx == *tx)
             || self.prepared.get(tx).is_some_and(|record| record.ended.is_some())
     }
 

@@ -189,6 +189,7 @@ impl World {
             && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
             && self.heuristics_are_on_record(number, seat)
             && self.what_was_committed_was_to_be(seat)
+            && self.what_is_gone_is_on_record(number, seat)
     }
 
     /// R3. What looks as if it had been committed here was decided so, or it is a heuristic outcome.
@@ -198,6 +199,23 @@ impl World {
         // Nobody knows any more of what is as late as what the log has dropped.
         let is_forgotten = |record: &PreparedRecord| Some(record.branch.attempt_number) <= log.forgotten;
         found.all(|record| log.has_commit(&record.branch.tx, record.branch.attempt_number) || is_forgotten(record))
+    }
+
+    /// R3. Of a committed transaction it is on record that a branch is gone.
+    fn what_is_gone_is_on_record(&self, number: usize, seat: &Seat) -> bool {
+        let log = &self.coordinator.log;
+        let storage = &seat.host.storage;
+        // It may have been asked for again.
+        let mut gone =
+            storage.gone.iter().filter(|branch| !storage.has_committed(&branch.tx).contains(&branch.attempt_number));
+        gone.all(|branch| {
+            let ended = log.ended.get(&branch.tx).filter(|_| log.has_commit(&branch.tx, branch.attempt_number));
+            ended.is_none_or(|ended| {
+                let is_it = |known: &EndedBranch| known.participant == participant_name(number);
+                let known = ended.branches.iter().find(|known| is_it(known)).map(|known| known.outcome);
+                ended.is_damaged() && known.is_some_and(|outcome| outcome != BranchOutcome::Committed)
+            })
+        })
     }
 
     /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided

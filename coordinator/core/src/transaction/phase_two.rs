@@ -57,7 +57,11 @@ impl Transaction {
             return;
         }
         self.branches[branch].outcome = Some(outcome);
-        cx.peers.low_water_marks.close(&self.branches[branch].participant, self.attempt_number);
+        // A participant acknowledges whatever its low-water mark has passed. So until it is on record that this branch ended another way,
+        // or that nobody knows, its participant has to be able to say so once more.
+        if outcome == BranchOutcome::Committed {
+            cx.peers.low_water_marks.close(&self.branches[branch].participant, self.attempt_number);
+        }
         self.end_if_acknowledged(cx);
     }
 

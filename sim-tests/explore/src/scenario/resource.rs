@@ -1,6 +1,6 @@
 //! The scenarios of what resources elsewhere do: they lose locks, are ended by other hands, keep silent, owe something.
 
-use super::list::{CRASH, NONE, insist, submit};
+use super::list::{CRASH, NONE, insist, submit, then};
 use super::{Budget, Deadlines, Scenario};
 
 impl Scenario {
@@ -9,6 +9,7 @@ impl Scenario {
             Scenario::reader_without_locks(),
             Scenario::reads_without_locks(),
             Scenario::other_hand(),
+            Scenario::other_hand_and_crashes(),
             Scenario::other_hand_and_operator(),
             Scenario::other_hand_and_submitted_again(),
             Scenario::other_hand_and_evidence(),
@@ -47,6 +48,18 @@ impl Scenario {
         let requests = vec![submit("T1", &[(0, "put x"), (1, "put x")])];
         let budget = Budget { other_hands: 2, ..CRASH };
         Scenario::new("other-hand", "somebody else ends prepared branches in the resource itself", 2, requests)
+            .that_keep_evidence_alone()
+            .explored_with(budget, Budget { losses: 1, ..budget })
+    }
+
+    /// What a participant says of a branch that is gone is lost with the coordinator that heard it, and is asked for again. The other
+    /// transaction brings the participant a higher low-water mark in between.
+    pub fn other_hand_and_crashes() -> Scenario {
+        let requests = vec![submit("T1", &[(0, "put x"), (1, "get x")]), then(0, submit("T2", &[(0, "put y")]))];
+        let about = "somebody else ends a branch, its participant crashes, and then the coordinator that was told so";
+        let budget = Budget { other_hands: 1, crashes: 2, ..NONE };
+        Scenario::new("hand-crashes", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
             .that_keep_evidence_alone()
             .explored_with(budget, Budget { losses: 1, ..budget })
     }

@@ -19,6 +19,11 @@ fn what_another_hand_has_ended_is_on_record() {
 }
 
 #[test]
+fn what_somebody_else_ended_is_on_record_though_participant_and_coordinator_crash_one_after_the_other() {
+    nothing_breaks(Scenario::other_hand_and_crashes());
+}
+
+#[test]
 fn what_another_hand_has_ended_an_operator_cannot_end_the_other_way() {
     nothing_breaks(Scenario::other_hand_and_operator());
 }

@@ -1,0 +1,115 @@
+//! The cost of a saga over HTTP services: alone, beside its bare calls and the forced writes that it cannot do without; and under
+//! load, beside the same saga over key-value participants. The services do nothing, in a process whose CPU time does not count.
+
+use super::finding::{Finding, Goal};
+use super::load::{Length, Mode, Pace, Shape};
+use super::service::Caller;
+use super::stage::{self, Stage, names};
+use super::{Effort, Report, floor};
+use crate::cluster::{Cluster, Plan, Who};
+use anyhow::Context as _;
+use std::time::Duration;
+use tokio::time::Instant;
+use undoubt_client::work::http::Request;
+use undoubt_client::{Client, Saga, Step};
+
+/// Sagas of a round that are submitted one after the other.
+const LONE: u64 = 300;
+
+/// The steps of a saga.
+const STEPS: usize = 2;
+
+/// Forced writes that a step cannot do without: that it is attempted is stored before the call, and what it came to after it.
+const FORCED_WRITES_A_STEP: f64 = 2.0;
+
+/// Sagas under way at a time, and the rate that a peer reached with so many on such a machine: DTM over PostgreSQL, and Restate.
+const IN_FLIGHT: [(usize, Option<f64>); 3] = [(16, Some(935.0)), (64, None), (256, Some(795.0))];
+
+pub async fn services(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let address = stage.service().await?;
+    let (over_http, over_kv) = (over_http(stage, &address).await?, stage.cluster(STEPS).await?);
+    lone(stage, &over_http, &address, effort, report).await?;
+    under_load(stage, (&over_http, &over_kv), &address, effort, report).await
+}
+
+/// Returns a cluster whose participants call the service.
+async fn over_http(stage: &Stage, address: &str) -> anyhow::Result<Cluster> {
+    let config = stage.folder().join("services.toml");
+    let text =
+        format!("[resource]\nkind = \"http\"\n\n[http]\nallow = [\"http://{address}\"]\nmax_calls_per_host = 1000\n");
+    std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+    let participants = names(STEPS);
+    let configs = participants.iter().map(|name| (name.clone(), config.clone())).collect();
+    stage.cluster_of(Plan { participants, configs, ..Plan::default() }).await
+}
+
+async fn lone(
+    stage: &Stage,
+    cluster: &Cluster,
+    address: &str,
+    effort: Effort,
+    report: &mut Report<'_>,
+) -> anyhow::Result<()> {
+    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, cluster.options()?)?;
+    let (store, mut caller) = (floor::store(stage)?, Caller::connect(address).await?);
+    let (mut floors, mut medians, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let (mut forced, mut called, mut whole) = (floor::histogram()?, floor::histogram()?, floor::histogram()?);
+        for number in 0..LONE {
+            forced.saturating_record(us(floor::rocks_write(&store, number).await?));
+            called.saturating_record(us(caller.call().await?));
+            let call = || Request::post(&format!("http://{address}/done"));
+            let step = |(place, name): (usize, &String)| Step::new(&format!("s{place}"), name, call()).undo(call());
+            let saga = names(STEPS).iter().enumerate().map(step).fold(Saga::new(), Saga::step);
+            let began = Instant::now();
+            client.submit(&saga).await?;
+            whole.saturating_record(us(began.elapsed()));
+        }
+        let median = |of: &hdrhistogram::Histogram<u64>| of.value_at_quantile(0.5) as f64;
+        let floor = STEPS as f64 * (median(&called) + FORCED_WRITES_A_STEP * median(&forced));
+        floors.push(floor);
+        medians.push(median(&whole));
+        ratios.push(median(&whole) / floor);
+    }
+    report.add(Finding::of_rounds("floor/two-calls-and-four-forced-writes", floors, "µs"));
+    report.add(Finding::of_rounds("services/lone/median", medians, "µs"));
+    report.add(Finding::of_rounds("services/lone/times-floor", ratios, "x").goal(Goal::AtMost(1.3)));
+    Ok(())
+}
+
+async fn under_load(
+    stage: &Stage,
+    (over_http, over_kv): (&Cluster, &Cluster),
+    address: &str,
+    effort: Effort,
+    report: &mut Report<'_>,
+) -> anyhow::Result<()> {
+    let length = Length { warm_up: Duration::from_secs(1), measured: effort.measured };
+    for (in_flight, goal) in IN_FLIGHT {
+        let pace = Pace::Closed { in_flight };
+        let (mut rates, mut per_saga, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            let mut cpu = [0.0, 0.0];
+            for (place, cluster) in [over_http, over_kv].into_iter().enumerate() {
+                let service = (place == 0).then(|| format!("http://{address}/done"));
+                let shape = Shape { mode: Mode::Saga, service, ..Shape::new(&stage.run_name(), &names(STEPS)) };
+                let (measured, used) = stage::measure(cluster, &shape, pace, length).await?;
+                // The CPU time of the warm-up counts, so its sagas do.
+                let sagas = measured.per_s() * (length.warm_up + length.measured).as_secs_f64();
+                cpu[place] = (used.coordinator + used.participants).as_secs_f64() * 1e6 / sagas;
+                if place == 0 {
+                    rates.push(measured.per_s());
+                }
+            }
+            per_saga.push(cpu[0]);
+            ratios.push(cpu[0] / cpu[1]);
+        }
+        let name = |what: &str| format!("services/{what}/in-flight={in_flight}");
+        let rate = Finding::of_rounds(name("rate"), rates, "sagas/s");
+        report.add(goal.map_or(rate.clone(), |goal| rate.goal(Goal::AtLeast(goal))));
+        report.add(Finding::of_rounds(name("cpu-a-saga"), per_saga, "µs").note("coordinator and participants"));
+        report.add(Finding::of_rounds(name("cpu-over-key-value"), ratios, "x").goal(Goal::AtMost(3.0)));
+    }
+    Ok(())
+}
