@@ -34,7 +34,8 @@ impl Script {
 
     /// Begins one that asks `a` when its time is over.
     fn begin_asking(&mut self, client: u64) {
-        let question = SagaStep { compensation: None, name: CHECK_BACK.parse().unwrap(), ..step("a", &[]) };
+        let question =
+            SagaStep { compensation: None, name: CHECK_BACK.parse().expect("a valid name"), ..step("a", &[]) };
         self.begin_with(client, Completions::Together, Some(Arc::new(question)));
     }
 
@@ -447,7 +448,7 @@ fn with_two_branches() -> Script {
 fn branches_that_joined_are_committed_in_two_phases_once_it_is_closed() {
     let mut script = with_two_branches();
     script.join(4, acting("c"), false);
-    script.join(4, SagaStep { name: "a2".parse().unwrap(), ..branch("a") }, false);
+    script.join(4, SagaStep { name: "a2".parse().expect("a valid name"), ..branch("a") }, false);
     script.show("T1");
     script.ask_to_close(5, true);
     script.show("T1");

@@ -32,10 +32,5 @@ pub(super) fn knocked_at(mut plan: Plan) -> Plan {
 /// Returns true if this participant forgets whom it knows. It takes the first who comes then, whoever that is: roles keep strangers
 /// out there, which these worlds do not have.
 fn loses_pins(what: &What, participant: u8) -> bool {
-    match what {
-        What::Wiped { host } | What::PutBack { host, copy: Copied::Emptied, .. } => {
-            *host == Host::Participant(participant)
-        }
-        _ => false,
-    }
+    matches!(what, What::Wiped { host } | What::PutBack { host, copy: Copied::Emptied, .. } if *host == Host::Participant(participant))
 }
