@@ -104,6 +104,8 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
             || transaction.has_skipped()
             || transaction.is_lost_somewhere()
             || facts::operator_gave_up(run, tx)
+            // After a crash nobody can tell that somebody else ended a branch just as it was decided.
+            || transaction.has_met_other_hands()
             || is_left_to_a_loser(run, work);
         let what = format!("{tx} is said to be damaged, and no operator decided anything about it");
         return (!founded).then(|| Violation::of("atomicity.damage-unfounded", tx, what));
