@@ -170,7 +170,7 @@ const REJECTIONS: [&str; 17] = [
 /// Returns the label of a rejection.
 pub(crate) fn label(rejection: &Rejection) -> &'static str {
     match rejection {
-        Rejection::Recovering => "recovering",
+        Rejection::Recovering | Rejection::RecoveryPaused => "recovering",
         Rejection::Draining => "draining",
         Rejection::TooManyOpen { .. } => "too-many-open",
         Rejection::TooMuchOpen { .. } => "too-much-open",

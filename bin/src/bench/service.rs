@@ -6,6 +6,12 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+/// The longest body that is read.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// The longest line of a head that is read.
+const MAX_LINE_BYTES: u64 = 8 << 10;
+
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 
 /// Serves until the listener fails.
@@ -13,7 +19,7 @@ pub async fn serve(listener: TcpListener) -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        // Whoever is gone is no loss.
+        // A caller that has gone needs no answer.
         tokio::spawn(async move { converse(BufReader::new(stream)).await.ok() });
     }
 }
@@ -30,7 +36,8 @@ async fn read(stream: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
     let (mut line, mut length) = (String::new(), 0);
     loop {
         line.clear();
-        anyhow::ensure!(stream.read_line(&mut line).await? > 0, "the other side is gone");
+        (&mut *stream).take(MAX_LINE_BYTES).read_line(&mut line).await?;
+        anyhow::ensure!(line.ends_with('\n'), "the other side is gone, or its line is over {MAX_LINE_BYTES} bytes");
         let line = line.trim_end().to_ascii_lowercase();
         if line.is_empty() {
             break;
@@ -39,6 +46,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
             length = given.trim().parse().context("a length of a body")?;
         }
     }
+    anyhow::ensure!(length <= MAX_BODY_BYTES, "the body has {length} bytes, over {MAX_BODY_BYTES}; call with less");
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     Ok(())

@@ -120,7 +120,9 @@ async fn serving(helper: &Path, what: &str) -> anyhow::Result<(Child, String)> {
     command.arg(what).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().with_context(|| format!("starting the helper for {what}"))?;
     let output = child.stdout.take().with_context(|| format!("the helper for {what} has no output"))?;
-    let address = BufReader::new(output).lines().next_line().await?;
+    let told = tokio::time::timeout(CONNECT_TIMEOUT, BufReader::new(output).lines().next_line()).await;
+    let address =
+        told.with_context(|| format!("the helper for {what} told no address within {CONNECT_TIMEOUT:?}"))??;
     Ok((child, address.with_context(|| format!("the helper for {what} told no address"))?))
 }
 

@@ -126,7 +126,7 @@ async fn a_saga_that_nobody_closes_in_time_is_turned_back() {
 async fn a_step_that_nobody_could_answer_keeps_the_saga_from_closing_until_it_is_run_again() {
     let mut cluster = opened().await;
     cluster.kill(BANK_A).await.unwrap();
-    let saga = client(&cluster).begin(Opening::new()).await.unwrap();
+    let saga = client(&cluster).begin(Opening::new().timeout(Duration::from_secs(3_600))).await.unwrap();
     let hasty = || seat(1).retry(HASTY);
     let unanswered = saga.run(hasty()).await;
     assert!(matches!(unanswered, Err(JoinError::Unanswered { attempts: 2, .. })), "{unanswered:?}");

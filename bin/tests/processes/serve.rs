@@ -181,13 +181,9 @@ async fn sagas_over_the_services_of_the_example_are_done_or_undone_and_go_on_aft
     assert_eq!(state(served.gateway, &trip("one", "7A", "12", 0)).await, "committed");
     assert_eq!(state(served.gateway, &trip("two", "7B", "12", 0)).await, "aborted");
     let three = trip("three", "7C", "13", 3);
-    let begun = [http::request(
-        "POST",
-        "/v1/transactions",
-        &[http::JSON, "prefer: respond-async"],
-        three.to_string().as_bytes(),
-    )];
-    http::send(served.gateway, &begun[0]).await.expect(202);
+    let begun =
+        http::request("POST", "/v1/transactions", &[http::JSON, "prefer: respond-async"], three.to_string().as_bytes());
+    http::send(served.gateway, &begun).await.expect(202);
     served = served.kill_and_restart().await;
     // Until the saga's beginning is on disk, a crash leaves nothing of it; then it is asked for again.
     assert_eq!(state(served.gateway, &three).await, "committed");

@@ -42,7 +42,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Keys that are read at a time.
 const KEYS_PER_READ: usize = 200;
 
-/// What begins the ids of transactions that only look.
+/// The beginning of the ids of transactions that only look.
 const LOOKING: &str = "look-";
 
 fn variable(name: &str, otherwise: u64) -> u64 {
@@ -97,7 +97,7 @@ async fn kill_all(house: &mut House, kills: u64, seed: u64) -> BTreeMap<Victim, 
     let moment = async |most_ms: u64| sleep(Duration::from_millis(random.below(most_ms))).await;
     let mut number = 0;
     while number < kills {
-        // Of three times, two die together once.
+        // Once in three times two die together.
         let together = if random.below(3) == 0 { 2 } else { 1 }.min(kills - number);
         let first = random.below(Victim::ALL.len() as u64);
         let other = first + 1 + random.below(Victim::ALL.len() as u64 - 1);
@@ -115,7 +115,7 @@ async fn kill_all(house: &mut House, kills: u64, seed: u64) -> BTreeMap<Victim, 
         for victim in &victims {
             house.launch(*victim);
         }
-        // Of four times, they may be killed again once while they recover.
+        // Once in four times they may be killed again while they recover.
         if random.below(4) != 0 {
             for victim in &victims {
                 house.serves(*victim).await;
@@ -211,7 +211,7 @@ async fn look(house: &mut House, fates: &[Fate]) -> Books {
         let known = ids.iter().zip(values).filter(|(_, value)| *value != Value::Null);
         books.keys.extend(known.map(|(id, _)| (*id).to_owned()));
     }
-    // What is heard of alone counts like what is listed.
+    // The coordinator tells of each transaction what its list says.
     for fate in fates {
         let seen = get(house, &format!("/v1/transactions/{}", fate.id)).await;
         let listed = books.answers.get(&fate.id).cloned();

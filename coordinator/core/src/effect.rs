@@ -85,6 +85,10 @@ pub enum StepAnswer {
 pub enum Rejection {
     #[error("the coordinator is still reading its log; try again in a moment")]
     Recovering,
+    #[error(
+        "an operator has paused the recovery of this transaction; resume it with `undoubt recovery resume`, then ask again"
+    )]
+    RecoveryPaused,
     #[error("the coordinator is draining and takes no new transactions; submit to another, or after its restart")]
     Draining,
     #[error(

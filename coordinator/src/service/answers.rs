@@ -71,7 +71,7 @@ fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
 
 fn status_of(rejection: &Rejection) -> Status {
     let reason = match rejection {
-        Rejection::Recovering => Reason::Recovering,
+        Rejection::Recovering | Rejection::RecoveryPaused => Reason::Recovering,
         Rejection::Draining => Reason::Draining,
         Rejection::BeingNoted => Reason::BeingNoted,
         Rejection::TooManyOpen { .. } => Reason::TooManyOpen,

@@ -215,7 +215,7 @@ impl World {
             return Err(format!("contract: client {request} is answered though it does not wait"));
         }
         let after = match answer {
-            Answer::Rejected(Rejection::Recovering) => RequestState::ToAsk,
+            Answer::Rejected(Rejection::Recovering | Rejection::RecoveryPaused) => RequestState::ToAsk,
             Answer::Outcome { .. } | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) | Answer::Rejected(_) => {
                 RequestState::Answered
             }

@@ -1,4 +1,4 @@
-//! What has to hold in the end, of what the databases themselves hold.
+//! The audit of a run: compares what the services' own databases hold with what was asked for and what was answered.
 
 use super::fate::Fate;
 use super::house::{ACCOUNTS, OPENING_BALANCE};

@@ -137,6 +137,10 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let Some(open) = self.transactions.get_mut(tx) else { return };
+        if wait && open.waiters() >= MAX_WAITERS_PER_TRANSACTION {
+            let rejection = Rejection::TooManyWaiters { max_waiters: MAX_WAITERS_PER_TRANSACTION };
+            return effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
+        }
         let before = open.held();
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         let closed = match open {

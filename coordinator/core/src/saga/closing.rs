@@ -40,7 +40,8 @@ impl Saga {
     ///
     /// # Errors
     /// [`Rejection::StepUnsettled`]: it is not on record yet that a step joined.
-    /// [`Rejection::Recovering`]: an operator has paused it.
+    /// [`Rejection::RecoveryPaused`]: it came from the log, and an operator has paused all that did.
+    /// [`Rejection::Lacks`]: a participant cannot prepare.
     pub(crate) fn go_on_as_two_phase(
         &mut self,
         attempt_number: AttemptNumber,
@@ -48,7 +49,7 @@ impl Saga {
         cx: &mut Context<'_>,
     ) -> Result<Transaction, Rejection> {
         if self.held {
-            return Err(Rejection::Recovering);
+            return Err(Rejection::RecoveryPaused);
         }
         if let Some(step) = self.unsettled() {
             let (step, state) = (step.definition.name.clone(), step.at.state());

@@ -1,5 +1,5 @@
 //! The circuit breaker of one host: a service that gives no answer again and again is left alone for a while, so that calls fail at
-//! once and hold no place. Whoever is called back later decides nothing else than before.
+//! once and hold no place. It never changes what a call means: one that did not go is told as not sent.
 //!
 //! ```text
 //! closed ── threshold reached ──▶ open ── pause over, one call goes ──▶ probing
@@ -17,6 +17,8 @@ pub(crate) struct Terms {
     /// The calls in a row without an answer. 0: breakers never open.
     pub(crate) threshold: u32,
     pub(crate) pause: Duration,
+    /// The time that a call must have had for its lack of an answer to count.
+    pub(crate) least_time: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const TERMS: Terms = Terms { threshold: 3, pause: Duration::from_secs(2) };
+    const TERMS: Terms = Terms { threshold: 3, pause: Duration::from_secs(2), least_time: Duration::ZERO };
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]

@@ -119,7 +119,8 @@ impl Client {
             .http2_max_header_list_size(u32::try_from(MAX_ANSWER_HEADER_BYTES).unwrap_or(u32::MAX))
             .build(connector);
         let Settings { max_calls_per_host, max_response_bytes, breaker_threshold, .. } = *settings;
-        let breakers = Terms { threshold: breaker_threshold, pause: settings.breaker_pause() };
+        let (pause, least_time) = (settings.breaker_pause(), settings.connect_timeout());
+        let breakers = Terms { threshold: breaker_threshold, pause, least_time };
         Client { http, hosts: Mutex::default(), breakers, max_calls_per_host, max_response_bytes, secrets, clock }
     }
 
@@ -156,6 +157,7 @@ impl Client {
         identity: &[(&'static str, String)],
         deadline: Instant,
     ) -> Result<Answer, NoAnswer> {
+        let request = self.request(message, identity)?;
         let origin = &message.address.origin;
         self.with_breaker(origin, |breaker| {
             breaker.pass(Instant::now(), self.breakers).map_err(|left| (left, breaker.silences()))
@@ -166,10 +168,14 @@ impl Client {
                 "it gave no answer {silences} times in a row, and is called again in {left} ms (http.breaker_threshold)"
             ))
         })?;
-        let answered = self.call_now(message, identity, deadline).await;
+        let began = Instant::now();
+        let answered = self.call_now(request, deadline).await;
+        // A caller who leaves no time for an answer must not keep others from the host.
+        let had_time = deadline.saturating_duration_since(began) >= self.breakers.least_time;
         self.with_breaker(origin, |breaker| match &answered {
             Ok(_) => breaker.answered(),
-            Err(_) => breaker.silent(Instant::now(), self.breakers),
+            Err(_) if had_time => breaker.silent(Instant::now(), self.breakers),
+            Err(_) => {}
         });
         answered
     }
@@ -183,13 +189,7 @@ impl Client {
         }
     }
 
-    async fn call_now(
-        &self,
-        message: &Message,
-        identity: &[(&'static str, String)],
-        deadline: Instant,
-    ) -> Result<Answer, NoAnswer> {
-        let request = self.request(message, identity)?;
+    async fn call_now(&self, request: http::Request<Full<Bytes>>, deadline: Instant) -> Result<Answer, NoAnswer> {
         let response = match timeout_at(deadline, self.http.request(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() => return Err(NoAnswer::NotSent(reason(&error))),

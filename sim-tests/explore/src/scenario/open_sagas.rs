@@ -384,9 +384,10 @@ fn begin_two_phase() -> Request {
     ask("T1", RequestKind::Begin(Completions::TwoPhase, None))
 }
 
-/// A branch of it.
+/// A branch of it. No two have the same work, by which the rules tell them apart.
 fn branch(number: u16, participant: usize) -> OpenStep {
-    OpenStep { compensation: None, ..elsewhere(number, participant) }
+    let completion = Some(if number == 0 { "put x" } else { "put y" });
+    OpenStep { compensation: None, completion, ..elsewhere(number, participant) }
 }
 
 /// Begins one that asks this of the first participant when its time is over.

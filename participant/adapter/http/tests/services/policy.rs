@@ -319,6 +319,11 @@ async fn a_host_that_gives_no_answer_again_and_again_is_left_alone_until_the_pau
         HttpServices::new(Arc::new(MemoryStore::default()), settings, network()).unwrap()
     };
     let (patient, hasty) = (with_pause(600_000), with_pause(1));
+    for index in 10..14 {
+        // Who leaves no time for an answer says nothing of the host.
+        let within = Duration::from_millis(1);
+        act_within(&patient, index, Request::post(&server.url), within).await;
+    }
     for index in 0..2 {
         for http in [&patient, &hasty] {
             assert_eq!(refused(act(http, index, Request::post(&server.url)).await).0, RefusalCode::Unclear);
