@@ -135,6 +135,8 @@ pub struct Finals {
     pub done_without: BTreeMap<String, BTreeMap<Participant, HowResolved>>,
     /// Steps of sagas that operators passed over.
     pub passed_over: Vec<PassedOver>,
+    /// The stuck steps that operators had tried again.
+    pub retries: Retries,
     /// Participants that have taken a stranger for the coordinator, and the epoch that it claimed.
     pub impostors_welcomed: Vec<(Participant, u32)>,
     /// Batches of several messages that had more bytes than is usual.
@@ -188,10 +190,41 @@ pub struct PassedOver {
     pub participant: Participant,
     /// Skipped, or said to be done.
     pub how: HowResolved,
-    /// True if it was stuck: nothing of it was in effect that its refusals had not left so.
+    /// True if it was certainly stuck: nothing of it was in effect that its refusals had not left so.
     pub stuck: bool,
     /// True if the operator was told that it is on record; otherwise he never heard, and it may be or not.
     pub certain: bool,
+}
+
+/// The stuck steps that operators had tried again, and when. A step that was seen to be stuck need not be so any more if another
+/// operator has had it tried again since.
+#[derive(Clone, Debug, Default)]
+pub struct Retries {
+    answered: u64,
+    /// For each transaction and step the number of answers up to that to its last retry; `u64::MAX` while none has come, for it may
+    /// still arrive.
+    last: BTreeMap<(String, String), u64>,
+}
+
+impl Retries {
+    /// Returns the number of retries that were answered until now.
+    pub fn now(&self) -> u64 {
+        self.answered
+    }
+
+    pub fn ask(&mut self, step: (String, String)) {
+        self.last.insert(step, u64::MAX);
+    }
+
+    pub fn answered(&mut self, step: (String, String)) {
+        self.answered += 1;
+        self.last.insert(step, self.answered);
+    }
+
+    /// Returns true if the step may have been tried again after so many retries were answered.
+    pub fn may_be_under_way(&self, step: &(String, String), looked_at: u64) -> bool {
+        self.last.get(step).is_some_and(|last| *last > looked_at)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -240,4 +273,22 @@ pub struct Recovery {
     pub host: Host,
     /// A difference although nothing happened, save in epochs and the like.
     pub difference: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_not_stuck_for_certain_once_another_operator_had_it_tried_again_since() {
+        let (mut retries, step) = (Retries::default(), ("s1".to_owned(), "debit".to_owned()));
+        let looked_at = retries.now();
+        assert!(!retries.may_be_under_way(&step, looked_at));
+        retries.ask(step.clone());
+        assert!(retries.may_be_under_way(&step, looked_at), "it may have arrived");
+        assert!(retries.may_be_under_way(&step, retries.now()), "it may arrive yet");
+        retries.answered(step.clone());
+        assert!(retries.may_be_under_way(&step, looked_at));
+        assert!(!retries.may_be_under_way(&step, retries.now()), "what is stuck now is stuck after that retry");
+    }
 }

@@ -5,8 +5,9 @@
 //! done the step is not in effect, where it was undone it still is. [`super::atomicity`] and [`super::durability`]
 //! leave such steps to this.
 //!
-//! * `effect`: a step that was passed over while it was stuck is as its refusals left it. One that was not stuck, and what
-//!   was left of a saga that was given up, may be in effect or not. Excused where an operator has committed a branch of
+//! * `effect`: a step that was passed over while it was stuck is as its refusals left it. One that was not stuck, or that
+//!   another operator had tried again since the first one saw it stuck, and what was left of a saga that was given up, may be in
+//!   effect or not. Excused where an operator has committed a branch of
 //!   the same transaction, which is why the step was refused.
 //! * `unfounded`: nobody but an operator passes over a step, or gives a saga up. What becomes of a step at a participant whose
 //!   disk was put back is not known either, also of one that was said to be done; that is for [`super::atomicity`].

@@ -83,6 +83,7 @@ impl Auditor {
     async fn unstick(
         &self,
         coordinator: &Client,
+        looked_at: u64,
         saga: &TransactionView,
         tried_again: &mut BTreeSet<(TxId, StepName)>,
     ) {
@@ -93,7 +94,7 @@ impl Auditor {
                 false if self.is_committed_alone(&saga.tx, step).await => HowResolved::Done,
                 false => HowResolved::Skip,
             };
-            operator::end_step(&self.shared, coordinator, &saga.tx, step, how).await;
+            operator::end_step(&self.shared, coordinator, looked_at, &saga.tx, step, how).await;
         }
     }
 
@@ -113,10 +114,11 @@ impl Auditor {
         let nobody_waits = duty.look().await;
         let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
         let Some(coordinator) = &self.coordinator else { return clients_are_done };
+        let looked_at = self.shared.finals().retries.now();
         let open = ListQuery::of(Filter::Open).limit(100);
         let Ok(open) = coordinator.list(&open).await else { return false };
         for saga in open.transactions.iter().filter(|open| open.phase == Some(TransactionPhase::Stuck)) {
-            self.unstick(coordinator, saga, tried_again).await;
+            self.unstick(coordinator, looked_at, saga, tried_again).await;
         }
         for held in open.transactions.iter().filter(|open| open.phase == Some(TransactionPhase::Unusable)) {
             self.shared.finals().held.insert(held.tx.to_string());

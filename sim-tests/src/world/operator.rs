@@ -64,6 +64,7 @@ pub(super) fn end_saga(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: Ho
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
         let coordinator = coordinator(&shared);
+        let looked_at = shared.finals().retries.now();
         let query = ListQuery::of(Filter::Open).limit(100);
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         let Some(saga) = open.transactions.iter().find(|open| open.saga) else { return Ok(()) };
@@ -80,7 +81,7 @@ pub(super) fn end_saga(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: Ho
             }
         };
         for step in &saga.branches {
-            end_step(&shared, &coordinator, &saga.tx, step, how).await;
+            end_step(&shared, &coordinator, looked_at, &saga.tx, step, how).await;
         }
         Ok(())
     });
@@ -106,21 +107,24 @@ pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, ho
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
         let coordinator = coordinator(&shared);
+        let looked_at = shared.finals().retries.now();
         let query = ListQuery::of(Filter::Open).limit(100);
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         for saga in open.transactions {
             for step in saga.branches.iter().filter(|step| step.state == Some(PartState::Stuck)) {
-                end_step(&shared, &coordinator, &saga.tx, step, how).await;
+                end_step(&shared, &coordinator, looked_at, &saga.tx, step, how).await;
             }
         }
         Ok(())
     });
 }
 
-/// Ends a step of a saga, and remembers if it was passed over.
+/// Ends a step of a saga, and remembers if it was passed over. `looked_at`: the [`Retries::now`](crate::run::Retries) before
+/// the step was read as it is given.
 pub(super) async fn end_step(
     shared: &Arc<Shared>,
     coordinator: &Client,
+    looked_at: u64,
     saga: &TxId,
     step: &BranchView,
     how: HowResolved,
@@ -131,7 +135,15 @@ pub(super) async fn end_step(
         HowResolved::Done => (StepResolution::Done, true),
     };
     let Some(name) = &step.step else { return };
-    let certain = match coordinator.resolve_step(saga, name.as_str(), way, "operator", "it is stuck").await {
+    let of_step = (saga.to_string(), name.to_string());
+    if !passes_over {
+        shared.finals().retries.ask(of_step.clone());
+    }
+    let answer = coordinator.resolve_step(saga, name.as_str(), way, "operator", "it is stuck").await;
+    if let (false, Ok(_)) = (passes_over, &answer) {
+        shared.finals().retries.answered(of_step.clone());
+    }
+    let certain = match answer {
         // Of a saga that is over the same is told to whoever comes late.
         Ok(known) => known.decided.is_none(),
         Err(OperatorError::Unclear(_) | OperatorError::Malformed { .. }) => false,
@@ -147,8 +159,9 @@ pub(super) async fn end_step(
     };
     if let (true, Ok(Host::Participant(participant))) = (passes_over, step.participant.as_str().parse()) {
         let tx = saga.to_string();
-        // It may have gone on since it was looked at.
-        let stuck = step.state == Some(PartState::Stuck);
+        // Another operator may have had it tried again since it was looked at.
+        let is_tried_again = shared.finals().retries.may_be_under_way(&of_step, looked_at);
+        let stuck = step.state == Some(PartState::Stuck) && !is_tried_again;
         shared.finals().passed_over.push(PassedOver { tx, participant, how, stuck, certain });
     }
 }
