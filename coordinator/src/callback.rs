@@ -330,7 +330,9 @@ impl Caller {
             match self.engine.outcome(tx.clone()).await? {
                 Replied::Core(Answer::Outcome { outcome, .. }) => return Ok(Some(outcome)),
                 Replied::Core(Answer::Rejected(Rejection::NotFound)) => return Ok(None),
-                Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Step(_) | Answer::Rejected(_))
+                Replied::Core(
+                    Answer::Pending | Answer::Stuck(_) | Answer::Closed | Answer::Step(_) | Answer::Rejected(_),
+                )
                 | Replied::Again(_)
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_)

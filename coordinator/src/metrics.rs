@@ -177,6 +177,9 @@ pub(crate) fn label(rejection: &Rejection) -> &'static str {
         Rejection::TooMuchGathered { .. } => "too-much-gathered",
         Rejection::TooManyWaiters { .. } => "too-many-waiters",
         Rejection::TooManyBegun { .. } => "too-many-begun",
+        Rejection::NoParent { .. } => "no-parent",
+        Rejection::ParentEnding { .. } => "parent-ending",
+        Rejection::NestedUnsettled { .. } => "nested-unsettled",
         Rejection::OtherContent | Rejection::OtherStep { .. } => "other-content",
         Rejection::NoBranches
         | Rejection::TooManyBranches { .. }

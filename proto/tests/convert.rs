@@ -104,7 +104,10 @@ fn stuck() -> impl Strategy<Value = StuckStep> {
 fn known_outcome() -> impl Strategy<Value = KnownOutcome> {
     (option::of(outcome()), btree_map(part_name(), bytes(), 0..=64)).prop_flat_map(|(decided, results)| {
         let stuck = if decided.is_none() { option::of(stuck()).boxed() } else { Just(None).boxed() };
-        stuck.prop_map(move |stuck| KnownOutcome { decided: decided.clone(), results: results.clone(), stuck })
+        stuck.prop_map(move |stuck| {
+            let closed = decided.is_none() && stuck.is_none();
+            KnownOutcome { decided: decided.clone(), results: results.clone(), stuck, closed }
+        })
     })
 }
 

@@ -36,6 +36,7 @@ pub struct Opening {
     terms: Terms,
     completion_order: CompletionOrder,
     check_back: Option<OpenStep>,
+    parent: Option<TxId>,
 }
 
 impl Opening {
@@ -52,7 +53,7 @@ impl Opening {
     }
 
     fn of(terms: Terms) -> Self {
-        Opening { terms, completion_order: CompletionOrder::default(), check_back: None }
+        Opening { terms, completion_order: CompletionOrder::default(), check_back: None, parent: None }
     }
 
     /// Sets what is asked of a participant when the time is over, instead of turning the saga back: done closes it, a refusal by
@@ -63,6 +64,13 @@ impl Opening {
     pub fn check_back(self, participant: &str, question: impl Into<Work>) -> Self {
         let check_back = Some(OpenStep::new(saga::CHECK_BACK, participant).action(question));
         Opening { check_back, ..self }
+    }
+
+    /// Makes it a part of another open saga of the same coordinator, with which it is closed and turned back. It may be closed before:
+    /// then its steps are completed at once, and should its parent turn back, what was completed is undone.
+    #[must_use]
+    pub fn parent(self, parent: TxId) -> Self {
+        Opening { parent: Some(parent), ..self }
     }
 
     /// Sets the time after which it is turned back unless it is closed before. Without, the coordinator's own default holds.
@@ -104,6 +112,7 @@ impl Opening {
             completion_order: completion_order.into(),
             trace_context: self.terms.trace_context.clone(),
             check_back: self.check_back.as_ref().map(encode).transpose()?,
+            parent: self.parent.as_ref().map(TxId::to_bytes).unwrap_or_default(),
         })
     }
 }
@@ -310,7 +319,7 @@ impl OpenSaga {
         }
     }
 
-    /// Closes the saga and waits until every step is completed. If somebody has cancelled it before, or its time was over, the answer
+    /// Closes the saga and waits until every step is completed. Of a nested one the answer is [provisional](Answer::provisional). If somebody has cancelled it before, or its time was over, the answer
     /// is that it aborted.
     pub async fn close(&self) -> Result<Answer, SubmitError> {
         decided(&self.id, self.close_in(false).await?)

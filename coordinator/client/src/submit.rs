@@ -25,12 +25,14 @@ pub struct Answer {
     /// What each handed back, as it came, for [`Results::read`], by the names of participants or of a saga's steps; only
     /// while the coordinator still has it. Where auto went by two-phase commit, by those of participants.
     pub results: BTreeMap<PartName, Bytes>,
+    /// It is a nested saga, whose steps are completed. It ends with its parent, and may be undone with that.
+    pub provisional: bool,
 }
 
 impl Answer {
     /// Returns the answer with this outcome and these results, as the coordinator would give it.
     pub fn new(outcome: Outcome, results: BTreeMap<PartName, Bytes>) -> Answer {
-        Answer { outcome, results }
+        Answer { outcome, results, provisional: false }
     }
 
     /// Returns what a participant, or a step of a saga, handed back; `None` if there is no result of it.
@@ -44,7 +46,9 @@ impl TryFrom<KnownOutcome> for Answer {
     type Error = Malformed;
 
     fn try_from(known: KnownOutcome) -> Result<Self, Malformed> {
-        Ok(Answer { outcome: known.decided.ok_or(Malformed::Undecided)?, results: known.results })
+        let provisional = known.closed;
+        let decided = known.decided.or(provisional.then_some(Outcome::Committed));
+        Ok(Answer { outcome: decided.ok_or(Malformed::Undecided)?, results: known.results, provisional })
     }
 }
 

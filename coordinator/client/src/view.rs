@@ -44,6 +44,10 @@ pub struct TransactionView {
     pub saga: bool,
     /// Set: its record cannot be carried out, for this reason, and it is held until an operator forgets it.
     pub unusable_because: Option<String>,
+    /// The open saga that it is nested in.
+    pub parent: Option<TxId>,
+    /// The sagas that are nested in it and have not ended.
+    pub children: Vec<TxId>,
 }
 
 /// One branch, as its coordinator sees it.
@@ -186,6 +190,8 @@ impl TryFrom<v1::Transaction> for TransactionView {
             history: all(wire.history)?,
             heuristic_damage: wire.heuristic_damage,
             unusable_because: Some(wire.unusable_because).filter(|why| !why.is_empty()),
+            parent: (!wire.parent.is_empty()).then(|| tx(wire.parent)).transpose()?,
+            children: wire.children.into_iter().map(tx).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -4,7 +4,8 @@ use crate::breaker::Breakers;
 use crate::effect::{Effect, Note, Timer};
 use crate::low_water_mark::LowWaterMarks;
 use crate::room::Room;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::saga::Kin;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use undoubt_vocabulary::{Abilities, Ability, AttemptNumber, ParticipantName, Timestamp, TxId};
 
 /// The coordinator's knowledge of its participants.
@@ -29,11 +30,17 @@ pub(crate) struct Context<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) peers: &'a mut Peers,
     pub(crate) room: &'a mut Room,
+    /// What sagas tell their parents and children. It is handed on before the next input.
+    pub(crate) kin: &'a mut VecDeque<(TxId, Kin)>,
 }
 
 impl Context<'_> {
     pub(crate) fn note(&mut self, tx: &TxId, note: Note) {
         self.effects.push(Effect::Note { tx: tx.clone(), note });
+    }
+
+    pub(crate) fn tell(&mut self, tx: &TxId, kin: Kin) {
+        self.kin.push_back((tx.clone(), kin));
     }
 
     pub(crate) fn arm(&mut self, tx: &TxId, attempt_number: AttemptNumber, timer: Timer) {

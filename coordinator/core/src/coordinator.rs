@@ -3,6 +3,7 @@
 mod admission;
 mod heuristics;
 mod messages;
+mod nested_sagas;
 mod open_sagas;
 mod operator;
 mod refused_records;
@@ -15,10 +16,10 @@ use crate::low_water_mark::LowWaterMarks;
 use crate::open_transaction::{Open, OpenInput};
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
-use crate::saga::Saga;
+use crate::saga::{Kin, Saga};
 use crate::transaction::{Transaction, TransactionView};
 use heuristics::Noting;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use undoubt_vocabulary::{Abilities, AttemptNumber, DigestMap, Epoch, ParticipantName, Timestamp, TxId};
 
@@ -65,6 +66,8 @@ pub struct Coordinator {
     transactions: DigestMap<TxId, Open>,
     room: Room,
     peers: Peers,
+    /// What sagas have told their parents and children during one input; empty in between.
+    kin: VecDeque<(TxId, Kin)>,
     /// Ended transactions whose changed record is being written.
     noting: DigestMap<TxId, Noting>,
 }
@@ -86,12 +89,18 @@ impl Coordinator {
                 low_water_marks: LowWaterMarks::default(),
                 breakers: Breakers::new(limits.breaker_threshold, limits.breaker_pause),
             },
+            kin: VecDeque::new(),
             noting: DigestMap::new(),
         }
     }
 
     /// Takes one input and appends its effects. `now` is for histories and ages, never for safety.
     pub fn handle_input(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
+        self.take_input(now, input, effects);
+        self.hand_on(now, effects);
+    }
+
+    fn take_input(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Recovered(unfinished) => self.handle_recovered(now, unfinished, effects),
             Input::EpochTaken(epoch) => {
@@ -101,6 +110,7 @@ impl Coordinator {
             Input::Forgotten { latest } => self.forgotten = self.forgotten.max(Some(latest)),
             Input::RecoveryDone { paused } => {
                 self.phase = Phase::Serving;
+                self.bring_families_together(now, effects);
                 if paused || self.recovery_paused {
                     self.pause_recovery();
                 } else {
@@ -229,7 +239,7 @@ impl Coordinator {
     /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read.
     fn handle_recovered(&mut self, now: Timestamp, unfinished: Unfinished, effects: &mut Vec<Effect>) {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
-        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
         if let Unfinished::Unusable(record) = &unfinished
             && let Some(open) = self.transactions.get_mut(&record.tx)
         {
@@ -304,9 +314,12 @@ impl Coordinator {
         let Some(open) = self.transactions.get_mut(tx).filter(|open| open.attempt_number() == attempt_number) else {
             return;
         };
-        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
         if advance(open, input, &mut self.next_attempt_number, &mut cx) {
-            self.transactions.remove(tx);
+            let over = self.transactions.remove(tx);
+            if matches!(over, Some(Open::Unusable(_))) {
+                self.leave_orphans(tx);
+            }
         }
     }
 

@@ -58,6 +58,8 @@ pub enum Answer {
     Pending,
     /// Under way, and it goes on only once an operator has ended this step.
     Stuck(StuckStep),
+    /// A nested saga is closed and its steps are completed. How it ends is decided by the end of its parent.
+    Closed,
     /// The standing of a step that joined an open saga.
     Step(StepAnswer),
     Rejected(Rejection),
@@ -172,6 +174,16 @@ pub enum Rejection {
         "step {step} is {state}, so nobody knows yet what is to be completed; run it again until it is answered, or cancel the transaction"
     )]
     StepUnsettled { step: StepName, state: PartState },
+    #[error(
+        "no saga can be nested in {parent}: {why}; begin it without a parent, or with one that is open at this coordinator"
+    )]
+    NoParent { parent: TxId, why: &'static str },
+    #[error("its parent {parent} is being closed or cancelled, and it with that, so no step can join it any more")]
+    ParentEnding { parent: TxId },
+    #[error(
+        "nested saga {nested} has a step of which nobody knows yet what became of it, so it cannot be closed; run the step again until it is answered, or cancel that saga"
+    )]
+    NestedUnsettled { nested: TxId },
     #[error("a heuristic outcome of one more branch is being recorded at this moment; look at it, and try again")]
     BeingNoted,
 }
@@ -201,6 +213,12 @@ pub enum Note {
     },
     /// An open saga has begun.
     Opened,
+    /// It has begun as a part of this open saga.
+    Nested {
+        parent: TxId,
+    },
+    /// A nested saga is closed, until its parent ends.
+    Kept,
     /// A step joined an open saga.
     Joined {
         at: ParticipantName,
@@ -312,7 +330,8 @@ pub enum Note {
 impl Note {
     pub fn kind(&self) -> EventKind {
         match self {
-            Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened => EventKind::Begun,
+            Note::Begun { .. } | Note::SagaBegun { .. } | Note::Opened | Note::Nested { .. } => EventKind::Begun,
+            Note::Kept => EventKind::Kept,
             Note::Joined { .. } => EventKind::Joined,
             Note::CloseAsked => EventKind::CloseAsked,
             Note::Ran { direction: Direction::Completing, .. } => EventKind::Completed,
@@ -349,6 +368,7 @@ impl Note {
             Note::Begun { branches: 2 } => "2 branches".into(),
             Note::Begun { branches } => format!("{branches} branches").into(),
             Note::Opened => "open saga".into(),
+            Note::Nested { parent } => format!("nested in {parent}").into(),
             Note::Joined { step, .. } => step.to_string().into(),
             Note::SagaBegun { steps } => format!("saga of {steps} steps").into(),
             Note::Chosen { saga: true, why } => format!("saga: {why}").into(),
@@ -383,9 +403,12 @@ impl Note {
             Note::Unusable { cause } => cause.clone().into(),
             Note::LeftOut { step: Some(step), refusal, .. } => format!("result of {step}: {refusal}").into(),
             Note::LeftOut { step: None, refusal, .. } => format!("result: {refusal}").into(),
-            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::CloseAsked | Note::Closed { .. } => {
-                "".into()
-            }
+            Note::Inquired { .. }
+            | Note::DeadlinePassed
+            | Note::Forgotten
+            | Note::CloseAsked
+            | Note::Kept
+            | Note::Closed { .. } => "".into(),
         }
     }
 
@@ -408,6 +431,8 @@ impl Note {
             Note::Begun { .. }
             | Note::SagaBegun { .. }
             | Note::Opened
+            | Note::Nested { .. }
+            | Note::Kept
             | Note::CloseAsked
             | Note::Chosen { .. }
             | Note::Compensating { .. }

@@ -42,6 +42,8 @@ pub struct Beginning {
     pub terms: Terms,
     /// The question that is asked when its time is over, instead of turning it back.
     pub check_back: Option<Arc<SagaStep>>,
+    /// The open saga that it is a part of: closed and cancelled with that one.
+    pub parent: Option<TxId>,
     /// The time from now until it compensates, or is asked about, unless it is closed before.
     pub timeout: Duration,
     pub client: Client,

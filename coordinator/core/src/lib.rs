@@ -58,6 +58,6 @@ pub use loss::{Part, PartStep, StillKnown};
 pub use reconciliation::{Recollection, TakenBack, held_after_loss};
 pub use record::{
     Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, OpenKind, OpenRecord, OpenedRecord, OpenedState,
-    Progress, Record, SagaRecord, Stage, Terms, Unfinished, UnusableRecord, decided,
+    ParentRecord, Progress, Record, SagaRecord, Stage, Terms, Unfinished, UnusableRecord, decided,
 };
 pub use transaction::{BranchView, TransactionView};

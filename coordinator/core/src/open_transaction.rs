@@ -6,7 +6,7 @@ use crate::input::Client;
 use crate::loss::Part;
 use crate::record::{Stage, UnusableRecord, once};
 use crate::room::Held;
-use crate::saga::Saga;
+use crate::saga::{Kin, Saga};
 use crate::transaction::{Transaction, TransactionView};
 use crate::unusable_transaction::Unusable;
 use std::collections::BTreeSet;
@@ -48,6 +48,8 @@ pub(crate) enum OpenInput {
     Forgotten,
     /// An operator lets a held transaction go on, or a recovered one goes on by itself.
     Resumed,
+    /// An open saga's parent or child tells it something.
+    Kin(Kin),
 }
 
 impl Open {
@@ -62,7 +64,8 @@ impl Open {
                 | OpenInput::Fired(_)
                 | OpenInput::Cancelled
                 | OpenInput::Forgotten
-                | OpenInput::Resumed => {}
+                | OpenInput::Resumed
+                | OpenInput::Kin(_) => {}
             },
         }
     }

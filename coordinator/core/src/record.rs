@@ -89,7 +89,17 @@ pub struct OpenedRecord {
     pub terms: Terms,
     /// The question that is asked at that time, if there is one.
     pub check_back: Option<Arc<SagaStep>>,
+    /// The open saga that it is a part of.
+    pub parent: Option<ParentRecord>,
     pub state: OpenedState,
+}
+
+/// The place of a nested saga in its parent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ParentRecord {
+    pub tx: TxId,
+    /// The number of steps that had joined the parent when the child began: it is undone before these, and after those that came later.
+    pub after: StepIndex,
 }
 
 /// The terms on which an open transaction was begun.
@@ -125,6 +135,8 @@ pub enum OpenedState {
     Open,
     Closed,
     Compensating(AbortReason),
+    /// It was closed and its steps completed, and as its parent turned back, so does it: what was completed is undone.
+    Reverting(AbortReason),
 }
 
 /// A step of an open saga.
@@ -248,12 +260,15 @@ impl Unfinished {
                 UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Opened(record, steps) => {
-                let OpenedRecord { tx, attempt_number, begun_at, digest, state, terms, .. } = record;
+                let OpenedRecord { tx, attempt_number, begun_at, digest, state, terms, parent, .. } = record;
                 let saga = !terms.are_two_phase();
                 let decided = match state {
                     OpenedState::Open => None,
-                    OpenedState::Closed => Some(Outcome::Committed),
-                    OpenedState::Compensating(reason) => Some(Outcome::Aborted(reason)),
+                    // That of a nested saga is decided with its parent's.
+                    OpenedState::Closed => parent.is_none().then_some(Outcome::Committed),
+                    OpenedState::Compensating(reason) | OpenedState::Reverting(reason) => {
+                        Some(Outcome::Aborted(reason))
+                    }
                 };
                 let participants = once(steps.iter().map(|step| step.step.participant.clone()));
                 UnusableRecord { saga, tx, attempt_number, begun_at, digest, participants, decided, cause }
@@ -412,9 +427,13 @@ impl OpenedRecord {
                 return Some(format!("step {name} cannot be carried out, {unsound}"));
             }
             let fits = match (&joined.progress, &self.state) {
-                (Progress::Completed { .. }, state) => *state == OpenedState::Closed,
-                (Progress::Undone, state) => matches!(state, OpenedState::Compensating(_)),
-                (Progress::Pending, OpenedState::Closed) => joined.step.action.is_none() || joined.is_check_back(),
+                (Progress::Completed { .. }, state) => matches!(state, OpenedState::Closed | OpenedState::Reverting(_)),
+                (Progress::Undone, state) => {
+                    matches!(state, OpenedState::Compensating(_) | OpenedState::Reverting(_))
+                }
+                (Progress::Pending, OpenedState::Closed | OpenedState::Reverting(_)) => {
+                    joined.step.action.is_none() || joined.is_check_back()
+                }
                 (Progress::Pending | Progress::Done { .. } | Progress::Refused(_) | Progress::Skipped, _) => true,
             };
             (!fits).then(|| format!("step {name} is further than its saga, or less far"))
@@ -432,7 +451,9 @@ impl Record {
             Record::Saga(_) => Stage::Stepped,
             Record::Opened(OpenedRecord { state: OpenedState::Open, .. }) => Stage::Opened,
             Record::Opened(OpenedRecord { state: OpenedState::Closed, .. }) => Stage::Closed,
-            Record::Opened(OpenedRecord { state: OpenedState::Compensating(_), .. }) => Stage::Compensating,
+            Record::Opened(OpenedRecord {
+                state: OpenedState::Compensating(_) | OpenedState::Reverting(_), ..
+            }) => Stage::Compensating,
             Record::Joined(JoinedRecord { progress: Progress::Pending, .. }) => Stage::Joined,
             Record::Joined(_) => Stage::Stepped,
             Record::Ended(_) => Stage::Ended,

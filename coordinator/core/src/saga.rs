@@ -28,6 +28,7 @@ mod compensation;
 mod end;
 mod joining;
 mod log;
+mod nesting;
 mod opening;
 mod order;
 mod resolution;
@@ -44,6 +45,7 @@ use crate::room::Held;
 use bytes::Bytes;
 use joining::Joined;
 use log::Written;
+pub(crate) use nesting::Kin;
 use opening::Opening;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -107,6 +109,8 @@ struct Step {
     joined: Option<Joined>,
     /// The result of the action, while the step is being completed and after.
     acted: Acted,
+    /// It was completed, in a nested saga that turns back with its parent.
+    was_completed: bool,
 }
 
 /// The result of an action, and whether it left semantic locks.
@@ -129,6 +133,7 @@ impl Step {
             to_be_closed: false,
             joined: None,
             acted: Acted::default(),
+            was_completed: false,
         }
     }
 
@@ -143,7 +148,9 @@ impl Step {
             (result, pending)
         };
         match &self.at {
-            At::Running(Run { direction: Direction::Completing, .. }) if self.definition.action.is_some() => {
+            At::Running(Run { direction, .. })
+                if (*direction == Direction::Completing || self.was_completed) && self.definition.action.is_some() =>
+            {
                 let (result, pending) = acted();
                 Progress::Done { result, pending }
             }
@@ -217,6 +224,8 @@ enum State {
     /// The record that it was closed is being forced.
     LoggingClose,
     Completing,
+    /// Closed and completed, and [nested](nesting): it ends with its parent.
+    Kept,
     /// The record that it compensates is being forced.
     LoggingCompensation,
     Compensating,
@@ -260,13 +269,14 @@ impl Saga {
             },
             OpenInput::Logged(stage) => self.handle_logged(stage, cx),
             OpenInput::Cancelled => {
-                if self.may_compensate() {
+                if self.is_free() && self.may_compensate() {
                     self.compensate(AbortReason::Cancelled, cx);
                 }
             }
             OpenInput::Resumed => self.handle_resumed(cx),
             // See `Saga::forget`.
             OpenInput::Forgotten => {}
+            OpenInput::Kin(kin) => self.handle_kin(kin, cx),
         }
     }
 
@@ -274,7 +284,8 @@ impl Saga {
         self.send_again(None, cx);
         if self.overdue && self.may_compensate() {
             self.handle_deadline(cx);
-        } else if self.is_settled() {
+        }
+        if self.is_settled() {
             // The log has brought it so far, or an operator's word that is being recorded.
             self.finish(self.unstable.is_empty(), cx);
         } else {
@@ -317,6 +328,10 @@ impl Saga {
                 | At::Completed
                 | At::Skipped => return None,
             };
+            if step.was_completed {
+                // Its completion is there as well, and nothing tells whether what undid it is.
+                return None;
+            }
             let step_part = || PartStep { index: step_index(index), name: step.definition.name.clone() };
             let is_there = step.definition.participant == *participant;
             is_there.then(|| Part { participant: participant.clone(), step: Some(step_part()), outcome })
@@ -344,6 +359,7 @@ impl Saga {
             | State::Open
             | State::LoggingClose
             | State::Completing
+            | State::Kept
             | State::LoggingCompensation
             | State::Compensating
             | State::Closing { .. }
@@ -363,6 +379,8 @@ impl Saga {
     pub(crate) fn wait_for(&mut self, client: Client, wait: bool, cx: &mut Context<'_>) {
         if self.is_announced() {
             self.answer(client, self.outcome_answer(), cx);
+        } else if self.state == State::Kept {
+            self.answer(client, Answer::Closed, cx);
         } else if let Some(stuck) = self.stuck() {
             self.answer(client, Answer::Stuck(stuck), cx);
         } else if wait {

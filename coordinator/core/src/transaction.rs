@@ -251,6 +251,7 @@ impl Transaction {
             OpenInput::Cancelled => Event::Cancelled,
             OpenInput::Forgotten => Event::Forgotten,
             OpenInput::Resumed => Event::Resumed,
+            OpenInput::Kin(_) => return None,
         })
     }
 

@@ -172,6 +172,8 @@ impl Unusable {
             stuck: None,
             paused: false,
             unusable_because: Some(self.record.cause.clone()),
+            parent: None,
+            children: Vec::new(),
         }
     }
 }

@@ -6,6 +6,8 @@
 mod abilities;
 #[path = "golden/auto.rs"]
 mod auto;
+#[path = "golden/nested_sagas.rs"]
+mod nested_sagas;
 #[path = "golden/open_sagas.rs"]
 mod open_sagas;
 #[path = "golden/sagas.rs"]

@@ -146,7 +146,8 @@ impl Walk {
     fn begin(&mut self) {
         let (tx, digest, client) = (tx(), [1; 32], Client(1));
         let terms = Terms { completions: self.completions };
-        let beginning = Beginning { tx, digest, terms, check_back: None, timeout: Duration::from_secs(5), client };
+        let beginning =
+            Beginning { tx, digest, terms, check_back: None, parent: None, timeout: Duration::from_secs(5), client };
         self.put(Input::Request(Request::Begin(beginning)));
     }
 
@@ -218,6 +219,7 @@ impl Walk {
             }
             Answer::Rejected(Rejection::StepUnsettled { .. }) => self.rejected = true,
             Answer::Pending | Answer::Rejected(_) => {}
+            Answer::Closed => panic!("nothing is nested here"),
             Answer::Stuck(stuck) => panic!("nothing is refused for good, and {stuck:?}"),
         }
     }

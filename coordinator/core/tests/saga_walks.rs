@@ -155,7 +155,7 @@ impl Walk {
                 Effect::Send { to, message } => self.sent.push((to, message)),
                 Effect::Answer { answer: Answer::Outcome { outcome, .. }, .. } => self.hear(outcome),
                 Effect::Answer {
-                    answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) | Answer::Step(_),
+                    answer: Answer::Pending | Answer::Stuck(_) | Answer::Closed | Answer::Rejected(_) | Answer::Step(_),
                     ..
                 } => {}
                 Effect::Arm { attempt_number, timer, .. } => self.timers.push((attempt_number, timer)),

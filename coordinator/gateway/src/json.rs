@@ -111,6 +111,12 @@ pub struct Transaction {
     pub saga: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable_because: Option<String>,
+    /// The open saga that it is nested in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The sagas that are nested in it and have not ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<String>,
     pub branches: Vec<Branch>,
     pub history: Vec<Event>,
 }
@@ -210,7 +216,7 @@ pub struct AcceptedLoss {
 impl Outcome {
     pub fn new(tx: &TxId, known: &KnownOutcome) -> Self {
         let stuck = known.stuck.as_ref().map(Into::into);
-        Outcome { stuck, ..Outcome::of(tx, known.decided.as_ref(), &known.results) }
+        Outcome { stuck, ..Outcome::of(tx, known.decided.as_ref(), &known.results) }.closed_if(known.closed)
     }
 
     /// Returns the outcome of what is not decided.
@@ -219,7 +225,11 @@ impl Outcome {
     }
 
     pub fn decided(tx: &TxId, answer: &Answer) -> Self {
-        Outcome::of(tx, Some(&answer.outcome), &answer.results)
+        Outcome::of(tx, Some(&answer.outcome), &answer.results).closed_if(answer.provisional)
+    }
+
+    fn closed_if(self, closed: bool) -> Self {
+        if closed { Outcome { form: OutcomeForm::closed(), ..self } } else { self }
     }
 
     fn of(tx: &TxId, outcome: Option<&Decided>, results: &BTreeMap<PartName, Bytes>) -> Self {
@@ -251,6 +261,8 @@ impl From<&TransactionView> for Transaction {
             heuristic_damage: view.heuristic_damage,
             saga: view.saga,
             unusable_because: view.unusable_because.clone(),
+            parent: view.parent.as_ref().map(ToString::to_string),
+            children: view.children.iter().map(ToString::to_string).collect(),
             branches: view.branches.iter().map(Into::into).collect(),
             history: view.history.iter().map(Into::into).collect(),
         }

@@ -35,6 +35,8 @@ pub(super) fn noted(tx: &TxId, note: &Note) {
         Note::Begun { .. }
         | Note::SagaBegun { .. }
         | Note::Opened
+        | Note::Nested { .. }
+        | Note::Kept
         | Note::Joined { .. }
         | Note::CloseAsked
         | Note::Chosen { .. }

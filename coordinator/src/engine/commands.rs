@@ -148,7 +148,9 @@ impl Replied {
             | Replied::NoRoom(_)
             | Replied::UnknownParticipant(_)
             | Replied::Exceeded(_) => true,
-            Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Step(_))
+            Replied::Core(
+                Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Closed | Answer::Step(_),
+            )
             | Replied::Again(_) => false,
         }
     }
@@ -202,14 +204,14 @@ fn bytes_of(answer: &Answer) -> usize {
     match answer {
         Answer::Outcome { results, .. } => results.iter().map(|(_, result)| result.len() + BESIDE_A_RESULT).sum(),
         Answer::Step(StepAnswer::Done { result }) => result.len() + BESIDE_A_RESULT,
-        Answer::Step(_) | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => 0,
+        Answer::Step(_) | Answer::Pending | Answer::Closed | Answer::Stuck(_) | Answer::Rejected(_) => 0,
     }
 }
 
 fn without_results(answer: Answer) -> Answer {
     match answer {
         Answer::Outcome { outcome, results: _ } => Answer::Outcome { outcome, results: Vec::new() },
-        other @ (Answer::Pending | Answer::Stuck(_) | Answer::Step(_) | Answer::Rejected(_)) => other,
+        other @ (Answer::Pending | Answer::Stuck(_) | Answer::Closed | Answer::Step(_) | Answer::Rejected(_)) => other,
     }
 }
 

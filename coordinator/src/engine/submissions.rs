@@ -33,6 +33,7 @@ pub(crate) struct Opening {
     pub(crate) digest: [u8; 32],
     pub(crate) terms: Terms,
     pub(crate) check_back: Option<Arc<SagaStep>>,
+    pub(crate) parent: Option<TxId>,
     pub(crate) timeout: Duration,
     pub(crate) origin: Origin,
     /// The caller's trace context, as it came.
@@ -67,7 +68,7 @@ impl Engine {
     }
 
     pub(super) fn begin(&mut self, request: Opening, reply: Reply) -> Result<(), LogError> {
-        let Opening { tx, digest, terms, check_back, timeout, origin, trace } = request;
+        let Opening { tx, digest, terms, check_back, parent, timeout, origin, trace } = request;
         let asked = check_back.iter().map(|step| &step.participant);
         if let Some(why) = self.not_let_in(asked, Some(&origin))
             && !self.is_known(&tx)?
@@ -77,7 +78,7 @@ impl Engine {
         }
         let client = self.client(&tx, reply)?;
         self.traced.offer(&tx, trace.as_deref());
-        let beginning = Beginning { tx: tx.clone(), digest, terms, check_back, timeout, client };
+        let beginning = Beginning { tx: tx.clone(), digest, terms, check_back, parent, timeout, client };
         let put = self.put(tx, origin, Request::Begin(beginning));
         self.traced.put();
         put

@@ -14,11 +14,16 @@ use undoubt_vocabulary::StuckStep;
 
 pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
     match replied {
-        Replied::Core(Answer::Outcome { outcome, results }) => {
-            Ok(KnownOutcome { decided: Some(outcome), results: results.into_iter().collect(), stuck: None }.into())
+        Replied::Core(Answer::Outcome { outcome, results }) => Ok(KnownOutcome {
+            decided: Some(outcome),
+            results: results.into_iter().collect(),
+            stuck: None,
+            closed: false,
         }
+        .into()),
         Replied::Core(Answer::Pending) => Ok(undecided(None)),
         Replied::Core(Answer::Stuck(stuck)) => Ok(undecided(Some(stuck))),
+        Replied::Core(Answer::Closed) => Ok(v1::Outcome { closed: true, ..undecided(None) }),
         // Only who joins a step is told of it.
         Replied::Core(Answer::Step(_)) => Ok(undecided(None)),
         Replied::Core(Answer::Rejected(rejection)) => Err(status_of(&rejection)),
@@ -43,7 +48,9 @@ pub(super) fn joined(replied: Replied) -> Result<v1::JoinResponse, Status> {
             StepAnswer::Unanswered { attempts } => State::Unanswered(v1::StepUnanswered { attempts }),
             StepAnswer::Skipped => State::Skipped(v1::StepSkippedByOperator {}),
         },
-        other @ (Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
+        other @ (Replied::Core(
+            Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Closed | Answer::Rejected(_),
+        )
         | Replied::Again(_)
         | Replied::NoRoom(_)
         | Replied::UnknownParticipant(_)
@@ -66,7 +73,7 @@ fn exceeded_by(exceeded: &Exceeded) -> Status {
 }
 
 fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
-    KnownOutcome { decided: None, results: BTreeMap::new(), stuck }.into()
+    KnownOutcome { decided: None, results: BTreeMap::new(), stuck, closed: false }.into()
 }
 
 fn status_of(rejection: &Rejection) -> Status {
@@ -102,6 +109,9 @@ fn status_of(rejection: &Rejection) -> Status {
         Rejection::OtherStep { .. } => Reason::OtherStep,
         Rejection::TooManySteps { .. } => Reason::TooManyBranches,
         Rejection::TooManyBegun { .. } => Reason::TooManyBegun,
+        Rejection::NoParent { .. } => Reason::NoParent,
+        Rejection::ParentEnding { .. } => Reason::NotOpen,
+        Rejection::NestedUnsettled { .. } => Reason::StepUnsettled,
         Rejection::StepUnsettled { .. } => Reason::StepUnsettled,
     };
     reason.refuse(rejection.to_string())

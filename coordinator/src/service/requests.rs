@@ -178,7 +178,7 @@ pub(super) fn parse_opening(
     config: &Config,
     origin: &Origin,
 ) -> Result<Opening, BadRequest> {
-    let v1::BeginRequest { tx, timeout_ms, completion_order, trace_context, check_back } = request;
+    let v1::BeginRequest { tx, timeout_ms, completion_order, trace_context, check_back, parent } = request;
     let check_back = check_back.map(parse_check_back).transpose()?;
     let completions = match v1::CompletionOrder::try_from(completion_order) {
         Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Completions::Together,
@@ -193,11 +193,18 @@ pub(super) fn parse_opening(
         Completions::Reversed => b"reversed",
         Completions::TwoPhase => b"two-phase",
     };
+    let asked = check_back.as_ref().map(plain).unwrap_or_default();
+    let digest = match parent.is_empty() {
+        true => digest_of([&b"open saga"[..], order, &asked].into_iter()),
+        false => digest_of([&b"nested saga"[..], order, &asked, &parent].into_iter()),
+    };
+    let parent = (!parent.is_empty()).then(|| TxId::new(own(&parent))).transpose()?;
     Ok(Opening {
         tx: TxId::new(own(&tx))?,
-        digest: digest_of([&b"open saga"[..], order, &check_back.as_ref().map(plain).unwrap_or_default()].into_iter()),
+        digest,
         terms: Terms { completions },
         check_back: check_back.map(Arc::new),
+        parent,
         timeout: Duration::from_millis(timeout(timeout_ms, config)?),
         origin: origin.clone(),
         trace: trace_context.map(|context| Box::new(bounded(context))),

@@ -32,7 +32,7 @@ pub(super) fn find_ended(
 
 /// A row with what lists leave out.
 fn whole(row: v1::Transaction, results: Vec<(PartName, Bytes)>, history: Vec<v1::HistoryEvent>) -> v1::Transaction {
-    let known = KnownOutcome { decided: None, results: results.into_iter().collect(), stuck: None };
+    let known = KnownOutcome { decided: None, results: results.into_iter().collect(), stuck: None, closed: false };
     let results = v1::Outcome::from(known).results;
     let outcome = row.outcome.map(|outcome| v1::Outcome { results, ..outcome });
     v1::Transaction { outcome, history, ..row }
@@ -51,8 +51,11 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
         paused,
         stuck,
         unusable_because,
+        parent,
+        children,
         ..
     } = open;
+    let closed = phase == TransactionPhase::Closed;
     let branch = |branch: undoubt_coordinator_core::BranchView| v1::BranchView {
         participant: branch.participant.to_string(),
         step: branch.step.map(|step| step.to_string()).unwrap_or_default(),
@@ -65,7 +68,7 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
         attempt_number: attempt_number.0,
         phase: phase.number(),
         paused,
-        outcome: Some(outcome_without_results(outcome, stuck)),
+        outcome: Some(v1::Outcome { closed, ..outcome_without_results(outcome, stuck) }),
         begun_at_us: begun_at.0,
         ended_at_us: 0,
         branches: branches.into_iter().map(branch).collect(),
@@ -73,6 +76,8 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
         heuristic_damage: false,
         saga,
         unusable_because: unusable_because.unwrap_or_default(),
+        parent: parent.map(|parent| parent.to_bytes()).unwrap_or_default(),
+        children: children.iter().map(TxId::to_bytes).collect(),
     }
 }
 
@@ -109,10 +114,12 @@ pub(super) fn row_of_ended(ended: Ended) -> v1::Transaction {
         heuristic_damage: damaged,
         saga: record.saga,
         unusable_because: String::new(),
+        parent: Bytes::new(),
+        children: Vec::new(),
         outcome: Some(outcome_without_results(Some(record.outcome), None)),
     }
 }
 
 fn outcome_without_results(decided: Option<Outcome>, stuck: Option<StuckStep>) -> v1::Outcome {
-    KnownOutcome { decided, results: BTreeMap::new(), stuck }.into()
+    KnownOutcome { decided, results: BTreeMap::new(), stuck, closed: false }.into()
 }

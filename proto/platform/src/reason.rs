@@ -58,6 +58,7 @@ reasons! {
     BeingBegun "BEING_BEGUN" Unavailable 100: "The beginning of this very transaction is being recorded. Come back.",
     BeingTaken "BEING_TAKEN" Unavailable 100: "Another submission of this id is being taken. Come back.",
     TooManyOpen "TOO_MANY_OPEN" ResourceExhausted 100: "As many transactions are open as may be (`max_open_transactions`). Come back.",
+    NoParent "NO_PARENT" FailedPrecondition 0: "No saga can be nested in that one: it is no open saga of this coordinator, does not take steps, or is nested too deep itself.",
     TooManyBegun "TOO_MANY_BEGUN" ResourceExhausted 1_000: "As many open sagas wait for their clients as may (`max_begun_transactions`). Come back.",
     TooMuchOpen "TOO_MUCH_OPEN" ResourceExhausted 100: "The work of all open transactions is as much as may be (`max_open_bytes`). Come back.",
     TooMuchGathered "TOO_MUCH_GATHERED" ResourceExhausted 100: "Open transactions have gathered as much as may be (`max_gathered_bytes`). Come back.",

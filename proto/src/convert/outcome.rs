@@ -18,6 +18,8 @@ pub struct KnownOutcome {
     pub results: BTreeMap<PartName, Bytes>,
     /// The step that an operator has to end before the transaction, which is not decided, goes on.
     pub stuck: Option<StuckStep>,
+    /// It is a nested saga that is closed, and ends with its parent: it is not decided.
+    pub closed: bool,
 }
 
 impl From<KnownOutcome> for v1::Outcome {
@@ -34,7 +36,7 @@ impl From<KnownOutcome> for v1::Outcome {
             .map(|(part, result)| v1::BranchResult { part: Some(part.into()), result })
             .collect();
         let stuck = known.stuck.map(v1::StuckStep::from);
-        v1::Outcome { state: state.into(), abort_reason, results, stuck, worth_retrying }
+        v1::Outcome { state: state.into(), abort_reason, results, stuck, worth_retrying, closed: known.closed }
     }
 }
 
@@ -58,7 +60,10 @@ impl TryFrom<v1::Outcome> for KnownOutcome {
             (Some(_), Some(_)) => return Err(Malformed::Unexpected { field: "outcome.stuck" }),
             (None, _) => None,
         };
-        Ok(KnownOutcome { decided, results: results(wire.results)?, stuck })
+        if wire.closed && decided.is_some() {
+            return Err(Malformed::Unexpected { field: "outcome.closed" });
+        }
+        Ok(KnownOutcome { decided, results: results(wire.results)?, stuck, closed: wire.closed })
     }
 }
 
@@ -96,7 +101,7 @@ impl TryFrom<Part> for PartName {
 
 impl From<Outcome> for v1::Outcome {
     fn from(outcome: Outcome) -> Self {
-        KnownOutcome { decided: Some(outcome), results: BTreeMap::new(), stuck: None }.into()
+        KnownOutcome { decided: Some(outcome), results: BTreeMap::new(), stuck: None, closed: false }.into()
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// How a transaction stands, as JSON: `{"state": "committed", "abort": null}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OutcomeForm {
-    /// pending, committed, aborted
+    /// pending, closed (a nested saga that ends with its parent), committed, aborted
     pub state: &'static str,
     /// Why it aborted; `null` unless it did.
     pub abort: Option<AbortForm>,
@@ -34,6 +34,13 @@ impl OutcomeForm {
             Some(Outcome::Committed) => OutcomeForm { state: "committed", abort: None },
             Some(Outcome::Aborted(reason)) => OutcomeForm { state: "aborted", abort: Some(reason.into()) },
         }
+    }
+}
+
+impl OutcomeForm {
+    /// Returns the form of a nested saga that is closed, and ends with its parent.
+    pub fn closed() -> OutcomeForm {
+        OutcomeForm { state: "closed", abort: None }
     }
 }
 

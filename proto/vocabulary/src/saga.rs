@@ -83,7 +83,8 @@ pub struct RunStep {
     pub timeout: Duration,
     /// Opaque to all but the resource manager.
     pub work: Bytes,
-    /// Results of the steps that this one [`uses`](SagaStep::uses), in that order.
+    /// Results of the steps that this one [`uses`](SagaStep::uses), in that order. A compensation or a completion is given that of
+    /// its action besides, at the end: by its participant, or by the coordinator where that was completed before as another step.
     pub inputs: Vec<Bytes>,
 }
 
@@ -259,6 +260,15 @@ fn check_policy(step: &SagaStep, at: &dyn Fn(&str) -> String) -> Result<(), Inva
 
 /// The name of the step that is the check-back of an open saga.
 pub const CHECK_BACK: &str = "check-back";
+
+/// The distance between the number of a step and that of what undoes it after its completion, when a nested saga is turned back with
+/// its parent: to its participant that is a step of its own. No saga has as many steps.
+pub const UNDONE_ANEW: u16 = 128;
+
+/// Returns the number of the step that a participant knows under this one.
+pub fn place_of(step: StepIndex) -> StepIndex {
+    StepIndex(step.0 % UNDONE_ANEW)
+}
 
 /// Refuses a check-back that cannot be asked: it has an action, which asks, and nothing else.
 pub fn check_check_back(step: &SagaStep) -> Result<(), InvalidSaga> {

@@ -99,6 +99,8 @@ labelled! {
     LoggingClose = 21 "logging-close",
     /// The completions of a saga that was closed run.
     Completing = 22 "completing",
+    /// A nested saga was closed and its steps are completed; it ends with its parent.
+    Closed = 23 "closed",
 }
 
 labelled! {
@@ -213,6 +215,8 @@ labelled! {
     CloseAsked = 27 "close-asked",
     /// The completion of a step was answered.
     Completed = 28 "completed",
+    /// A nested saga was closed and its steps are completed; it ends with its parent.
+    Kept = 29 "kept",
 }
 
 labelled! {

@@ -267,6 +267,7 @@ impl Now<'_> {
                 | RequestKind::Saga(_)
                 | RequestKind::Auto(_)
                 | RequestKind::Begin(..)
+                | RequestKind::Nest(_)
                 | RequestKind::Run(_)
                 | RequestKind::Join(_)
                 | RequestKind::Close

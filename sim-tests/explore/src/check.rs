@@ -7,6 +7,7 @@ mod open_sagas;
 mod restored_folders;
 mod sagas;
 
+pub(crate) use open_sagas::is_completed;
 pub(crate) use restored_folders::is_excused;
 
 use crate::coordinator::is_known_as;
@@ -65,7 +66,8 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     match scenario.begun(tx) {
         Some(Completions::TwoPhase) => open_sagas::check_two_phase(world, scenario, tx)?,
         Some(Completions::Together | Completions::AsJoined | Completions::Reversed) => {
-            return open_sagas::check(world, scenario, tx, is_forgotten(world, scenario, tx));
+            let forgotten = is_forgotten(world, scenario, tx) || world.clients.given_up.contains(tx);
+            return open_sagas::check(world, scenario, tx, forgotten);
         }
         None => {}
     }

@@ -190,4 +190,8 @@ pub enum Mutant {
     JoinedUnderSagasNumber,
     /// Participants are not told that a step's caller has acted himself.
     ElsewhereUntold,
+    /// After a restart a nested saga has no parent, and ends by itself.
+    ParentForgotten,
+    /// What was completed and is to be undone is undone as the step that was completed.
+    UndoneAsItself,
 }

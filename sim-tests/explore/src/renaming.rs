@@ -62,7 +62,9 @@ impl Renaming {
                 Answer::Outcome { outcome: self.outcome(outcome), results: self.results(results) }
             }
             // Only a saga is stuck, and the participants of sagas are not interchangeable.
-            Answer::Stuck(_) | Answer::Step(_) | Answer::Pending | Answer::Rejected(_) => answer.clone(),
+            Answer::Stuck(_) | Answer::Closed | Answer::Step(_) | Answer::Pending | Answer::Rejected(_) => {
+                answer.clone()
+            }
         }
     }
 

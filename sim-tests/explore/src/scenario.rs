@@ -4,6 +4,7 @@ mod auto;
 mod held_transactions;
 mod list;
 mod marks;
+mod nested_sagas;
 mod open_saga;
 mod open_sagas;
 mod operator_ends;
@@ -162,6 +163,8 @@ pub enum RequestKind {
     Auto(Vec<SagaStep>),
     /// Begin an open saga. With a check-back, that is asked when its time is over.
     Begin(Completions, Option<OpenStep>),
+    /// Begin an open saga as a part of this one.
+    Nest(&'static str),
     /// Let a step join an open saga, and wait for its action.
     Run(OpenStep),
     /// The same, and wait until it is on record that it joined.
@@ -178,6 +181,7 @@ impl RequestKind {
             RequestKind::Saga(steps) | RequestKind::Auto(steps) => steps,
             RequestKind::Submit(_)
             | RequestKind::Begin(..)
+            | RequestKind::Nest(_)
             | RequestKind::Run(_)
             | RequestKind::Join(_)
             | RequestKind::Close
@@ -194,6 +198,7 @@ impl RequestKind {
             | RequestKind::Saga(_)
             | RequestKind::Auto(_)
             | RequestKind::Begin(..)
+            | RequestKind::Nest(_)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => None,
@@ -209,9 +214,13 @@ pub(crate) fn participant_number(name: &ParticipantName) -> Option<usize> {
     name.as_str().strip_prefix('p').and_then(|number| number.parse().ok())
 }
 
+pub(crate) fn tx_id(tx: &'static str) -> TxId {
+    TxId::new(Bytes::from_static(tx.as_bytes())).expect("a valid id")
+}
+
 impl Request {
     pub(crate) fn tx(&self) -> TxId {
-        TxId::new(Bytes::from_static(self.tx.as_bytes())).expect("a valid id")
+        tx_id(self.tx)
     }
 
     /// The work at this participant.
@@ -227,6 +236,7 @@ impl Request {
             RequestKind::Saga(_)
             | RequestKind::Auto(_)
             | RequestKind::Begin(..)
+            | RequestKind::Nest(_)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => {
@@ -277,6 +287,7 @@ impl Scenario {
         self.requests.iter().filter(|request| request.tx() == *tx).find_map(|request| match &request.kind {
             RequestKind::Begin(_, check_back) => check_back.as_ref(),
             RequestKind::Submit(_)
+            | RequestKind::Nest(_)
             | RequestKind::Saga(_)
             | RequestKind::Auto(_)
             | RequestKind::Run(_)
@@ -300,6 +311,7 @@ impl Scenario {
     pub(crate) fn begun(&self, tx: &TxId) -> Option<Completions> {
         self.requests.iter().filter(|request| request.tx() == *tx).find_map(|request| match request.kind {
             RequestKind::Begin(completions, _) => Some(completions),
+            RequestKind::Nest(_) => Some(Completions::default()),
             RequestKind::Submit(_)
             | RequestKind::Saga(_)
             | RequestKind::Auto(_)
@@ -309,6 +321,11 @@ impl Scenario {
             | RequestKind::Cancel
             | RequestKind::Forget => None,
         })
+    }
+
+    /// Returns true if it is begun as a part of another.
+    pub(crate) fn is_nested(&self, tx: &TxId) -> bool {
+        self.requests.iter().any(|request| request.tx() == *tx && matches!(request.kind, RequestKind::Nest(_)))
     }
 
     /// Returns true if it is submitted as a saga.

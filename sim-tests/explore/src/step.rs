@@ -1,7 +1,7 @@
 //! The steps: what an action makes of a world.
 
 use crate::action::Action;
-use crate::check::{is_excused, is_hazard, is_unknown};
+use crate::check::{self, is_excused, is_hazard, is_unknown};
 use crate::coordinator::{self, Sent};
 use crate::machines::Machines;
 use crate::mutant::Mutant;
@@ -216,11 +216,17 @@ impl World {
         }
         let after = match answer {
             Answer::Rejected(Rejection::Recovering | Rejection::RecoveryPaused) => RequestState::ToAsk,
-            Answer::Outcome { .. } | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) | Answer::Rejected(_) => {
-                RequestState::Answered
-            }
+            Answer::Outcome { .. }
+            | Answer::Pending
+            | Answer::Step(_)
+            | Answer::Stuck(_)
+            | Answer::Closed
+            | Answer::Rejected(_) => RequestState::Answered,
         };
         self.clients.change(|clients| clients.requests[request] = after);
+        if *answer == Answer::Closed {
+            check::is_completed(self, scenario, tx)?;
+        }
         if let (Answer::Step(answer), Some(step)) = (answer, scenario.requests[request].kind.joining()) {
             self.told_of_step(tx, step.number, answer)?;
         }
@@ -266,7 +272,7 @@ impl World {
                 Err(format!("operator: {tx} is said to be forgotten, and no end of it is on record"))
             }
             Answer::Outcome { .. } | Answer::Rejected(Rejection::Unusable { .. }) => self.told(tx, answer, scenario),
-            Answer::Rejected(_) | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) => {
+            Answer::Rejected(_) | Answer::Pending | Answer::Step(_) | Answer::Stuck(_) | Answer::Closed => {
                 Err(format!("contract: who forgets {tx}, which is held, is answered {answer:?}"))
             }
         }

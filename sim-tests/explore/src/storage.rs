@@ -15,7 +15,7 @@ use undoubt_lock::Mode;
 use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, Seen, StepId, StepState};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Timestamp, TxId};
 
-pub(crate) use barrier::{Came, Marks};
+pub(crate) use barrier::{Came, Marks, result_of};
 
 /// There is one.
 pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);

@@ -192,6 +192,7 @@ impl RequestKind {
             RequestKind::Saga(_) => "submit as a saga".into(),
             RequestKind::Auto(_) => "submit, as two-phase commit or a saga,".into(),
             RequestKind::Begin(_, None) => "begin".into(),
+            RequestKind::Nest(parent) => format!("begin, as a part of {parent},").into(),
             RequestKind::Begin(_, Some(_)) => "begin, with a check-back,".into(),
             RequestKind::Run(step) => format!("run s{} in", step.number).into(),
             RequestKind::Join(step) => format!("join s{} to", step.number).into(),

@@ -212,8 +212,8 @@ fn outcomes() -> Vec<Vec<u8>> {
         direction: Direction::Forward,
         refusal: refusal(),
     };
-    let committed = KnownOutcome { decided: Some(Outcome::Committed), results, stuck: None };
-    let pending = KnownOutcome { decided: None, results: [].into(), stuck: Some(stuck) };
+    let committed = KnownOutcome { decided: Some(Outcome::Committed), results, stuck: None, closed: false };
+    let pending = KnownOutcome { decided: None, results: [].into(), stuck: Some(stuck), closed: true };
     let reasons = [
         AbortReason::Refused { by: by(), refusal: refusal() },
         AbortReason::DeadlinePassed { unanswered: vec![by()] },
@@ -226,8 +226,12 @@ fn outcomes() -> Vec<Vec<u8>> {
         AbortReason::TooMuch { at: by(), refusal: refusal() },
         AbortReason::Unusable { cause: "it has no steps".to_owned() },
     ];
-    let aborted =
-        reasons.map(|reason| KnownOutcome { decided: Some(Outcome::Aborted(reason)), results: [].into(), stuck: None });
+    let aborted = reasons.map(|reason| KnownOutcome {
+        decided: Some(Outcome::Aborted(reason)),
+        results: [].into(),
+        stuck: None,
+        closed: false,
+    });
     encoded::<v1::Outcome, _>([committed, pending].into_iter().chain(aborted))
 }
 

@@ -35,7 +35,7 @@ impl Coordinator {
         let attempt_number = self.new_attempt_number();
         effects.extend(chosen.map(|note| Effect::Note { tx: tx.clone(), note }));
         let admitted = Admitted { tx: tx.clone(), attempt_number, digest, begun_at: now, timeout };
-        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
         let open = match way {
             Way::TwoPhase { branches, fallback } => {
                 Open::TwoPhase(Box::new(Transaction::begin(admitted, branches, fallback, (client, wait), &mut cx)))
@@ -158,7 +158,11 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let Some(open) = self.transactions.get_mut(tx) else { return };
-        open.wait_for(client, wait, &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room });
+        open.wait_for(
+            client,
+            wait,
+            &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin },
+        );
     }
 }
 

@@ -25,7 +25,7 @@ impl Coordinator {
         };
         if let Open::Unusable(unusable) = open {
             // Nothing is presumed, and no name of a participant is missed.
-            let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+            let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
             return unusable.handle_message(from, &message, &mut cx);
         }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
@@ -33,7 +33,7 @@ impl Coordinator {
             return presume_abort(from, message, self.has_forgotten_none_like(attempt_number), effects);
         }
         if attempt_number == open.attempt_number_at(&from) {
-            let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+            let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
             if advance(open, OpenInput::Message { from, message }, &mut self.next_attempt_number, &mut cx) {
                 self.transactions.remove(&tx);
             }

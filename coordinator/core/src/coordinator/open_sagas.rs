@@ -19,8 +19,12 @@ impl Coordinator {
             return effects.push(Effect::Answer { client, tx, answer: Answer::Rejected(rejection) });
         }
         let attempt_number = self.new_attempt_number();
-        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
-        let open = Open::Saga(Box::new(Saga::open(beginning, attempt_number, &mut cx)));
+        let after = match beginning.parent.as_ref().and_then(|parent| self.transactions.get_mut(parent)) {
+            Some(Open::Saga(parent)) => parent.nest(tx.clone()),
+            Some(Open::TwoPhase(_) | Open::Unusable(_)) | None => 0,
+        };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
+        let open = Open::Saga(Box::new(Saga::open(beginning, after, attempt_number, &mut cx)));
         self.room.change(Held::default(), open.held());
         self.transactions.insert(tx, open);
     }
@@ -32,6 +36,13 @@ impl Coordinator {
         if beginning.terms.are_two_phase() && beginning.check_back.is_some() {
             let what = "with two-phase completions nothing is done before the close, so there is nothing to ask about; leave it out";
             return Err(InvalidSaga { path: "check_back".into(), what: what.into() }.into());
+        }
+        if beginning.terms.are_two_phase() && beginning.parent.is_some() {
+            let what = "only sagas nest, and with two-phase completions it is none; begin it without a parent";
+            return Err(InvalidSaga { path: "parent".into(), what: what.into() }.into());
+        }
+        if let Some(parent) = &beginning.parent {
+            self.check_parent(parent)?;
         }
         if beginning.timeout.is_zero() {
             return Err(Rejection::DeadlinePassed);
@@ -53,13 +64,16 @@ impl Coordinator {
         let same = |open: &Open| *open.digest() == digest || *open.digest() == DIGEST_UNKNOWN;
         match self.transactions.get_mut(&tx) {
             Some(Open::Saga(saga)) if saga.digest == digest => {
-                saga.begin_again(client, &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room });
+                saga.begin_again(
+                    client,
+                    &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin },
+                );
             }
             Some(open) if same(open) => {
                 open.wait_for(
                     client,
                     false,
-                    &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room },
+                    &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin },
                 );
             }
             Some(_) | None => {
@@ -93,7 +107,7 @@ impl Coordinator {
         if saga.waiters() >= MAX_WAITERS_PER_TRANSACTION {
             return Err(Rejection::TooManyWaiters { max_waiters: MAX_WAITERS_PER_TRANSACTION });
         }
-        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
         if saga.is_new(&joining.step) {
             saga::check_joining(&joining.step)?;
             saga.check_new(&joining.step)?;
@@ -136,13 +150,18 @@ impl Coordinator {
         wait: bool,
         effects: &mut Vec<Effect>,
     ) {
+        if let Some(saga) = self.saga(tx).filter(|saga| saga.can_be_closed())
+            && let Err(rejection) = self.check_nested(saga)
+        {
+            return effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
+        }
         let Some(open) = self.transactions.get_mut(tx) else { return };
         if wait && open.waiters() >= MAX_WAITERS_PER_TRANSACTION {
             let rejection = Rejection::TooManyWaiters { max_waiters: MAX_WAITERS_PER_TRANSACTION };
             return effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
         }
         let before = open.held();
-        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
         let closed = match open {
             Open::Saga(saga) if saga.is_to_be_committed() => {
                 let attempt_number = self.next_attempt_number;

@@ -29,8 +29,8 @@ impl Coordinator {
         let Some(open) = self.transactions.get_mut(tx) else { return };
         match open {
             Open::Unusable(unusable) => {
-                let (peers, room) = (&mut self.peers, &mut self.room);
-                unusable.give_up(client, &mut Context { now, effects, peers, room });
+                let (peers, room, kin) = (&mut self.peers, &mut self.room, &mut self.kin);
+                unusable.give_up(client, &mut Context { now, effects, peers, room, kin });
             }
             Open::TwoPhase(transaction) if transaction.is_unacknowledged() => {
                 transaction.wait_for_end(client);
@@ -47,8 +47,8 @@ impl Coordinator {
             }
             Open::Saga(saga) => {
                 let before = saga.held_bytes();
-                let (peers, room) = (&mut self.peers, &mut self.room);
-                saga.forget(client, &mut Context { now, effects, peers, room });
+                let (peers, room, kin) = (&mut self.peers, &mut self.room, &mut self.kin);
+                saga.forget(client, &mut Context { now, effects, peers, room, kin });
                 self.room.change(before, saga.held_bytes());
             }
         }
@@ -70,8 +70,8 @@ impl Coordinator {
             Open::Saga(saga) if saga.is_two_phase() => Err(Rejection::NotASaga),
             Open::Saga(saga) => {
                 let before = saga.held_bytes();
-                let (peers, room) = (&mut self.peers, &mut self.room);
-                let resolved = saga.resolve(step, resolution, client, &mut Context { now, effects, peers, room });
+                let (peers, room, kin) = (&mut self.peers, &mut self.room, &mut self.kin);
+                let resolved = saga.resolve(step, resolution, client, &mut Context { now, effects, peers, room, kin });
                 self.room.change(before, saga.held_bytes());
                 resolved
             }

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::effect::Effect;
 use crate::open_transaction::Open;
 use crate::record::Stage;
+use crate::saga::Kin;
 use undoubt_vocabulary::{AttemptNumber, Timestamp, TxId};
 
 impl Coordinator {
@@ -26,11 +27,17 @@ impl Coordinator {
             }
             return;
         };
-        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
         if let Open::Unusable(unusable) = open {
             return unusable.handle_not_appended(stage, &mut cx);
         }
         let before = open.held();
+        if let Open::Saga(saga) = open
+            && let Some(parent) = saga.parent()
+        {
+            // What cannot be carried out has no family, also after a restart.
+            cx.tell(parent, Kin::Ended(tx.clone()));
+        }
         let mut unusable = open.held_for(stage, &cause, &mut cx);
         for client in open.take_waiters() {
             unusable.wait_for(client, &mut cx);

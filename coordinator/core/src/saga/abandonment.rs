@@ -22,6 +22,7 @@ impl Saga {
             | State::Open
             | State::LoggingClose
             | State::Completing
+            | State::Kept
             | State::LoggingCompensation
             | State::Compensating => {
                 self.note(Note::Forgotten, cx);

@@ -25,7 +25,8 @@ impl Saga {
     pub(super) fn start_after(&mut self, step: usize, direction: Direction, earlier: u32, cx: &mut Context<'_>) {
         let known = &mut self.steps[step];
         let in_effect = known.at.may_be_in_effect();
-        if let (Direction::Completing, At::Done { result, pending }) = (direction, &known.at) {
+        let is_handed_over = direction == Direction::Completing || known.was_completed;
+        if let (true, At::Done { result, pending }) = (is_handed_over, &known.at) {
             known.acted = Acted { result: result.clone(), pending: *pending };
         }
         let waits_for = WaitsFor::Answer;
@@ -82,18 +83,24 @@ impl Saga {
             ),
         }
         let work = definition.work(run.direction).cloned();
+        let is_undone_anew = self.steps[step].was_completed;
+        let inputs = match is_undone_anew {
+            // Its participant does not look for the result, as this is no step that it has acted on.
+            true => definition.action.iter().map(|_| self.steps[step].acted.result.clone()).collect(),
+            false => uses.iter().map(|used| self.steps[usize::from(used.0)].at.result()).collect(),
+        };
         let message = ToParticipant::Run(RunStep {
             tx: self.tx.clone(),
             attempt_number: self.steps[step].attempt_number(self.attempt_number),
-            step: step_index(step),
+            step: self.index_there(step),
             direction: run.direction,
-            acted_elsewhere: definition.action.is_none(),
+            acted_elsewhere: definition.action.is_none() || is_undone_anew,
             check_back: self.steps[step].is_check_back(),
             attempt: run.attempt,
             begun_at: self.begun_at,
             timeout: retry.attempt_timeout,
             work: work.expect("a step runs only in a direction for which it has work, or the saga is not sound"),
-            inputs: uses.iter().map(|used| self.steps[usize::from(used.0)].at.result()).collect(),
+            inputs,
         });
         let note =
             Note::Run { to: participant.clone(), step: name.clone(), direction: run.direction, attempt: run.attempt };
@@ -111,7 +118,7 @@ impl Saga {
         outcome: StepOutcome,
         cx: &mut Context<'_>,
     ) {
-        let place = usize::from(step.0);
+        let Some(place) = self.place_at(step) else { return };
         let Some(known) = self.steps.get(place).filter(|step| step.definition.participant == *from) else { return };
         self.note(Note::ran(from, &known.definition.name, direction, &outcome), cx);
         match (direction, outcome) {

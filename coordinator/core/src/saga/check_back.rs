@@ -21,7 +21,7 @@ impl Saga {
     /// Returns the participant that is to be asked now, because the time is over.
     pub(crate) fn to_be_asked(&self) -> Option<ParticipantName> {
         let check_back = self.opening.as_ref()?.check_back.as_ref()?;
-        let is_due = self.overdue && !self.held && self.state == State::Open;
+        let is_due = self.overdue && !self.held && self.state == State::Open && self.is_free();
         let is_asked = self.steps.iter().any(Step::is_check_back);
         (is_due && !is_asked).then(|| check_back.participant.clone())
     }
@@ -40,8 +40,8 @@ impl Saga {
 
     /// Handles that the local transaction has been done.
     pub(super) fn handle_checked(&mut self, step: usize, run: Run, cx: &mut Context<'_>) {
-        if self.unsettled().is_some() {
-            // Once its other steps are settled, it is asked again.
+        if self.unsettled().is_some() || !self.is_free() {
+            // Once its other steps are settled, it is asked again; unless it ends with its parent.
             return self.ask_later(step, run, cx);
         }
         self.begin_to_close(cx);
@@ -50,7 +50,7 @@ impl Saga {
     /// Handles that it was refused, or not answered.
     pub(super) fn handle_not_checked(&mut self, step: usize, run: Run, refusal: Option<Refusal>, cx: &mut Context<'_>) {
         match refusal {
-            Some(refusal) if refusal.code == RefusalCode::Condition => {
+            Some(refusal) if refusal.code == RefusalCode::Condition && self.is_free() => {
                 let by = self.steps[step].definition.participant.clone();
                 self.compensate(AbortReason::Refused { by, refusal }, cx);
             }

@@ -19,7 +19,7 @@ impl Saga {
         if self.opening.is_none() {
             return Err(Rejection::NotBegun);
         }
-        if self.state == State::Open {
+        if self.state == State::Open && self.is_free() {
             if let Some(step) = self.unsettled() {
                 let (step, state) = (step.definition.name.clone(), step.at.state());
                 return Err(Rejection::StepUnsettled { step, state });
@@ -95,7 +95,8 @@ impl Saga {
         self.note(Note::CloseAsked, cx);
         self.state = State::LoggingClose;
         self.settle_what_needs_no_completion();
-        if self.is_settled() {
+        self.tell_that_it_ends(cx);
+        if self.is_settled() && !self.is_provisional() {
             // Nothing is to be completed, so nothing is sent that would have to wait for the record.
             self.finish(false, cx);
         } else {

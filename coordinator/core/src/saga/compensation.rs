@@ -15,8 +15,8 @@ impl Saga {
 
     pub(super) fn handle_deadline(&mut self, cx: &mut Context<'_>) {
         self.overdue = true;
-        if self.opening.as_ref().is_some_and(|opening| opening.check_back.is_some()) {
-            // It is asked about, see `Saga::to_be_asked`.
+        if !self.is_free() || self.opening.as_ref().is_some_and(|opening| opening.check_back.is_some()) {
+            // It ends with its parent, or is asked about, see `Saga::to_be_asked`.
             return;
         }
         if !self.held && self.may_compensate() {
@@ -48,6 +48,7 @@ impl Saga {
         let callers = self.take_callers();
         self.waiters.extend(callers);
         self.ask_no_more(&At::Undone);
+        self.tell_that_it_ends(cx);
         for step in &mut self.steps {
             match &step.at {
                 At::Running(Run { in_effect: true, .. }) => step.at = At::Doubtful,

@@ -13,6 +13,9 @@ impl Saga {
     /// Ends the saga, every step of which is settled. `on_record`: a stable record says so, which is the decision.
     pub(super) fn finish(&mut self, on_record: bool, cx: &mut Context<'_>) {
         assert!(self.is_settled(), "a saga ends when every step is settled");
+        if self.is_closed() && self.is_provisional() {
+            return self.keep(cx);
+        }
         self.note(Note::Decided { outcome: self.outcome() }, cx);
         if !self.steps.iter().any(Step::may_hold_locks) {
             self.end(false, cx);
@@ -129,6 +132,7 @@ impl Saga {
 
     pub(super) fn retire(&mut self, cx: &mut Context<'_>) {
         self.answer_all(cx);
+        self.leave_family(cx);
         self.close_what_was_forgotten(cx);
         for participant in self.participants() {
             cx.peers.low_water_marks.close(&participant, self.attempt_number_at(&participant));
@@ -145,6 +149,7 @@ impl Saga {
             | State::Open
             | State::LoggingClose
             | State::Completing
+            | State::Kept
             | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
@@ -162,6 +167,7 @@ impl Saga {
             | State::Open
             | State::LoggingClose
             | State::Completing
+            | State::Kept
             | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
@@ -234,7 +240,8 @@ impl Step {
             matches!(self.at, At::Refused(_)) || self.is_check_back() || (action.is_none() && completion.is_none());
         let barrier = match &self.joined {
             None => Barrier::OfTransaction,
-            Some(_) if is_nowhere => Barrier::Nowhere,
+            // What was completed and then undone has two barriers, and by neither alone can be told what it came to.
+            Some(_) if is_nowhere || self.was_completed => Barrier::Nowhere,
             Some(Joined { attempt_number, .. }) => Barrier::Of(*attempt_number),
         };
         EndedBranch { participant: participant.clone(), step: Some(name.clone()), outcome, barrier }

@@ -69,11 +69,18 @@ impl Saga {
         if !self.takes_steps() {
             return Err(Rejection::NotOpen { phase: self.view().phase });
         }
+        if let Some(parent) = self.ends_with() {
+            return Err(Rejection::ParentEnding { parent: parent.clone() });
+        }
         if self.is_two_phase() {
             self.check_branch(step)?;
         }
+        if self.parent().is_some() && step.completion.is_some() && step.compensation.is_none() {
+            let what = "the saga is nested, so what is completed may have to be undone with its parent; give it a compensation";
+            return Err(InvalidSaga { path: "step.compensation".into(), what: what.into() }.into());
+        }
         let max = MAX_BRANCHES_PER_TRANSACTION;
-        if self.steps.len() >= max {
+        if self.parts() >= max {
             return Err(Rejection::TooManySteps { max });
         }
         let bytes: usize = self.steps.iter().map(|step| step.definition.work_bytes()).sum();
@@ -116,12 +123,12 @@ impl Saga {
     pub(crate) fn join_again(&mut self, joining: Joining, cx: &mut Context<'_>) -> Result<(), Rejection> {
         let Joining { step, digest, client, wait, .. } = joining;
         let place = self.place_of(&step).expect("it has joined");
-        let takes_steps = self.takes_steps();
+        let (takes_steps, is_free) = (self.takes_steps(), self.is_free());
         let joined = self.steps[place].joined.as_mut().ok_or(Rejection::OtherContent)?;
         if joined.digest != digest {
             return Err(Rejection::OtherStep { step: step.name });
         }
-        if !takes_steps {
+        if !takes_steps || !is_free {
             self.wait_for(client, true, cx);
             return Ok(());
         }

@@ -84,7 +84,7 @@ impl Saga {
                 self.note_decided();
                 if self.state == State::LoggingClose {
                     self.state = State::Completing;
-                    self.advance(cx);
+                    self.advance_or_finish(cx);
                 }
             }
             Written::Step(step) => {
@@ -96,7 +96,7 @@ impl Saga {
                 self.note_decided();
                 if self.state == State::LoggingCompensation {
                     self.state = State::Compensating;
-                    self.advance(cx);
+                    self.advance_or_finish(cx);
                 }
             }
             Written::Resolved { step, client } => self.handle_stable_resolution(step, client, cx),
@@ -113,6 +113,7 @@ impl Saga {
                 | State::Open
                 | State::LoggingClose
                 | State::Completing
+                | State::Kept
                 | State::LoggingCompensation
                 | State::Compensating
                 | State::Deciding

@@ -1,6 +1,7 @@
 //! An open saga: its beginning, its records, and its return from the log.
 
 use super::joining::Joined;
+use super::nesting::{Child, Parent};
 use super::{Acted, At, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Answer, Note, Timer};
@@ -20,12 +21,21 @@ pub(super) struct Opening {
     is_decided: bool,
     /// The clients who wait for the record of its beginning.
     beginners: BTreeSet<Client>,
+    pub(super) parent: Option<Parent>,
+    /// Those that have not ended, in the order in which they began.
+    pub(super) children: Vec<Child>,
 }
 
 impl Saga {
-    /// Begins an open saga. The client hears when that is on record.
-    pub(crate) fn open(beginning: Beginning, attempt_number: AttemptNumber, cx: &mut Context<'_>) -> Saga {
-        let Beginning { tx, digest, terms, check_back, timeout, client } = beginning;
+    /// Begins an open saga. The client hears when that is on record. `after`: the number of steps that had joined its parent before,
+    /// if it has one.
+    pub(crate) fn open(
+        beginning: Beginning,
+        after: usize,
+        attempt_number: AttemptNumber,
+        cx: &mut Context<'_>,
+    ) -> Saga {
+        let Beginning { tx, digest, terms, check_back, parent, timeout, client } = beginning;
         let mut saga = Saga {
             tx,
             attempt_number,
@@ -46,11 +56,16 @@ impl Saga {
                 check_back,
                 is_decided: false,
                 beginners: BTreeSet::from([client]),
+                parent: parent.map(|parent| Parent::new(parent, after)),
+                children: Vec::new(),
             }),
             recovered: false,
             held: false,
         };
         saga.note(Note::Opened, cx);
+        if let Some(parent) = saga.parent().cloned() {
+            saga.note(Note::Nested { parent }, cx);
+        }
         saga.append(super::Written::Begun, true, cx);
         cx.arm(&saga.tx, saga.attempt_number, Timer::Deadline { after: timeout });
         saga
@@ -78,10 +93,12 @@ impl Saga {
         self.opening.is_some() && matches!(self.state, State::Beginning | State::Open)
     }
 
-    /// Returns true if it takes steps, and none is under way: nothing goes on before somebody asks for it.
+    /// Returns true if nothing of it goes on before somebody asks for it, or its parent ends.
     pub(crate) fn is_idle(&self) -> bool {
         let is_running = |step: &Step| matches!(step.at, At::Running(_) | At::Waiting | At::Doubtful);
-        self.takes_steps() && self.state == State::Open && !self.steps.iter().any(is_running)
+        // What is kept goes on with its parent.
+        self.state == State::Kept
+            || (self.takes_steps() && self.state == State::Open && !self.steps.iter().any(is_running))
     }
 
     /// Returns true if it is an open transaction whose steps are to be completed by two-phase commit.
@@ -112,13 +129,15 @@ impl Saga {
             | State::Forward
             | State::Open
             | State::Completing
+            | State::Kept
             | State::Compensating
             | State::Deciding
             | State::Closing { .. }
             | State::Ending { .. }
             | State::Ended => false,
         };
-        (self.is_decided() || is_on_its_way || self.is_announced()).then(|| self.outcome())
+        // What a nested saga comes to is decided with its parent's end.
+        ((self.is_decided() && !self.is_provisional()) || is_on_its_way || self.is_announced()).then(|| self.outcome())
     }
 
     /// Returns the attempt number under which the participant knows it.
@@ -129,6 +148,7 @@ impl Saga {
 
     pub(super) fn opened_record(&self, opening: &Opening) -> Record {
         let state = match &self.compensating {
+            Some(reason) if opening.closed => OpenedState::Reverting(reason.clone()),
             Some(reason) => OpenedState::Compensating(reason.clone()),
             None if opening.closed => OpenedState::Closed,
             None => OpenedState::Open,
@@ -141,6 +161,7 @@ impl Saga {
             deadline: self.deadline,
             terms: opening.terms,
             check_back: opening.check_back.clone(),
+            parent: opening.parent.as_ref().map(Parent::record),
             state,
         })
     }
@@ -161,11 +182,12 @@ impl Saga {
 
     /// Folds the records of the log back into the state that wrote them. Goes on when it is told to.
     pub(crate) fn recover_open(record: OpenedRecord, steps: Vec<JoinedRecord>, cx: &mut Context<'_>) -> Saga {
-        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, check_back, state } = record;
+        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, check_back, parent, state } = record;
         let (state, closed, compensating, stage) = match state {
             OpenedState::Open => (State::Open, false, None, "opened"),
             OpenedState::Closed => (State::Completing, true, None, "closed"),
             OpenedState::Compensating(reason) => (State::Compensating, false, Some(reason), "compensation"),
+            OpenedState::Reverting(reason) => (State::Compensating, true, Some(reason), "compensation"),
         };
         let mut saga = Saga {
             tx,
@@ -187,12 +209,17 @@ impl Saga {
                 check_back,
                 is_decided: state != State::Open,
                 beginners: BTreeSet::new(),
+                parent: parent.map(Parent::recorded),
+                children: Vec::new(),
             }),
             recovered: true,
             held: true,
         };
         saga.open_low_water_marks(cx);
-        if saga.is_closed() {
+        if saga.is_reverting() {
+            saga.settle_what_needs_no_completion();
+            saga.steps.iter_mut().for_each(Step::undo_completed);
+        } else if saga.is_closed() {
             saga.settle_what_needs_no_completion();
         } else if saga.compensating.is_some() {
             saga.ask_no_more(&At::Undone);

@@ -14,6 +14,7 @@ impl Saga {
             State::Completing => Direction::Completing,
             State::Beginning
             | State::LoggingClose
+            | State::Kept
             | State::LoggingCompensation
             | State::Deciding
             | State::Closing { .. }
@@ -27,6 +28,10 @@ impl Saga {
                 self.start(step, direction, cx);
             }
         }
+        if self.state == state {
+            self.advance_children(direction, cx);
+            self.follow_parent(cx);
+        }
     }
 
     fn is_ready(&self, step: usize, direction: Direction) -> bool {
@@ -37,10 +42,12 @@ impl Saga {
                 known.is_passed(Direction::Forward) && (known.on_record || !self.waits_for_record(step))
             }),
             (Direction::Compensating, At::Done { .. } | At::Doubtful | At::Elsewhere) => {
-                self.after(step).all(|after| self.steps[after].is_passed(Direction::Compensating))
+                !self.waits_for_child(step, direction)
+                    && self.after(step).all(|after| self.steps[after].is_passed(Direction::Compensating))
             }
             (Direction::Completing, At::Done { .. } | At::Elsewhere) => {
-                self.completed_before(step).all(|before| self.steps[before].is_passed(Direction::Completing))
+                !self.waits_for_child(step, direction)
+                    && self.completed_before(step).all(|before| self.steps[before].is_passed(Direction::Completing))
             }
             (_, At::Running(_) | At::Refused(_) | At::Undone | At::Completed | At::Skipped)
             | (Direction::Forward, At::Done { .. } | At::Elsewhere | At::Unanswered { .. }) => false,
@@ -55,10 +62,15 @@ impl Saga {
     pub(super) fn is_settled(&self) -> bool {
         match self.state {
             State::Forward => self.all_settled(Direction::Forward),
-            State::LoggingCompensation | State::Compensating => self.all_settled(Direction::Compensating),
-            State::LoggingClose | State::Completing => self.all_settled(Direction::Completing),
+            State::LoggingCompensation | State::Compensating => {
+                self.children_are_settled() && self.all_settled(Direction::Compensating)
+            }
+            State::LoggingClose | State::Completing => {
+                self.children_are_settled() && self.all_settled(Direction::Completing)
+            }
             State::Beginning
             | State::Open
+            | State::Kept
             | State::Deciding
             | State::Closing { .. }
             | State::Ending { .. }
@@ -107,6 +119,7 @@ impl Saga {
             State::Forward => !self.all_settled(Direction::Forward),
             State::LoggingClose
             | State::Completing
+            | State::Kept
             | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
@@ -120,7 +133,7 @@ impl Saga {
 
 impl Step {
     /// Others may go on from here.
-    fn is_passed(&self, direction: Direction) -> bool {
+    pub(super) fn is_passed(&self, direction: Direction) -> bool {
         self.at.is_settled(direction) && !self.word_unrecorded
     }
 }

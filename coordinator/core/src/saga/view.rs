@@ -10,7 +10,10 @@ impl Saga {
             participant: step.definition.participant.clone(),
             step: Some(step.definition.name.clone()),
             state: step.at.state(),
-            outcome: step.at.outcome(self.is_undecided()),
+            outcome: step
+                .at
+                .outcome(self.is_undecided())
+                .filter(|_| !(step.at == At::Completed && self.is_provisional())),
             detail: match &step.at {
                 At::Refused(refusal) => Some(refusal.to_string()),
                 At::Running(_) => step.refused.as_ref().map(ToString::to_string),
@@ -38,6 +41,8 @@ impl Saga {
             stuck: self.stuck(),
             paused: self.held,
             unusable_because: None,
+            parent: self.parent().cloned(),
+            children: self.children().cloned().collect(),
         }
     }
 
@@ -52,6 +57,7 @@ impl Saga {
             State::Open => TransactionPhase::Open,
             State::LoggingClose => TransactionPhase::LoggingClose,
             State::Completing => TransactionPhase::Completing,
+            State::Kept => TransactionPhase::Closed,
             State::LoggingCompensation => TransactionPhase::LoggingCompensation,
             State::Compensating => TransactionPhase::Compensating,
             State::Closing { .. } => TransactionPhase::Closing,
@@ -68,6 +74,7 @@ impl Saga {
             | State::Open
             | State::LoggingClose
             | State::Completing
+            | State::Kept
             | State::LoggingCompensation
             | State::Compensating
             | State::Deciding
@@ -84,6 +91,7 @@ impl Saga {
             | State::Open
             | State::LoggingClose
             | State::Completing
+            | State::Kept
             | State::LoggingCompensation
             | State::Compensating => true,
             State::Deciding | State::Closing { .. } | State::Ending { .. } | State::Ended => false,

@@ -26,6 +26,10 @@ pub struct TransactionView {
     pub stuck: Option<StuckStep>,
     /// Its record cannot be carried out, for this cause.
     pub unusable_because: Option<String>,
+    /// The open saga that it is nested in.
+    pub parent: Option<TxId>,
+    /// The sagas that are nested in it and have not ended.
+    pub children: Vec<TxId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,8 @@ impl Transaction {
             paused: self.held,
             stuck: None,
             unusable_because: None,
+            parent: None,
+            children: Vec::new(),
         }
     }
 

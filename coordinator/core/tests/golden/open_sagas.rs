@@ -18,12 +18,12 @@ const COMPLETION: Direction = Direction::Completing;
 const DEADLINE: Timer = Timer::Deadline { after: Duration::from_secs(5) };
 
 /// A step whose action the coordinator runs, with a compensation and a completion.
-fn acting(name: &str) -> SagaStep {
+pub fn acting(name: &str) -> SagaStep {
     SagaStep { completion: Some(Bytes::from_static(b"confirm")), ..step(name, &[]) }
 }
 
 /// A step whose caller acts himself.
-fn elsewhere(name: &str) -> SagaStep {
+pub fn elsewhere(name: &str) -> SagaStep {
     SagaStep { action: None, ..acting(name) }
 }
 
@@ -46,6 +46,7 @@ impl Script {
             digest: [1; 32],
             terms: Terms { completions },
             check_back,
+            parent: None,
             timeout: Duration::from_secs(5),
             client: Client(client),
         };

@@ -50,6 +50,10 @@ impl Script {
         let (ended, unstable, open_sagas, text) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new(), String::new());
         let mut script = Script { coordinator, now, ended, unstable, open_sagas, text };
         for record in log {
+            if let Unfinished::Opened(header, steps) = record {
+                let steps = steps.iter().map(|step| (step.index, step.clone())).collect();
+                script.open_sagas.insert(header.tx.clone(), (header.clone(), steps));
+            }
             let found = format!("found in the log: {}", unfinished(record));
             script.tell(&found, Input::Recovered(record.clone()));
         }
@@ -422,6 +426,7 @@ fn answered(answer: &Answer) -> String {
         Answer::Outcome { outcome: Outcome::Committed, results } => format!("committed, results {results:?}"),
         Answer::Outcome { outcome, .. } => outcome.to_string(),
         Answer::Pending => "pending".to_owned(),
+        Answer::Closed => "closed, until its parent ends".to_owned(),
         Answer::Step(step) => format!("{step:?}"),
         Answer::Stuck(stuck) => format!("stuck: {stuck}"),
         Answer::Rejected(rejection) => format!("rejected: {rejection}"),

@@ -18,6 +18,8 @@ pub struct OutcomeForm {
 #[expect(dead_code, reason = "it is a schema")]
 enum State {
     Pending,
+    /// A nested saga was closed and its steps are completed; it ends with its parent.
+    Closed,
     Committed,
     Aborted,
 }

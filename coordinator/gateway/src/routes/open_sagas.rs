@@ -72,6 +72,9 @@ struct Terms {
     /// The way in which its steps are completed; else all at once.
     completions: Option<Completions>,
     check_back: Option<CheckBack>,
+    /// The id of the open saga that it is a part of: closed and cancelled with that one. It may be closed before; then its steps are
+    /// completed at once, and should the other be cancelled, what was completed is undone.
+    parent: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -96,6 +99,9 @@ async fn begin(client: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Give
     }
     if let Some(CheckBack { at, ask }) = terms.check_back {
         opening = opening.check_back(&at, ask);
+    }
+    if let Some(parent) = terms.parent {
+        opening = opening.parent(parent.parse().map_err(|why| invalid(format!("parent: {why}")))?);
     }
     if let Some(traceparent) = text(&headers, "traceparent") {
         opening = opening.trace_context(traceparent, text(&headers, "tracestate").unwrap_or_default());

@@ -106,6 +106,8 @@ impl Transaction {
             | Note::LeftOut { .. }
             | Note::Joined { .. }
             | Note::CloseAsked
+            | Note::Nested { .. }
+            | Note::Kept
             | Note::Inquired { .. }
             | Note::Forgotten => span.happened(note.kind().as_str(), now, note.to_string()),
             Note::Recovered { .. }

@@ -6,7 +6,9 @@ use crate::log::separate_parts::{self, Stored};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
-use undoubt_coordinator_core::{Completions, JoinedRecord, OpenedRecord, OpenedState, Progress, Terms, Unfinished};
+use undoubt_coordinator_core::{
+    Completions, JoinedRecord, OpenedRecord, OpenedState, ParentRecord, Progress, Terms, Unfinished,
+};
 use undoubt_platform::Store;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::{record, v1};
@@ -16,14 +18,18 @@ use undoubt_vocabulary::{AttemptNumber, PartName, SagaStep, StepIndex, Timestamp
 pub(in crate::log) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes: &mut Vec<u8>) {
     let compensating = match &opened.state {
         OpenedState::Open | OpenedState::Closed => None,
-        OpenedState::Compensating(reason) => Some(v1::AbortReason::from(reason.clone())),
+        OpenedState::Compensating(reason) | OpenedState::Reverting(reason) => {
+            Some(v1::AbortReason::from(reason.clone()))
+        }
     };
     let state = record::OpenedState {
         deadline_us: opened.deadline.0,
         completion_order: completion_order(opened.terms.completions).into(),
-        closed: opened.state == OpenedState::Closed,
+        closed: matches!(opened.state, OpenedState::Closed | OpenedState::Reverting(_)),
         compensating,
         check_back: opened.check_back.as_ref().map(|step| v1::SagaStep::from(&**step)),
+        parent: opened.parent.as_ref().map(|parent| parent.tx.to_bytes()).unwrap_or_default(),
+        after: opened.parent.as_ref().map_or(0, |parent| parent.after.0.into()),
     };
     let record = record::OpenTransaction {
         kind: record::open_transaction::Kind::Opened.into(),
@@ -92,13 +98,20 @@ pub(super) fn decode_opened(
         deadline: Timestamp(state.deadline_us),
         terms: Terms { completions: completions(state.completion_order)? },
         check_back: state.check_back.map(SagaStep::try_from).transpose()?.map(Arc::new),
+        parent: (!state.parent.is_empty()).then(|| parent(state.parent, state.after)).transpose()?,
         state: match state.compensating {
+            Some(reason) if state.closed => OpenedState::Reverting(reason.try_into()?),
             Some(reason) => OpenedState::Compensating(reason.try_into()?),
             None if state.closed => OpenedState::Closed,
             None => OpenedState::Open,
         },
     };
     Ok((Unfinished::Opened(opened, steps), stored))
+}
+
+fn parent(tx: Bytes, after: u32) -> Result<ParentRecord, DecodeError> {
+    let after = u16::try_from(after).map_err(|_| Malformed::Missing { field: "after" })?;
+    Ok(ParentRecord { tx: TxId::new(tx)?, after: StepIndex(after) })
 }
 
 fn completion_order(completions: Completions) -> v1::CompletionOrder {

@@ -36,6 +36,8 @@ impl World {
             paused: false,
             stuck: None,
             unusable_because: None,
+            parent: None,
+            children: Vec::new(),
         };
         self.open.insert(number, view);
     }

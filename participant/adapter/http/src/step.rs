@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{ResourceError, StepId};
 use undoubt_participant::table::Barrier;
 use undoubt_platform::{Batch, Durability};
-use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome};
+use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome, saga};
 use undoubt_work::{InvalidWork, Results};
 
 /// Returns the time at which a call has to be over that its coordinator gives this long: a little earlier, so that its answer comes
@@ -118,7 +118,7 @@ async fn finish(
     operation: Operation,
     barrier: Barrier,
 ) -> Result<StepOutcome, ResourceError> {
-    let tried = matches!(http.table.barrier(step)?, Some((Barrier::Acted, _)));
+    let tried = matches!(http.table.barrier(&named(step))?, Some((Barrier::Acted | Barrier::Completed, _)));
     let message = match message(http, &run) {
         Ok(message) => message,
         Err(refusal) => return Ok(StepOutcome::Refused(refusal)),
@@ -128,7 +128,7 @@ async fn finish(
         let detail = format!("too many calls of {} are under way (http.max_calls_per_host)", message.address.origin);
         return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, detail)));
     };
-    let identity = Identity::of_step(step);
+    let identity = Identity::of_step(&named(step));
     let trace = http.contexts.take_of_step(step);
     let call = Call { operation, identity: &identity, message: &message, tried, deadline, trace };
     match http.ask(call, &CancellationToken::new()).await {
@@ -140,6 +140,11 @@ async fn finish(
         Said::Unclear(why) => Ok(unclear(why)),
         Said::NotSent(why) => Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, why))),
     }
+}
+
+/// Returns the step as services know it: what undoes a completed step is a step of its own here, and not to them.
+fn named(step: &StepId) -> StepId {
+    StepId { step: saga::place_of(step.step), ..step.clone() }
 }
 
 pub(super) async fn store_empty(http: &HttpServices, step: &StepId) -> Result<(), ResourceError> {

@@ -139,7 +139,10 @@ impl Participant {
             Direction::Completing => State::Completing { acted, attempt },
             Direction::Forward => unreachable!("an action is not what ends a step"),
         };
+        // Of what was completed and is undone as a step of its own the coordinator knows the result.
+        let is_given = run.acted_elsewhere && !run.inputs.is_empty();
         let effect = |mut run: RunStep| match result {
+            Kept::Here(_) if is_given => Effect::FinishStep { step, run, recall: false },
             Kept::Here(result) => {
                 run.inputs.push(result);
                 Effect::FinishStep { step, run, recall: false }

@@ -9,6 +9,8 @@ use crate::world::StepTold;
 use undoubt_coordinator_core::{
     Barrier, Completions, EndedBranch, EndedRecord, JoinedRecord, Progress, StepResolution,
 };
+use undoubt_participant_core::StepId;
+use undoubt_vocabulary::saga::{UNDONE_ANEW, place_of};
 use undoubt_vocabulary::{
     AbortReason, AttemptNumber, BranchOutcome, Direction, Outcome, ParticipantName, StepIndex, TxId,
 };
@@ -20,6 +22,8 @@ struct Step<'a> {
     participant: &'a ParticipantName,
     definition: &'a OpenStep,
     came: Option<Came>,
+    /// What came of undoing it after its completion, which the participant takes for a step of its own.
+    undone_anew: Option<Came>,
     recorded: Recorded<'a>,
 }
 
@@ -36,6 +40,7 @@ impl Step<'_> {
                 branch.barrier == Barrier::Nowhere
                     && self.definition.action.is_some()
                     && !self.definition.is_check_back()
+                    && self.undone_anew.is_none()
                     && branch.outcome == BranchOutcome::Aborted
             }
         }
@@ -45,8 +50,17 @@ impl Step<'_> {
         match self.recorded {
             Recorded::Open(joined) => joined.at_participant == attempt_number,
             // What a check-back found counts no more once the saga has ended.
-            Recorded::Ended(branch) => branch.barrier == Barrier::Of(attempt_number) || self.definition.is_check_back(),
+            Recorded::Ended(branch) => {
+                branch.barrier == Barrier::Of(attempt_number)
+                    || self.definition.is_check_back()
+                    || self.undone_anew.is_some()
+            }
         }
+    }
+
+    /// Returns what came of it in the end.
+    fn came_to(&self) -> Option<Came> {
+        self.undone_anew.or(self.came)
     }
 
     fn has_work(&self, direction: Direction) -> bool {
@@ -62,19 +76,27 @@ impl Step<'_> {
 pub(super) fn check(world: &World, scenario: &Scenario, tx: &TxId, forgotten: bool) -> Result<(), String> {
     is_carried_on(world, tx)?;
     let log = &world.coordinator.log;
+    // What cannot be carried out has no family.
+    let is_orphan = |child: &&OpenSaga| child.parent() == Some(tx) && !log.unusable.contains(&child.header.tx);
+    let orphan = log.open_sagas.values().find(is_orphan);
+    if let (Some(orphan), true, false) = (orphan, log.ended.contains_key(tx), forgotten) {
+        return Err(format!("nested: {tx} has ended before {}, which is nested in it", orphan.header.tx));
+    }
     let (open, ended) = (log.open_sagas.get(tx), log.ended.get(tx));
     let held_to_the_end = ended.is_some_and(|ended| ended.branches.iter().any(|branch| branch.step.is_none()));
     if held_to_the_end {
-        return is_true_of_what_was_held(world, tx);
+        return is_true_of_what_was_held(world, scenario, tx);
     }
     let steps = steps(world, scenario, tx, open, ended)?;
     let ended_so = || ended.map(|ended| ended.outcome.clone());
     let decided = open.and_then(OpenSaga::decided).or_else(ended_so);
     let outcome = open.and_then(OpenSaga::outcome).or_else(ended_so);
     is_known(world, tx, &steps)?;
+    let was_closed = open.is_some_and(OpenSaga::was_closed);
     for step in &steps {
-        went_one_way(tx, step, decided.as_ref())?;
+        went_one_way(tx, step, was_closed, decided.as_ref())?;
     }
+    children_are_undone_first(world, scenario, tx, &steps)?;
     if let Some(decided) = &decided {
         goes_in_order(world, scenario, tx, &steps, decided)?;
     }
@@ -141,18 +163,26 @@ fn steps<'a>(
         let number = step_number(name).ok_or_else(|| format!("contract: nobody has named a step {name}"))?;
         let definition =
             scenario.joining(tx, number).ok_or_else(|| format!("open saga: nobody asked for {name} of {tx}"))?;
-        let came = world.seats[definition.participant].host.storage.came_of(tx);
-        let came = came.filter(|(step, _)| step.step == place).map(|(_, came)| came).last();
-        Ok(Step { place, number: number.0, participant, definition, came, recorded })
+        let storage = &world.seats[definition.participant].host.storage;
+        let at = |place| storage.came_of(tx).filter(|(step, _)| step.step == place).map(|(_, came)| came).last();
+        let (came, undone_anew) = (at(place), at(StepIndex(place.0 + UNDONE_ANEW)));
+        Ok(Step { place, number: number.0, participant, definition, came, undone_anew, recorded })
     };
     of_open.chain(of_ended).map(step).collect()
 }
 
-/// Checks that a saga that an operator gave up while it was held has come one way alone, as was decided on record.
-fn is_true_of_what_was_held(world: &World, tx: &TxId) -> Result<(), String> {
+/// Checks that a saga that an operator gave up while it was held has come one way alone, as was decided on record. Of a nested one
+/// nothing was, be it closed or not.
+fn is_true_of_what_was_held(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
+    if scenario.is_nested(tx) {
+        return Ok(());
+    }
     let outcome = world.coordinator.log.ended.get(tx).map(|ended| &ended.outcome);
     for (step, came) in world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx)) {
-        one_way(tx, step.step, came, outcome)?;
+        let is_undone_anew = |(other, _): (&StepId, Came)| place_of(other.step) == step.step && other.step != step.step;
+        if !world.seats.iter().any(|seat| seat.host.storage.came_of(tx).any(is_undone_anew)) {
+            one_way(tx, step.step, came, outcome)?;
+        }
     }
     Ok(())
 }
@@ -165,7 +195,7 @@ fn is_known(world: &World, tx: &TxId, steps: &[Step<'_>]) -> Result<(), String> 
         .enumerate()
         .flat_map(|(number, seat)| seat.host.storage.came_of(tx).map(move |came| (number, came)))
     {
-        let known = steps.iter().find(|step| step.place == id.step && step.definition.participant == seat);
+        let known = steps.iter().find(|step| step.place == place_of(id.step) && step.definition.participant == seat);
         match known {
             None => {
                 return Err(format!(
@@ -188,8 +218,47 @@ fn is_known(world: &World, tx: &TxId, steps: &[Step<'_>]) -> Result<(), String> 
     Ok(())
 }
 
-fn went_one_way(tx: &TxId, step: &Step<'_>, outcome: Option<&Outcome>) -> Result<(), String> {
-    step.came.map_or(Ok(()), |came| one_way(tx, step.place, came, outcome))
+/// Checks that a step is completed, or undone, or, if its saga was closed and turned back with its parent, one after the other.
+fn went_one_way(tx: &TxId, step: &Step<'_>, was_closed: bool, outcome: Option<&Outcome>) -> Result<(), String> {
+    let number = step.number;
+    match (step.came, step.undone_anew) {
+        (Some(Came::Completed), None) if was_closed => Ok(()),
+        (Some(Came::Completed), Some(Came::Undone)) if matches!(outcome, Some(Outcome::Aborted(_))) => Ok(()),
+        (came, Some(anew)) => {
+            Err(format!("nested: s{number} of {tx} is undone after its completion, {anew:?}, and was {came:?} before"))
+        }
+        (Some(came), None) => one_way(tx, step.place, came, outcome),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Checks that of what is nested in a saga all that came later than a step is undone before that is.
+fn children_are_undone_first(world: &World, scenario: &Scenario, tx: &TxId, steps: &[Step<'_>]) -> Result<(), String> {
+    let log = &world.coordinator.log;
+    for child in log.open_sagas.values().filter(|child| child.parent() == Some(tx)) {
+        let after = child.header.parent.as_ref().map_or(0, |parent| parent.after.0);
+        let of = &child.header.tx;
+        let is_left = |step: &Step<'_>| matches!(step.came_to(), Some(Came::InEffect | Came::Completed));
+        let is_undone = |step: &&Step<'_>| step.place.0 < after && step.came_to() == Some(Came::Undone);
+        if let Some(undone) = steps.iter().find(is_undone)
+            && self::steps(world, scenario, of, Some(child), None)?.iter().any(is_left)
+        {
+            return Err(format!("nested: s{} of {tx} is undone before {of}, which began after it", undone.number));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a nested saga whose client hears that it is closed: its steps are completed.
+pub(crate) fn is_completed(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
+    let open = world.coordinator.log.open_sagas.get(tx);
+    let is_left = |step: &Step<'_>| {
+        step.has_work(Direction::Completing) && !step.was_refused() && step.came != Some(Came::Completed)
+    };
+    match steps(world, scenario, tx, open, None)?.iter().find(|step| is_left(step)) {
+        Some(step) => Err(format!("nested: {tx} is said to be closed, and s{} is {:?}", step.number, step.came)),
+        None => Ok(()),
+    }
 }
 
 /// Checks that a step is completed only if its saga is closed on record, and undone only if it compensates on record.
@@ -219,7 +288,7 @@ fn goes_in_order(
         (Outcome::Committed, Completions::Reversed) => (Came::Completed, true),
     };
     let is_left = |step: &&Step<'_>| {
-        let to_do = match (outcome, step.came) {
+        let to_do = match (outcome, step.came_to()) {
             (Outcome::Aborted(_), Some(Came::InEffect)) => true,
             (Outcome::Committed, Some(Came::InEffect)) => step.has_work(Direction::Completing),
             (Outcome::Committed, None) => {
@@ -233,7 +302,7 @@ fn goes_in_order(
         };
         to_do && !step.definition.is_check_back() && !world.clients.words.settle(tx, StepIndex(step.number))
     };
-    let finished = |step: &&Step<'_>| step.came == Some(ending);
+    let finished = |step: &&Step<'_>| step.came_to() == Some(ending);
     for done in steps.iter().filter(finished) {
         let comes_before =
             |step: &&Step<'_>| if last_first { step.place > done.place } else { step.place < done.place };
@@ -264,7 +333,7 @@ fn has_ended_as_said(world: &World, ended: &EndedRecord, step: &Step<'_>, forgot
     }
     let told = world.clients.steps.contains_key(&(tx.clone(), step.number));
     let acts = step.has_work(Direction::Forward);
-    let is_true = match (branch.outcome, step.came) {
+    let is_true = match (branch.outcome, step.came_to()) {
         (BranchOutcome::Committed, Some(Came::Completed)) => true,
         (BranchOutcome::Committed, Some(Came::InEffect)) => forgotten || !step.has_work(Direction::Completing),
         (BranchOutcome::Committed, None) => !acts && (forgotten || !step.has_work(Direction::Completing)),
@@ -282,7 +351,10 @@ fn has_ended_as_said(world: &World, ended: &EndedRecord, step: &Step<'_>, forgot
     }
     Err(format!(
         "atomicity: {tx} has ended, {}, s{} is called {}, and is {:?}",
-        ended.outcome, step.number, branch.outcome, step.came
+        ended.outcome,
+        step.number,
+        branch.outcome,
+        step.came_to()
     ))
 }
 
@@ -351,7 +423,7 @@ fn outcome_was_told_rightly(
     }
     let is_left = |step: &&Step<'_>| {
         let told_of = world.clients.steps.contains_key(&(tx.clone(), step.number));
-        match (told, step.came) {
+        match (told, step.came_to()) {
             (_, _) if step.definition.is_check_back() => false,
             (_, _) if forgotten || step.was_refused() || world.clients.words.settle(tx, StepIndex(step.number)) => {
                 false

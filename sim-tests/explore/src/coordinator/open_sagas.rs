@@ -6,6 +6,7 @@ use crate::scenario::participant_name;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use undoubt_coordinator_core::{Completions, JoinedRecord, OpenedRecord, OpenedState, Progress, Record, Stage};
+use undoubt_vocabulary::saga::place_of;
 use undoubt_vocabulary::{AbortReason, RunStep};
 
 /// Sends a step as a careless driver would.
@@ -15,6 +16,8 @@ pub(super) fn missend(run: &mut RunStep, mutant: Mutant, log: &Log) {
         run.attempt_number = open.header.attempt_number;
     } else if mutant == Mutant::ElsewhereUntold {
         run.acted_elsewhere = false;
+    } else if mutant == Mutant::UndoneAsItself {
+        run.step = place_of(run.step);
     }
 }
 
@@ -44,6 +47,7 @@ pub(super) fn misread(header: &mut OpenedRecord, steps: &mut Vec<JoinedRecord>, 
         (Mutant::JoinedForgotten, _) => steps.clear(),
         (Mutant::BranchForgotten, _) if header.terms.are_two_phase() => drop(steps.pop()),
         (Mutant::CheckBackForgotten, _) => header.check_back = None,
+        (Mutant::ParentForgotten, _) => header.parent = None,
         (Mutant::CompletionsForgotten, OpenedState::Closed) => steps.iter_mut().for_each(|joined| {
             joined.progress = Progress::Completed { result: Bytes::new(), pending: false };
         }),

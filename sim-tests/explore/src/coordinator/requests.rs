@@ -1,6 +1,6 @@
 //! The requests of a scenario's clients, as the core is asked them.
 
-use crate::scenario::{OpenStep, RequestKind, Scenario, participant_name, saga_steps};
+use crate::scenario::{OpenStep, RequestKind, Scenario, participant_name, saga_steps, tx_id};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,16 @@ pub(super) fn request(number: usize, scenario: &Scenario) -> Request {
             digest: [0xbe; 32],
             terms: Terms { completions: *completions },
             check_back: check_back.map(|step| Arc::new(step.definition())),
+            parent: None,
+            timeout: Duration::from_secs(1),
+            client,
+        }),
+        RequestKind::Nest(parent) => Request::Begin(Beginning {
+            tx,
+            digest: [0xbf; 32],
+            terms: Terms::default(),
+            check_back: None,
+            parent: Some(tx_id(parent)),
             timeout: Duration::from_secs(1),
             client,
         }),

@@ -2,7 +2,7 @@
 
 mod open_sagas;
 
-use super::log::is_settled;
+use super::log::{OpenSaga, is_settled};
 use super::{Log, Process};
 use crate::scenario::Scenario;
 use undoubt_coordinator_core::{Answer, EndedRecord, Phase, Record, SagaRecord};
@@ -168,7 +168,11 @@ pub(super) fn check_answer(tx: &TxId, joining: Option<u16>, answer: &Answer, log
                 log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome) || settled().as_ref() == Some(outcome);
             if stable { Ok(()) } else { Err(format!("R10: the abort of {tx} is answered before it is stable")) }
         }
+        Answer::Closed if !log.open_sagas.get(tx).is_some_and(OpenSaga::was_closed) => {
+            Err(format!("nested: the close of {tx} is answered before it is on record"))
+        }
         Answer::Outcome { outcome: Outcome::Committed, .. }
+        | Answer::Closed
         | Answer::Pending
         | Answer::Stuck(_)
         | Answer::Rejected(_) => Ok(()),

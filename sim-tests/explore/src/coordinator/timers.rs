@@ -63,9 +63,10 @@ impl Process {
 
     /// Returns true if anything comes of the deadline when it passes: an open saga that was closed or turned back heeds none.
     pub(crate) fn heeds_deadline(&self, tx: &TxId) -> bool {
-        self.core
-            .view(tx)
-            .is_none_or(|view| !matches!(view.phase, TransactionPhase::LoggingClose | TransactionPhase::Completing))
+        let heeds_none = |phase| {
+            matches!(phase, TransactionPhase::LoggingClose | TransactionPhase::Completing | TransactionPhase::Closed)
+        };
+        self.core.view(tx).is_none_or(|view| !heeds_none(view.phase))
     }
 
     /// Breakers are open, perhaps, and their pause has not been over in this process' life.

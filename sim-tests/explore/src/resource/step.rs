@@ -5,7 +5,7 @@
 
 use super::{Caller, LocksOf, Resource};
 use crate::mutant::Mutant;
-use crate::storage::{COORDINATOR, Storage};
+use crate::storage::{COORDINATOR, Storage, result_of};
 use crate::work;
 use bytes::Bytes;
 use undoubt_kv_evaluation as evaluation;
@@ -16,7 +16,7 @@ use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, RunStep
 impl Resource<'_> {
     /// `None`: it waits for its locks.
     pub(super) fn act(&mut self, step: &StepId, run: &RunStep, locks: LocksOf) -> Result<Option<StepOutcome>, String> {
-        let result = Bytes::from(format!("{}/{}#{}", step.tx, step.attempt_number, step.step.0));
+        let result = result_of(step);
         let marked = work::pends(&run.work);
         self.under_locks(step, run, locks, |storage, _| {
             let pending = !marked.is_empty();

@@ -365,13 +365,13 @@ impl Scenario {
 }
 
 /// A step whose action the coordinator runs, with all that it may have.
-fn acting(number: u16, participant: usize) -> OpenStep {
+pub(super) fn acting(number: u16, participant: usize) -> OpenStep {
     let work = Some("put x");
     OpenStep { number, participant, action: work, compensation: work, completion: work, max_attempts: 1 }
 }
 
 /// A step whose caller acts himself.
-fn elsewhere(number: u16, participant: usize) -> OpenStep {
+pub(super) fn elsewhere(number: u16, participant: usize) -> OpenStep {
     OpenStep { action: None, ..acting(number, participant) }
 }
 
@@ -413,7 +413,7 @@ fn cancel() -> Request {
 }
 
 /// Requests of one client, each asked once the one before is over.
-fn in_order(requests: Vec<Request>) -> Vec<Request> {
+pub(super) fn in_order(requests: Vec<Request>) -> Vec<Request> {
     let after = |(place, request): (usize, Request)| if place == 0 { request } else { then(place - 1, request) };
     requests.into_iter().enumerate().map(after).collect()
 }

@@ -4,6 +4,7 @@ mod auto;
 mod impostors;
 mod marks;
 mod mutants;
+mod nested_sagas;
 mod open_sagas;
 mod operators;
 mod resources;

@@ -25,6 +25,9 @@ pub struct Begin {
     /// closes it, a refusal turns it back, anything else is asked again.
     #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "WORK"], requires = "deadline")]
     pub check_back: Vec<String>,
+    /// Make it a part of this open saga, with which it is closed and cancelled.
+    #[arg(long, value_name = "TX")]
+    pub parent: Option<TxId>,
     #[command(flatten)]
     pub trace: TraceArgs,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use undoubt_coordinator_core::{JoinedRecord, OpenedRecord, OpenedState, Progress, Unfinished};
-use undoubt_vocabulary::{Direction, Outcome, StepIndex, StepName};
+use undoubt_vocabulary::{Direction, Outcome, StepIndex, StepName, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OpenSaga {
@@ -20,6 +20,16 @@ impl OpenSaga {
         Unfinished::Opened(self.header.clone(), self.steps.values().cloned().collect())
     }
 
+    /// Returns true if it is on record that it was closed, be it turned back since with its parent.
+    pub(crate) fn was_closed(&self) -> bool {
+        matches!(self.header.state, OpenedState::Closed | OpenedState::Reverting(_))
+    }
+
+    /// Returns the open saga that it is a part of.
+    pub(crate) fn parent(&self) -> Option<&TxId> {
+        self.header.parent.as_ref().map(|parent| &parent.tx)
+    }
+
     pub(crate) fn named(&self, name: &StepName) -> Option<&JoinedRecord> {
         self.steps.values().find(|joined| joined.step.name == *name)
     }
@@ -28,8 +38,11 @@ impl OpenSaga {
     pub(crate) fn decided(&self) -> Option<Outcome> {
         match &self.header.state {
             OpenedState::Open => None,
-            OpenedState::Closed => Some(Outcome::Committed),
-            OpenedState::Compensating(reason) => Some(Outcome::Aborted(reason.clone())),
+            // What a nested one comes to is decided with its parent.
+            OpenedState::Closed => self.header.parent.is_none().then_some(Outcome::Committed),
+            OpenedState::Compensating(reason) | OpenedState::Reverting(reason) => {
+                Some(Outcome::Aborted(reason.clone()))
+            }
         }
     }
 
@@ -42,7 +55,7 @@ impl OpenSaga {
         match self.header.state {
             OpenedState::Open => Direction::Forward,
             OpenedState::Closed => Direction::Completing,
-            OpenedState::Compensating(_) => Direction::Compensating,
+            OpenedState::Compensating(_) | OpenedState::Reverting(_) => Direction::Compensating,
         }
     }
 }
@@ -57,8 +70,8 @@ pub(crate) fn is_finished(joined: &JoinedRecord, direction: Direction) -> bool {
         | (Progress::Completed { .. }, Direction::Completing) => true,
         (Progress::Pending, Direction::Completing) => !has_work && joined.step.action.is_none(),
         (Progress::Pending, Direction::Forward | Direction::Compensating)
-        | (Progress::Done { .. }, Direction::Compensating | Direction::Completing) => !has_work,
-        (Progress::Undone, Direction::Forward | Direction::Completing)
-        | (Progress::Completed { .. }, Direction::Compensating) => false,
+        | (Progress::Done { .. }, Direction::Compensating | Direction::Completing)
+        | (Progress::Completed { .. }, Direction::Compensating) => !has_work,
+        (Progress::Undone, Direction::Forward | Direction::Completing) => false,
     }
 }

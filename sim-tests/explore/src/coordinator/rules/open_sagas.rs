@@ -4,16 +4,22 @@ use crate::coordinator::Log;
 use crate::coordinator::log::{OpenSaga, is_finished};
 use crate::scenario::step_name;
 use undoubt_coordinator_core::{EndedRecord, JoinedRecord, OpenedRecord, OpenedState, Progress, Record, StepAnswer};
-use undoubt_vocabulary::{AbortReason, Direction, Prepare, RunStep, StepIndex, TxId};
+use undoubt_vocabulary::saga::place_of;
+use undoubt_vocabulary::{AbortReason, Direction, Outcome, Prepare, RunStep, StepIndex, TxId};
 
 /// Checks that a step may run: it is on record that it joined, and under which attempt number its participant knows it; and it is
 /// completed only once it is on record that the saga was closed, compensated only once it is on record that it compensates.
 pub(super) fn may_run(run: &RunStep, saga: &OpenSaga) -> Result<(), &'static str> {
-    let Some(joined) = saga.steps.get(&run.step) else { return Err("before it is on record that it joined") };
+    let Some(joined) = saga.steps.get(&place_of(run.step)) else { return Err("before it is on record that it joined") };
     if joined.at_participant != run.attempt_number {
         return Err("under another attempt number than it is on record with");
     }
-    if joined.step.action.is_none() != run.acted_elsewhere {
+    let is_reverting = matches!(saga.header.state, OpenedState::Reverting(_));
+    let is_undone_anew = is_reverting && joined.step.completion.is_some();
+    if is_undone_anew != (run.step != joined.index) {
+        return Err("under a number that is for what was completed and is undone");
+    }
+    if (joined.step.action.is_none() || is_undone_anew) != run.acted_elsewhere {
         return Err("and its participant is told otherwise whose the action is");
     }
     if is_finished(joined, run.direction) {
@@ -45,7 +51,7 @@ pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
     let OpenedRecord { tx, state, .. } = &open.header;
     match record {
         Record::Joined(joined) => match (open.steps.get(&joined.index), state) {
-            (None, OpenedState::Closed | OpenedState::Compensating(_)) => Err(format!(
+            (None, OpenedState::Closed | OpenedState::Compensating(_) | OpenedState::Reverting(_)) => Err(format!(
                 "open saga: {} joins {tx} after it is on record that it was closed, or compensates",
                 joined.step.name
             )),
@@ -54,6 +60,9 @@ pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
             }
             (Some(_) | None, _) => Ok(()),
         },
+        Record::Opened(OpenedRecord { state: OpenedState::Reverting(_), .. }) if *state == OpenedState::Closed => {
+            turns_back_with_its_parent(open, log)
+        }
         Record::Opened(again) if *state != OpenedState::Open && again.state != *state => {
             Err(format!("open saga: it is on record of {tx} that it is {state:?}, and now {:?}", again.state))
         }
@@ -62,7 +71,10 @@ pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
         {
             Err(format!("open saga: {tx} turns back though nobody said so and its time is not over: {reason}"))
         }
-        Record::Ended(ended) => ends_as_was_decided(open, ended),
+        Record::Ended(ended) => {
+            ends_as_was_decided(open, ended)?;
+            ends_with_its_parent(open, ended, log)
+        }
         Record::Opened(_) | Record::Open(_) | Record::Saga(_) => Ok(()),
     }
 }
@@ -80,6 +92,42 @@ fn may_turn_back(reason: &AbortReason, has_check_back: bool) -> bool {
         | AbortReason::Presumed
         | AbortReason::Unusable { .. } => false,
     }
+}
+
+/// Checks that a nested saga that was closed turns back only as it is on record that its parent does.
+fn turns_back_with_its_parent(child: &OpenSaga, log: &Log) -> Result<(), String> {
+    let parent = child.parent().and_then(|parent| log.open_sagas.get(parent));
+    // One that an operator gives up may have ended since it told its child.
+    let ended = child.parent().and_then(|parent| log.ended.get(parent));
+    let turns_back = match parent.map(|parent| &parent.header.state) {
+        Some(OpenedState::Compensating(_) | OpenedState::Reverting(_)) => true,
+        Some(OpenedState::Open | OpenedState::Closed) => false,
+        None => ended.is_some_and(|ended| matches!(ended.outcome, Outcome::Aborted(_))),
+    };
+    if turns_back {
+        return Ok(());
+    }
+    let tx = &child.header.tx;
+    Err(format!("nested: {tx} was closed, and turns back before it is on record that its parent does"))
+}
+
+/// Checks that a nested saga ends as done only as it is on record that its parent was closed, for good, or as that is no more.
+fn ends_with_its_parent(saga: &OpenSaga, ended: &EndedRecord, log: &Log) -> Result<(), String> {
+    let tx = &ended.tx;
+    let parent = saga.parent().and_then(|parent| log.open_sagas.get(parent));
+    if let (Outcome::Committed, Some(parent)) = (&ended.outcome, parent)
+        && parent.decided() != Some(Outcome::Committed)
+        && !is_to_be_done(parent, log)
+    {
+        return Err(format!("nested: {tx} ends as done, and it is not on record that its parent was closed"));
+    }
+    Ok(())
+}
+
+/// Returns true if it is on record that it was closed, and its ancestors were.
+fn is_to_be_done(saga: &OpenSaga, log: &Log) -> bool {
+    let above = saga.parent().and_then(|parent| log.open_sagas.get(parent));
+    saga.header.state == OpenedState::Closed && above.is_none_or(|above| is_to_be_done(above, log))
 }
 
 fn is_same(one: &JoinedRecord, other: &JoinedRecord) -> bool {
