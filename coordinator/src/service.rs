@@ -275,6 +275,10 @@ impl Coordinator for Service {
             if outcome.state == i32::from(v1::State::Committed) {
                 return Err(Reason::TooLate.refuse("it is too late to cancel: the transaction has committed"));
             }
+            if outcome.closed {
+                let why = "it is too late to cancel: the saga is closed, and ends with its parent; cancel that";
+                return Err(Reason::TooLate.refuse(why));
+            }
             Ok(room.respond(v1::CancelResponse { outcome: Some(outcome) }))
         })
         .await

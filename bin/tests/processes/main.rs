@@ -35,6 +35,7 @@ mod life;
 mod limits;
 mod lost_answers;
 mod memory;
+mod nested_sagas;
 mod open_sagas;
 mod open_sagas_in_databases;
 mod operators;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use undoubt::cluster::{Cluster, Who};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::{
-    Client, ClientOptions, CompletionOrder, JoinError, Joined, OpenStep, Opening, Outcome, RetryPolicy,
+    Client, ClientOptions, CompletionOrder, JoinError, Joined, OpenSaga, OpenStep, Opening, Outcome, RetryPolicy, TxId,
 };
 
-const BANK_A: Who = Who::Participant(0);
-const BANK_B: Who = Who::Participant(1);
+pub const BANK_A: Who = Who::Participant(0);
+pub const BANK_B: Who = Who::Participant(1);
 
 const HASTY: RetryPolicy = RetryPolicy {
     max_attempts: 2,
@@ -21,7 +21,7 @@ const HASTY: RetryPolicy = RetryPolicy {
     max_pause: Duration::from_millis(2),
 };
 
-async fn opened() -> Cluster {
+pub async fn opened() -> Cluster {
     let cluster = start(banks()).await;
     let put = ["submit", "--on", "bank-a", "put seats 10", "--on", "bank-b", "put rooms 5"];
     undoubt(&cluster, &put).await.expect(0, &["committed"]);
@@ -47,7 +47,7 @@ fn room() -> OpenStep {
 }
 
 /// Returns the values of seats, sold, rooms and released.
-async fn values(cluster: &Cluster) -> [Option<String>; 4] {
+pub async fn values(cluster: &Cluster) -> [Option<String>; 4] {
     let [mut a, mut b] = [("bank-a", ["seats", "sold"]), ("bank-b", ["rooms", "released"])]
         .map(|(at, keys)| keys.map(|key| (at, key)).into_iter());
     let mut all = [None, None, None, None];
@@ -57,7 +57,7 @@ async fn values(cluster: &Cluster) -> [Option<String>; 4] {
     all
 }
 
-fn some(text: &str) -> Option<String> {
+pub fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
@@ -174,6 +174,8 @@ pub struct Steps {
 #[derive(Clone, Copy)]
 pub enum Script {
     Saga(Steps),
+    /// A saga with another in it, which is closed, whatever becomes of the first.
+    Nested,
     TwoPhase,
 }
 
@@ -182,6 +184,7 @@ pub enum Script {
 async fn carry_out(client: Client, id: String, script: Script, close: bool) -> bool {
     match script {
         Script::Saga(steps) => carry_out_saga(client, id, steps, close).await,
+        Script::Nested => carry_out_nested(client, id, close).await,
         Script::TwoPhase => commit_in_two_phases(client, id, close).await,
     }
 }
@@ -198,6 +201,28 @@ async fn carry_out_saga(client: Client, id: String, steps: Steps, close: bool) -
     for step in (steps.joined)() {
         while saga.join(step.clone()).await.is_err() {}
     }
+    end(&saga, close).await
+}
+
+async fn carry_out_nested(client: Client, id: String, close: bool) -> bool {
+    let (tx, child): (TxId, TxId) = (id.parse().unwrap(), format!("{id}-nested").parse().unwrap());
+    while client.begin(Opening::with_id(tx.clone())).await.is_err() {}
+    let parent = client.open_saga(tx.clone());
+    while parent.run(seat(1)).await.is_err() {}
+    while client.begin(Opening::with_id(child.clone()).parent(tx.clone())).await.is_err() {}
+    let child = client.open_saga(child);
+    while child.join(room()).await.is_err() {}
+    let closed = loop {
+        if let Ok(answer) = child.close().await {
+            break answer;
+        }
+    };
+    assert!(closed.provisional && closed.outcome == Outcome::Committed, "{closed:?}");
+    end(&parent, close).await
+}
+
+/// Closes a saga or cancels it, and asks again until it is answered. Returns whether it was closed.
+async fn end(saga: &OpenSaga, close: bool) -> bool {
     let outcome = loop {
         let ended = match close {
             true => saga.close().await.ok().map(|answer| answer.outcome),

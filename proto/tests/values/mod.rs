@@ -174,6 +174,7 @@ pub fn records() -> Vec<Sample> {
                     results: vec![branch_result()],
                     worth_retrying: false,
                     stuck: None,
+                    closed: false,
                 }),
                 attempt_number: ATTEMPT_NUMBER,
                 begun_at_us: BEGUN_AT_US,
@@ -339,6 +340,7 @@ fn aborted(name: &'static str, reason: v1::abort_reason::Reason) -> Sample {
         results: vec![],
         worth_retrying: false,
         stuck: None,
+        closed: false,
     };
     sample(name, record::EndedTransaction { outcome: Some(outcome), ..Default::default() })
 }

@@ -20,14 +20,16 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
         let table = table([kind, "state", "outcome"], branches.collect(), "no branches are known any more");
         let results = json::Outcome::new(&view.tx, &view.known);
         let outcome = submit::describe(&results, None);
-        let facts = fields(&[
+        let mut facts = vec![
             ("mode", if view.saga { "saga" } else { "two-phase commit" }.to_owned()),
             ("phase", phase(&view)),
             ("begun", began(&view)),
             ("took", or_dash(view.ended_at.map(|at| span(at.since(view.begun_at))))),
             ("attempt-number", view.attempt_number.to_string()),
-        ]);
-        format!("{outcome}{}\n{facts}\n{table}", warning(&view))
+        ];
+        facts.extend(view.parent.iter().map(|parent| ("nested in", parent.to_string())));
+        facts.extend(view.children.iter().map(|child| ("holds", child.to_string())));
+        format!("{outcome}{}\n{}\n{table}", warning(&view), fields(&facts))
     }))
 }
 

@@ -87,6 +87,7 @@ fn action<'a>(saga: &'a Saga, outcome: &json::Outcome, name: &str) -> Option<&'a
 pub fn headline(outcome: &json::Outcome) -> String {
     let json::Outcome { tx, form: OutcomeForm { state, abort }, .. } = outcome;
     match abort {
+        None if *state == "closed" => format!("closed  {tx}: its steps are completed; it ends with its parent"),
         None => format!("{state}  {tx}"),
         Some(abort) if abort.worth_retrying => {
             format!("{state}  {tx}: {}. The same work may succeed under a new id.", abort.message)
