@@ -36,6 +36,7 @@ pub struct Opening {
     terms: Terms,
     completion_order: CompletionOrder,
     check_back: Option<OpenStep>,
+    owner_only: bool,
 }
 
 impl Opening {
@@ -52,7 +53,7 @@ impl Opening {
     }
 
     fn of(terms: Terms) -> Self {
-        Opening { terms, completion_order: CompletionOrder::default(), check_back: None }
+        Opening { terms, completion_order: CompletionOrder::default(), check_back: None, owner_only: false }
     }
 
     /// Sets what is asked of a participant when the time is over, instead of turning the saga back: done closes it, a refusal by
@@ -63,6 +64,13 @@ impl Opening {
     pub fn check_back(self, participant: &str, question: impl Into<Work>) -> Self {
         let check_back = Some(OpenStep::new(saga::CHECK_BACK, participant).action(question));
         Opening { check_back, ..self }
+    }
+
+    /// Takes steps, a close and a cancellation from nobody but the identity that begins it; without, from whoever knows the id. The
+    /// coordinator has to know who asks: a token or a certificate.
+    #[must_use]
+    pub fn owner_only(self) -> Self {
+        Opening { owner_only: true, ..self }
     }
 
     /// Sets the time after which it is turned back unless it is closed before. Without, the coordinator's own default holds.
@@ -104,6 +112,7 @@ impl Opening {
             completion_order: completion_order.into(),
             trace_context: self.terms.trace_context.clone(),
             check_back: self.check_back.as_ref().map(encode).transpose()?,
+            owner_only: self.owner_only,
         })
     }
 }

@@ -42,6 +42,8 @@ pub struct Beginning {
     pub terms: Terms,
     /// The question that is asked when its time is over, instead of turning it back.
     pub check_back: Option<Arc<SagaStep>>,
+    /// The only caller from whom steps and an end of it are taken, if there is one; whoever lets callers in heeds that.
+    pub owner: Option<Arc<str>>,
     /// The time from now until it compensates, or is asked about, unless it is closed before.
     pub timeout: Duration,
     pub client: Client,

@@ -89,6 +89,8 @@ pub struct OpenedRecord {
     pub terms: Terms,
     /// The question that is asked at that time, if there is one.
     pub check_back: Option<Arc<SagaStep>>,
+    /// As in [`Beginning::owner`](crate::Beginning::owner).
+    pub owner: Option<Arc<str>>,
     pub state: OpenedState,
 }
 

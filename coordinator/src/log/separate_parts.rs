@@ -242,6 +242,7 @@ mod tests {
             deadline: Timestamp(2),
             terms: Terms { completions: Completions::TwoPhase },
             check_back: None,
+            owner: None,
             state: OpenedState::Open,
         };
         let joined = |index: u16| {

@@ -20,6 +20,9 @@ pub async fn begin(arguments: Begin, global: &Global) -> Result<Exit, Failure> {
         let question: Work = question.parse().map_err(|why| Failure::new(Exit::Usage, why))?;
         opening = opening.check_back(participant, question);
     }
+    if arguments.owner_only {
+        opening = opening.owner_only();
+    }
     let saga = global.client()?.begin(opening).await?;
     let id = saga.id().to_string();
     Ok(Exit::Done.told(global.output.show(&json!({ "tx": id, "state": "pending" }), || format!("open  {id}"))))

@@ -24,6 +24,7 @@ pub(in crate::log) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes
         closed: opened.state == OpenedState::Closed,
         compensating,
         check_back: opened.check_back.as_ref().map(|step| v1::SagaStep::from(&**step)),
+        owner: opened.owner.as_deref().unwrap_or_default().to_owned(),
     };
     let record = record::OpenTransaction {
         kind: record::open_transaction::Kind::Opened.into(),
@@ -92,6 +93,7 @@ pub(super) fn decode_opened(
         deadline: Timestamp(state.deadline_us),
         terms: Terms { completions: completions(state.completion_order)? },
         check_back: state.check_back.map(SagaStep::try_from).transpose()?.map(Arc::new),
+        owner: Some(state.owner).filter(|owner| !owner.is_empty()).map(Arc::from),
         state: match state.compensating {
             Some(reason) => OpenedState::Compensating(reason.try_into()?),
             None if state.closed => OpenedState::Closed,

@@ -29,6 +29,7 @@ pub(super) fn request(number: usize, scenario: &Scenario) -> Request {
             tx,
             digest: [0xbe; 32],
             terms: Terms { completions: *completions },
+            owner: None,
             check_back: check_back.map(|step| Arc::new(step.definition())),
             timeout: Duration::from_secs(1),
             client,

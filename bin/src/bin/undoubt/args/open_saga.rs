@@ -25,6 +25,9 @@ pub struct Begin {
     /// closes it, a refusal turns it back, anything else is asked again.
     #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "WORK"], requires = "deadline")]
     pub check_back: Vec<String>,
+    /// Take steps and its end from nobody but the identity that begins it; operators may cancel it all the same.
+    #[arg(long)]
+    pub owner_only: bool,
     #[command(flatten)]
     pub trace: TraceArgs,
 }
