@@ -27,6 +27,7 @@ mod folders;
 mod foreign_commits;
 mod full_disk;
 mod gateway;
+mod gateway_alone;
 mod heuristics;
 mod identity;
 mod kept_formats;

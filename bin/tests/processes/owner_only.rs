@@ -16,7 +16,8 @@ const ROOM: [&str; 7] = ["--on", "bank-b", "--undo", "add released 1", "--comple
 
 /// Returns a secured cluster, and what somebody shows there who may submit, has a certificate, and is not the one with the token.
 async fn secured() -> (Cluster, Credentials) {
-    let mut cluster = start(Plan { secured: true, ..banks() }).await;
+    let coordinator_settings = vec!["tls.client_certificates=optional".to_owned()];
+    let mut cluster = start(Plan { secured: true, coordinator_settings, ..banks() }).await;
     let certs = cluster.folder().join("certs");
     let other = Wanted { name: "other".to_owned(), list: vec!["submit".to_owned(), "read".to_owned()] };
     certificates::init(&certs, &[], &[other], 1).unwrap();

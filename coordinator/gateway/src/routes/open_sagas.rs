@@ -25,7 +25,7 @@ pub(super) fn operations() -> Vec<Operation> {
         order(
             "/v1/transactions/{id}/begin",
             "begin",
-            "Begins an open saga: steps join it while it goes on, until it is closed or cancelled. Whoever knows the id goes on with it.",
+            "Begins an open saga: steps join it while it goes on, until it is closed or cancelled. Whoever knows the id goes on with it, unless it is owner only.",
             "/undoubt.v1.Coordinator/Begin",
             post(begin),
         )
@@ -72,6 +72,9 @@ struct Terms {
     /// The way in which its steps are completed; else all at once.
     completions: Option<Completions>,
     check_back: Option<CheckBack>,
+    /// True to take steps and its end from nobody but whoever begins it; operators may cancel it all the same.
+    #[serde(default)]
+    owner_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -84,7 +87,7 @@ enum Completions {
     TwoPhase,
 }
 
-async fn begin(client: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Given<Terms>) -> Result<Response, Problem> {
+async fn begin(asker: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Given<Terms>) -> Result<Response, Problem> {
     let mut opening = Opening::with_id(tx.clone()).completions(match terms.completions {
         None | Some(Completions::Together) => CompletionOrder::Together,
         Some(Completions::AsJoined) => CompletionOrder::AsJoined,
@@ -97,37 +100,43 @@ async fn begin(client: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Give
     if let Some(CheckBack { at, ask }) = terms.check_back {
         opening = opening.check_back(&at, ask);
     }
+    if terms.owner_only {
+        opening = opening.owner_only();
+    }
     if let Some(traceparent) = text(&headers, "traceparent") {
         opening = opening.trace_context(traceparent, text(&headers, "tracestate").unwrap_or_default());
     }
-    client.begin(opening).await?;
+    asker.about(&tx).await?.begin(opening).await?;
     let mut response = json(StatusCode::CREATED, &Outcome::pending(&tx));
     response.headers_mut().insert(LOCATION, place(&tx));
     Ok(response)
 }
 
 async fn join(
-    client: Asker,
+    asker: Asker,
     OfStep(tx, step): OfStep,
     Given(joining): Given<JoiningStep>,
 ) -> Result<Response, Problem> {
-    let joined = client.open_saga(tx.clone()).join(joining.step(&step).map_err(invalid)?).await?;
+    let joining = joining.step(&step).map_err(invalid)?;
+    let joined = asker.about(&tx).await?.open_saga(tx.clone()).join(joining).await?;
     Ok(json(StatusCode::OK, &StepStanding::joined(&tx, &step, &joined)))
 }
 
-async fn run(client: Asker, OfStep(tx, step): OfStep, Given(joining): Given<JoiningStep>) -> Result<Response, Problem> {
-    let results = client.open_saga(tx.clone()).run(joining.step(&step).map_err(invalid)?).await?;
+async fn run(asker: Asker, OfStep(tx, step): OfStep, Given(joining): Given<JoiningStep>) -> Result<Response, Problem> {
+    let joining = joining.step(&step).map_err(invalid)?;
+    let results = asker.about(&tx).await?.open_saga(tx.clone()).run(joining).await?;
     Ok(json(StatusCode::OK, &StepStanding::done(&tx, &step, results)))
 }
 
 async fn close(
-    client: Asker,
+    asker: Asker,
     Id(tx): Id,
     Asked(asked): Asked<Waited>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wait: Duration = wait(asked.wait.as_deref(), &headers, DEFAULT_WAIT)?;
-    let saga = client.open_saga(tx.clone());
+    let coordinator = asker.about(&tx).await?;
+    let saga = coordinator.open_saga(tx.clone());
     if !wait.is_zero() {
         match timeout(wait, saga.close()).await {
             Ok(Ok(answer)) => return Ok(json(StatusCode::OK, &Outcome::decided(&tx, &answer))),
