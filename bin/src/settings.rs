@@ -67,6 +67,17 @@ pub fn effective_beside<C: Default + Serialize + DeserializeOwned>(
     Ok((config, beside))
 }
 
+/// Takes a table of those that [`effective_beside`] leaves to somebody else.
+pub fn table<C: DeserializeOwned + Default>(tables: &mut Table, name: &str) -> anyhow::Result<C> {
+    match tables.remove(name) {
+        Some(table @ Value::Table(_)) => {
+            table.try_into().with_context(|| format!("[{name}]: not a valid configuration"))
+        }
+        Some(_) => bail!("{name} is a table; write [{name}]"),
+        None => Ok(C::default()),
+    }
+}
+
 /// Sets one in a table of somebody else. Returns false if it is in none of them.
 fn set_beside(beside: &mut Table, others: &[&str], name: &str, between: char, text: &str) -> anyhow::Result<bool> {
     let of = |other: &&str| name.strip_prefix(*other).and_then(|rest| rest.strip_prefix(between));

@@ -336,7 +336,8 @@ impl Caller {
                 | Replied::Again(_)
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_)
-                | Replied::Exceeded(_) => {}
+                | Replied::Exceeded(_)
+                | Replied::NotOwner => {}
             }
             sleep(self.random.pause(self.config.callbacks(), attempt)).await;
             attempt += 1;

@@ -135,6 +135,7 @@ impl Figures {
 /// Labels of rejections that come from the engine itself.
 pub(crate) const NO_ROOM: &str = "no-room";
 pub(crate) const UNKNOWN_PARTICIPANT: &str = "unknown-participant";
+pub(crate) const NOT_OWNER: &str = "not-owner";
 const RATE: &str = "rate-of-identity";
 const SHARE: &str = "share-of-identity";
 
@@ -147,9 +148,10 @@ pub(crate) fn exceeded(limit: Limit) -> &'static str {
 }
 
 /// The labels of all rejections.
-const REJECTIONS: [&str; 17] = [
+const REJECTIONS: [&str; 18] = [
     NO_ROOM,
     UNKNOWN_PARTICIPANT,
+    NOT_OWNER,
     RATE,
     SHARE,
     "recovering",

@@ -20,6 +20,7 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::Reason;
+use undoubt_platform::access::{Caller, Role};
 use undoubt_platform::audit::{Audit, Call, Origin, audited};
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
@@ -265,12 +266,14 @@ impl Coordinator for Service {
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
-        let (room, origin) = (AnswerRoom::of(request.extensions()), Origin::of(request.extensions()));
+        let (room, caller) = (AnswerRoom::of(request.extensions()), Caller::of(request.extensions()));
+        let (by_operator, origin) = (caller.has_any(&[Role::Operate]), Origin::from(caller));
         let v1::CancelRequest { tx } = request.into_inner();
-        let call = Call::new(origin, "cancel").tx(&tx);
+        let call = Call::new(origin.clone(), "cancel").tx(&tx);
         audited(&self.audit, call, async {
             let tx = parse_tx(tx)?;
-            let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
+            let command = |reply| Command::Cancel { tx: tx.clone(), by_operator, origin, reply };
+            let asked = self.engine.ask_in(room, command);
             let (outcome, room) = self.told(asked.await?, tx).await?;
             if outcome.state == i32::from(v1::State::Committed) {
                 return Err(Reason::TooLate.refuse("it is too late to cancel: the transaction has committed"));

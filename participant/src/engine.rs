@@ -38,7 +38,7 @@ use traced::TracedWork;
 use turns::InTurn;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId, Trust,
+    Answer, AskedAbout, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId, Trust,
 };
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::pulse::Heart;
@@ -181,6 +181,7 @@ impl<R: Branches> Engine<R> {
             if sweep_at <= now {
                 sweep_at = now + period;
                 self.take_found();
+                self.ask_about_unsubmitted();
                 self.handle_input(Input::SweepDue);
             }
             self.watch(now);
@@ -225,6 +226,17 @@ impl<R: Branches> Engine<R> {
     fn take_found(&mut self) {
         for PreparedBranch { branch, begun_at, result } in self.resource.found() {
             self.handle_input(Input::Found { branch, begun_at, result: result.unwrap_or_default() });
+        }
+    }
+
+    /// Has coordinators asked about what applications have prepared and nobody has submitted: what one holds open is not undone.
+    fn ask_about_unsubmitted(&mut self) {
+        for (coordinator, tx) in self.resource.unsubmitted() {
+            match self.core.ask_about_unsubmitted(coordinator, tx.clone()) {
+                AskedAbout::In(session, message) => self.carry_out(Effect::Send { session, message }),
+                AskedAbout::ByNobody => self.resource.nobody_submits(coordinator, &tx),
+                AskedAbout::Later => {}
+            }
         }
     }
 

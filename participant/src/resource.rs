@@ -308,6 +308,18 @@ pub trait Branches: Steps {
         Vec::new()
     }
 
+    /// Returns the transactions for which applications have prepared something by themselves, that no attempt has asked for in a time in which
+    /// it is mostly submitted. The server asks their coordinators whether they are open. Asked at each sweep, so it has to be quick; each is
+    /// told until it has ended.
+    fn unsubmitted(&self) -> Vec<(CoordinatorId, TxId)> {
+        Vec::new()
+    }
+
+    /// Says of one of these that it is not open: what is prepared for it is to be undone, unless it is asked for meanwhile. Has to be quick.
+    fn nobody_submits(&self, coordinator: CoordinatorId, tx: &TxId) {
+        let _ = (coordinator, tx);
+    }
+
     /// Waits for the locks, checks, does the work, and makes the vote durable with all that is needed to commit (R2).
     ///
     /// A lock wait ends at `prepare.timeout` or once `cancelled` (R12): the branch is over then. Later than that a

@@ -1,4 +1,4 @@
-//! A gateway to the coordinator in the same process.
+//! A gateway to the coordinator in the same process, or to others.
 
 use super::coordinator::NAME as COORDINATOR;
 use crate::process::{Door, Failed, Failure, Inside, OrFailed as _, Shutdown};
@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 use undoubt_client::ClientOptions;
-use undoubt_gateway::{Config, Environment, RunError, run};
-use undoubt_platform::dial::{TcpDial, connect_lazily};
+use undoubt_gateway::{Behind, Config, Environment, RunError, run};
+use undoubt_platform::dial::{Dial, TcpDial, connect_lazily};
 use undoubt_platform::{Access, Incoming};
 
-/// The name under which the coordinator knows it.
+/// The name under which the coordinator in the same process knows it.
 const NAME: &str = "gateway";
 
 /// The bytes that the coordinator may send of one answer before it is asked for more.
@@ -20,6 +20,9 @@ const WINDOW_BYTES: u32 = 4 << 20;
 
 /// The time for which a coordinator that does not serve yet is waited for; then it is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The period in which an idle connection is tried, and the time that the other end has to answer that.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// A gateway that listens.
 #[derive(Debug)]
@@ -38,6 +41,22 @@ impl std::fmt::Debug for Listener {
     }
 }
 
+/// Opens channels to a coordinator.
+pub type Connect = Box<dyn Fn() -> Channel + Send + Sync>;
+
+/// Returns what opens channels to the coordinator at this address.
+pub fn to_coordinator(address: &str, dial: Arc<dyn Dial>) -> anyhow::Result<Connect> {
+    let endpoint = Endpoint::from_shared(address.to_owned()).with_context(|| format!("{address} is no address"))?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    Ok(Box::new(move || connect_lazily(endpoint.clone(), dial.clone())))
+}
+
 impl Gateway {
     /// Listens, if it may at its address.
     pub async fn listen(config: &Config, door: &Door) -> Result<Gateway, Failed> {
@@ -51,10 +70,15 @@ impl Gateway {
                 )
             })
             .or_failed(Failure::Address)?;
+        Gateway::over(config.clone(), listener, door)
+    }
+
+    /// Takes connections from a listener, if it may at its address.
+    pub fn over(config: Config, listener: TcpListener, door: &Door) -> Result<Gateway, Failed> {
         let address = listener.local_addr().or_failed(Failure::Address)?;
         let scheme = if door.is_encrypted() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
-        Ok(Gateway { config: config.clone(), incoming: Listener(door.incoming(listener)?), url })
+        Ok(Gateway { config, incoming: Listener(door.incoming(listener)?), url })
     }
 
     /// Returns the URL at which it listens.
@@ -62,19 +86,26 @@ impl Gateway {
         &self.url
     }
 
-    /// Serves until it is asked to end.
-    pub async fn serve(self, inside: &Inside, access: Access, shutdown: Shutdown) -> Result<(), Failed> {
-        let dial = Arc::new(inside.dial(Some(NAME), Arc::new(TcpDial)));
-        let endpoint = Endpoint::from_shared(Inside::address(COORDINATOR)).or_failed(Failure::Other)?;
-        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
-        let endpoint = endpoint.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
-        let connect = move || -> Channel { connect_lazily(endpoint.clone(), dial.clone()) };
+    /// Serves in front of the coordinator in the same process until it is asked to end.
+    pub async fn serve_inside(self, inside: &Inside, access: Access, shutdown: Shutdown) -> Result<(), Failed> {
+        let (address, dial) = (Inside::address(COORDINATOR), Arc::new(inside.dial(Some(NAME), Arc::new(TcpDial))));
+        let connect = to_coordinator(&address, dial).or_failed(Failure::Other)?;
+        self.serve(vec![Behind { id: None, address, connect }], ClientOptions::default(), access, shutdown).await
+    }
+
+    /// Serves in front of these coordinators until it is asked to end.
+    pub async fn serve(
+        self,
+        coordinators: Vec<Behind>,
+        options: ClientOptions,
+        access: Access,
+        shutdown: Shutdown,
+    ) -> Result<(), Failed> {
         let Gateway { config, incoming: Listener(incoming), url: _ } = self;
-        let environment =
-            Environment { incoming, connect: Box::new(connect), options: ClientOptions::default(), access };
+        let environment = Environment { incoming, coordinators, options, access };
         run(config, environment, shutdown.asked()).await.map_err(|error| {
             let kind = match &error {
-                RunError::Config(_) => Failure::Configuration,
+                RunError::Config(_) | RunError::Coordinators { .. } => Failure::Configuration,
                 RunError::NoMoreConnections => Failure::Other,
             };
             Failed::new(kind, error)

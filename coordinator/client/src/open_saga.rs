@@ -37,6 +37,7 @@ pub struct Opening {
     completion_order: CompletionOrder,
     check_back: Option<OpenStep>,
     parent: Option<TxId>,
+    owner_only: bool,
 }
 
 impl Opening {
@@ -53,7 +54,7 @@ impl Opening {
     }
 
     fn of(terms: Terms) -> Self {
-        Opening { terms, completion_order: CompletionOrder::default(), check_back: None, parent: None }
+        Opening { terms, completion_order: CompletionOrder::default(), check_back: None, parent: None, owner_only: false }
     }
 
     /// Sets what is asked of a participant when the time is over, instead of turning the saga back: done closes it, a refusal by
@@ -71,6 +72,13 @@ impl Opening {
     #[must_use]
     pub fn parent(self, parent: TxId) -> Self {
         Opening { parent: Some(parent), ..self }
+    }
+
+    /// Takes steps, a close and a cancellation from nobody but the identity that begins it; without, from whoever knows the id. The
+    /// coordinator has to know who asks: a token or a certificate.
+    #[must_use]
+    pub fn owner_only(self) -> Self {
+        Opening { owner_only: true, ..self }
     }
 
     /// Sets the time after which it is turned back unless it is closed before. Without, the coordinator's own default holds.
@@ -113,6 +121,7 @@ impl Opening {
             trace_context: self.terms.trace_context.clone(),
             check_back: self.check_back.as_ref().map(encode).transpose()?,
             parent: self.parent.as_ref().map(TxId::to_bytes).unwrap_or_default(),
+            owner_only: self.owner_only,
         })
     }
 }

@@ -20,6 +20,7 @@ use crate::saga::{Kin, Saga};
 use crate::transaction::{Transaction, TransactionView};
 use heuristics::Noting;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use undoubt_vocabulary::{Abilities, AttemptNumber, DigestMap, Epoch, ParticipantName, Timestamp, TxId};
 
@@ -206,6 +207,12 @@ impl Coordinator {
     /// Returns true if the transaction is open.
     pub fn holds(&self, tx: &TxId) -> bool {
         self.transactions.contains_key(tx)
+    }
+
+    /// Returns the only caller from whom steps and an end of this open transaction are taken, if there is one. A close or a cancellation by
+    /// another is not to be put to the core.
+    pub fn owner(&self, tx: &TxId) -> Option<&Arc<str>> {
+        self.transactions.get(tx).and_then(Open::owner)
     }
 
     pub fn view(&self, tx: &TxId) -> Option<TransactionView> {

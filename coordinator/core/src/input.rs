@@ -44,6 +44,8 @@ pub struct Beginning {
     pub check_back: Option<Arc<SagaStep>>,
     /// The open saga that it is a part of: closed and cancelled with that one.
     pub parent: Option<TxId>,
+    /// The only caller from whom steps and an end of it are taken, if there is one; whoever lets callers in heeds that.
+    pub owner: Option<Arc<str>>,
     /// The time from now until it compensates, or is asked about, unless it is closed before.
     pub timeout: Duration,
     pub client: Client,

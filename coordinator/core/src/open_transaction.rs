@@ -10,6 +10,7 @@ use crate::saga::{Kin, Saga};
 use crate::transaction::{Transaction, TransactionView};
 use crate::unusable_transaction::Unusable;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use undoubt_vocabulary::{AttemptNumber, ParticipantName, Timestamp, ToCoordinator, TxId};
 
@@ -156,6 +157,15 @@ impl Open {
         match self {
             Open::Saga(saga) => saga.attempt_number_at(participant),
             Open::TwoPhase(_) | Open::Unusable(_) => self.attempt_number(),
+        }
+    }
+
+    /// Returns the only caller from whom steps and an end of it are taken, if there is one.
+    pub(crate) fn owner(&self) -> Option<&Arc<str>> {
+        match self {
+            Open::TwoPhase(transaction) => transaction.owner.as_ref(),
+            Open::Saga(saga) => saga.owner(),
+            Open::Unusable(_) => None,
         }
     }
 

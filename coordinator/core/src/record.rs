@@ -91,6 +91,8 @@ pub struct OpenedRecord {
     pub check_back: Option<Arc<SagaStep>>,
     /// The open saga that it is a part of.
     pub parent: Option<ParentRecord>,
+    /// As in [`Beginning::owner`](crate::Beginning::owner).
+    pub owner: Option<Arc<str>>,
     pub state: OpenedState,
 }
 

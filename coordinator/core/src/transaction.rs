@@ -27,6 +27,7 @@ use crate::record::{EndedBranch, EndedRecord, OpenKind, OpenRecord, Record, Stag
 use crate::room::Held;
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use undoubt_vocabulary::{
     AbortReason, AttemptNumber, BranchOutcome, Execution, Outcome, PartName, ParticipantName, Prepare, SagaStep,
@@ -44,6 +45,8 @@ pub(crate) struct Transaction {
     pub(crate) begun_at: Timestamp,
     deadline: Timestamp,
     branches: Vec<Branch>,
+    /// That of the open transaction whose close this is.
+    pub(crate) owner: Option<Arc<str>>,
     waiters: BTreeSet<Client>,
     state: State,
     /// The saga to go on as, should participants keep silent.
@@ -149,6 +152,7 @@ impl Transaction {
             begun_at,
             deadline: cx.now.plus(timeout),
             branches: branches.into_iter().map(|(participant, work)| Branch::new(participant, work)).collect(),
+            owner: None,
             waiters: BTreeSet::new(),
             state: State::Preparing,
             fallback,
@@ -202,6 +206,8 @@ impl Transaction {
             begun_at,
             deadline: cx.now,
             branches,
+            // It is decided, so nobody ends it any more.
+            owner: None,
             waiters: BTreeSet::new(),
             state,
             fallback: None,

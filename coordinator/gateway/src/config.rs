@@ -16,11 +16,20 @@ pub struct Config {
     /// Names, beside addresses and `localhost`, by which callers may call it where nobody is asked who he is: a page from elsewhere that a
     /// browser shows could else make a name of its own mean this machine.
     pub hosts: Vec<String>,
+    /// True if the set of coordinators behind it is the same as it was when the oldest id was begun that is still asked for: an id is then at
+    /// its home, and no other coordinator is asked for it before anything is done.
+    pub settled: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { listen: "127.0.0.1:7480".into(), max_connections: 4_096, max_event_streams: 1_024, hosts: Vec::new() }
+        Config {
+            listen: "127.0.0.1:7480".into(),
+            max_connections: 4_096,
+            max_event_streams: 1_024,
+            hosts: Vec::new(),
+            settled: false,
+        }
     }
 }
 

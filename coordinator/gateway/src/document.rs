@@ -258,7 +258,16 @@ impl GivenStep {
 }
 
 impl Document {
-    fn submission(mut self) -> Result<Submission, String> {
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Takes this id, where it has none.
+    pub(crate) fn take_id(&mut self, tx: &TxId) {
+        self.id.get_or_insert_with(|| tx.to_string());
+    }
+
+    pub(crate) fn submission(mut self) -> Result<Submission, String> {
         let mode = self.mode.unwrap_or(Mode::TwoPhase);
         if !matches!(mode, Mode::Auto) {
             let needless = [("two_phase_only", self.two_phase_only), ("value", self.value.is_some())];

@@ -1,28 +1,26 @@
 //! The caller of a request, and the things that all requests share.
 
 use crate::body::Room;
+use crate::coordinators::{Coordinator, Coordinators};
+use crate::link::Link;
 use crate::problem::Problem;
 use axum::extract::FromRequestParts;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
-use undoubt_client::{Client, OnBehalfOf};
+use undoubt_client::{Client, OnBehalfOf, TxId};
 use undoubt_platform::access::Caller;
 use undoubt_platform::server::Peer;
 use undoubt_platform::{Access, Reason};
 
-/// Requests and streams of one connection to the coordinator, which takes no more than 256.
-const MAX_USES_PER_LINK: usize = 240;
-
 /// The things that all requests share.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    pub(crate) links: Links,
+    pub(crate) coordinators: Coordinators,
     pub(crate) access: Access,
     pub(crate) room: Room,
     /// Places for streams of events.
@@ -32,56 +30,54 @@ pub(crate) struct Gate {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Connections to the coordinator, as many as what is under way takes.
-pub(crate) struct Links {
-    connect: Box<dyn Fn() -> Client + Send + Sync>,
-    links: Mutex<Vec<Link>>,
-}
-
-/// A connection to the coordinator. Each clone is a use of it.
-#[derive(Clone, Debug)]
-struct Link {
-    client: Client,
-    uses: Arc<()>,
-}
-
-impl Links {
-    pub(crate) fn new(connect: impl Fn() -> Client + Send + Sync + 'static) -> Links {
-        Links { connect: Box::new(connect), links: Mutex::default() }
-    }
-
-    /// Returns the first connection that has room for one more use. Callers have so many connections at most, and each asks for one
-    /// thing at a time, so these are bounded too.
-    fn link(&self) -> Link {
-        // Nothing panics while it is locked.
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(link) = links.iter().find(|link| Arc::strong_count(&link.uses) <= MAX_USES_PER_LINK) {
-            return link.clone();
-        }
-        let link = Link { client: (self.connect)(), uses: Arc::default() };
-        links.push(link.clone());
-        link
-    }
-}
-
-impl fmt::Debug for Links {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Links").finish_non_exhaustive()
-    }
-}
-
-/// Whoever asks: a client of the coordinator that asks on the caller's behalf.
+/// Whoever asks.
 #[derive(Debug)]
 pub(crate) struct Asker {
+    gate: Arc<Gate>,
+    who: OnBehalfOf,
+}
+
+/// A client of one coordinator that asks on the caller's behalf.
+#[derive(Debug)]
+pub(crate) struct AtCoordinator {
     client: Client,
     _link: Link,
 }
 
-impl Deref for Asker {
+impl Deref for AtCoordinator {
     type Target = Client;
 
     fn deref(&self) -> &Client {
         &self.client
+    }
+}
+
+impl Asker {
+    /// Returns the coordinator that has this transaction, or else the one that is to have it.
+    pub(crate) async fn about(&self, tx: &TxId) -> Result<AtCoordinator, Problem> {
+        self.at(self.gate.coordinators.place(tx).await?)
+    }
+
+    /// Returns a new id, and the coordinator that is to have it.
+    pub(crate) fn about_a_new_one(&self) -> Result<(TxId, AtCoordinator), Problem> {
+        let (tx, coordinator) = self.gate.coordinators.draw()?;
+        Ok((tx, self.at(coordinator)?))
+    }
+
+    /// Returns the coordinator of this name; without, the only one.
+    pub(crate) fn of(&self, named: Option<&str>) -> Result<AtCoordinator, Problem> {
+        self.at(self.gate.coordinators.named(named)?)
+    }
+
+    pub(crate) fn coordinators(&self) -> &Coordinators {
+        &self.gate.coordinators
+    }
+
+    pub(crate) fn at(&self, coordinator: &Coordinator) -> Result<AtCoordinator, Problem> {
+        let link = coordinator.link();
+        let client = link.client().on_behalf_of(&self.who);
+        let client = client.map_err(|invalid| Problem::new(Reason::InvalidRequest, invalid.to_string()))?;
+        Ok(AtCoordinator { client, _link: link })
     }
 }
 
@@ -97,10 +93,7 @@ impl FromRequestParts<Arc<Gate>> for Asker {
             roles: caller.roles.to_string(),
             address: caller.address.map(|address| address.ip()),
         };
-        let link = gate.links.link();
-        let client = link.client.on_behalf_of(&who);
-        let client = client.map_err(|invalid| Problem::new(Reason::InvalidRequest, invalid.to_string()))?;
-        Ok(Asker { client, _link: link })
+        Ok(Asker { gate: gate.clone(), who })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The gateway to a coordinator over HTTP and JSON. It stands on the client's library.
+//! The gateway to a coordinator, or to several, over HTTP and JSON. It stands on the client's library.
 //!
 //! * [`document`]: a transaction as it is submitted, in JSON or TOML.
 //! * [`json`]: outcomes, transactions, events, and what servers tell of themselves.
@@ -7,10 +7,13 @@
 mod body;
 mod config;
 mod connection;
+mod coordinators;
 pub mod document;
 mod gate;
 pub mod json;
+mod link;
 mod limits;
+mod listing;
 mod openapi;
 mod operation;
 mod problem;
@@ -19,6 +22,7 @@ mod run;
 mod tree;
 
 pub use config::{Config, ConfigError};
+pub use coordinators::Behind;
 pub use limits::LIMITS;
 pub use run::{Environment, RunError, run};
 pub use tree::{Unreadable, text};

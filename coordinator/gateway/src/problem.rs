@@ -97,6 +97,11 @@ impl Problem {
         {
             return Problem { retryable: true, ..Problem::of(Some(reason), Reason::Internal, detail) };
         }
+        Problem::unreached(detail)
+    }
+
+    /// Returns the problem of a coordinator that does not answer; nothing was done.
+    pub(crate) fn unreached(detail: String) -> Problem {
         Problem {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: UNREACHED,
@@ -107,6 +112,11 @@ impl Problem {
             tx: None,
             refusal: None,
         }
+    }
+
+    /// Returns true if somebody was asked and did not answer.
+    pub(crate) fn is_unreached(&self) -> bool {
+        self.code == UNREACHED
     }
 
     /// Returns the problem of something that may have been done or not. `repeatable`: to ask for the very same again does no harm.
@@ -153,6 +163,12 @@ fn status(reason: Reason) -> StatusCode {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         },
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
     }
 }
 

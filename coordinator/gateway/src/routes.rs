@@ -2,6 +2,7 @@
 
 mod asked;
 mod coordinator;
+mod coordinators;
 mod events;
 mod open_sagas;
 mod transactions;
@@ -33,6 +34,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         open_sagas::operations(),
         events::operations(),
         coordinator::operations(),
+        coordinators::operations(),
         vec![describe],
     ]
     .concat()

@@ -3,7 +3,8 @@
 use crate::body::Room;
 use crate::config::{Config, ConfigError};
 use crate::connection::Taken;
-use crate::gate::{Gate, Links};
+use crate::coordinators::{Behind, Coordinators, MAX_COORDINATORS};
+use crate::gate::Gate;
 use crate::routes::{self, waiting::MAX_WAIT};
 use axum::Router;
 use futures::StreamExt as _;
@@ -19,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
-use undoubt_client::{Channel, Client, ClientOptions};
+use undoubt_client::ClientOptions;
 use undoubt_platform::Access;
 use undoubt_platform::server::{Connection, Incoming};
 
@@ -45,9 +46,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub struct Environment {
     /// Connections from callers.
     pub incoming: Incoming,
-    /// Opens a channel to the coordinator, which has to let it ask on others' behalf.
-    pub connect: Box<dyn Fn() -> Channel + Send + Sync>,
-    /// The options of its client: the token, if it needs one.
+    /// The coordinators behind it, one at least.
+    pub coordinators: Vec<Behind>,
+    /// The options of its clients: the token, if they need one.
     pub options: ClientOptions,
     /// The rules by which callers are known.
     pub access: Access,
@@ -64,6 +65,8 @@ impl std::fmt::Debug for Environment {
 pub enum RunError {
     #[error("the configuration is not usable: {0}")]
     Config(#[from] ConfigError),
+    #[error("a gateway stands in front of 1 to {MAX_COORDINATORS} coordinators, and {given} are named; correct that")]
+    Coordinators { given: usize },
     #[error("no connections come in any more at the gateway")]
     NoMoreConnections,
 }
@@ -75,24 +78,30 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { mut incoming, connect, options, access } = environment;
+    let Environment { mut incoming, coordinators, options, access } = environment;
+    if !(1..=MAX_COORDINATORS).contains(&coordinators.len()) {
+        return Err(RunError::Coordinators { given: coordinators.len() });
+    }
     let (stop, stopping) = watch::channel(false);
     // What was heard is waited for here, so the client is not to give up before.
     let options = options.deadline(ASKING_FOR).default_timeout(MAX_WAIT);
-    let router = routes::router(Arc::new(Gate {
-        links: Links::new(move || Client::with_channel(connect(), options.clone())),
+    let gate = Arc::new(Gate {
+        coordinators: Coordinators::new(coordinators, &options, config.settled),
         access,
         room: Room::new(),
         streams: Arc::new(Semaphore::new(config.max_event_streams)),
         hosts: config.hosts,
         stopping: stopping.clone(),
-    }));
+    });
+    let router = routes::router(gate.clone());
     let places = Arc::new(Semaphore::new(config.max_connections));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let mut watching = pin!(gate.coordinators.watch());
     let ended = loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break Ok(()),
+            never = &mut watching => match never {},
             Some(_) = connections.join_next() => continue,
             accepted = incoming.next() => accepted,
         };
@@ -161,13 +170,16 @@ mod tests {
     use futures::stream;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::Instant;
+    use undoubt_client::Channel;
     use undoubt_platform::server::boxed;
 
     /// Serves these connections, to a coordinator that is not there.
     fn start(connections: Vec<DuplexStream>) -> tokio::task::JoinHandle<Result<(), RunError>> {
         let incoming = boxed(stream::iter(connections.into_iter().map(Ok)).chain(stream::pending()));
         let connect = Box::new(|| Channel::from_static("http://127.0.0.1:1").connect_lazy());
-        let environment = Environment { incoming, connect, options: ClientOptions::default(), access: Access::open() };
+        let behind = Behind { id: None, address: "http://127.0.0.1:1".to_owned(), connect };
+        let coordinators = vec![behind];
+        let environment = Environment { incoming, coordinators, options: ClientOptions::default(), access: Access::open() };
         tokio::spawn(run(Config::default(), environment, std::future::pending()))
     }
 

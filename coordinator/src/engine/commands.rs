@@ -43,6 +43,9 @@ pub(crate) enum Command {
     },
     Cancel {
         tx: TxId,
+        /// True if the caller may operate.
+        by_operator: bool,
+        origin: Origin,
         reply: Reply,
     },
     Forget {
@@ -138,6 +141,8 @@ pub(crate) enum Replied {
     UnknownParticipant(ParticipantName),
     /// The caller has taken as much as it may.
     Exceeded(Exceeded),
+    /// The transaction is its owner's alone, and the caller is another.
+    NotOwner,
 }
 
 impl Replied {
@@ -147,7 +152,8 @@ impl Replied {
             Replied::Core(Answer::Rejected(_))
             | Replied::NoRoom(_)
             | Replied::UnknownParticipant(_)
-            | Replied::Exceeded(_) => true,
+            | Replied::Exceeded(_)
+            | Replied::NotOwner => true,
             Replied::Core(
                 Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Closed | Answer::Step(_),
             )
@@ -265,10 +271,7 @@ impl Engine {
                 let client = self.client(&tx, reply)?;
                 self.handle_input(Input::Request(Request::Await { tx, client }))
             }
-            Command::Cancel { tx, reply } => {
-                let client = self.client(&tx, reply)?;
-                self.handle_input(Input::Request(Request::Cancel { tx, client }))
-            }
+            Command::Cancel { tx, by_operator, origin, reply } => self.cancel(tx, by_operator, &origin, reply),
             Command::Forget { tx, who, reason, reply } => self.forget(tx, &who, &reason, reply),
             Command::ResolveStep { tx, step, resolution, who, reason, reply } => {
                 let doing = format!("{resolution} {step}, by {who}: {reason}");

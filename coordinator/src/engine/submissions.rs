@@ -34,6 +34,8 @@ pub(crate) struct Opening {
     pub(crate) terms: Terms,
     pub(crate) check_back: Option<Arc<SagaStep>>,
     pub(crate) parent: Option<TxId>,
+    /// True if nobody but the caller may let steps join it, close it or cancel it.
+    pub(crate) owner_only: bool,
     pub(crate) timeout: Duration,
     pub(crate) origin: Origin,
     /// The caller's trace context, as it came.
@@ -68,7 +70,11 @@ impl Engine {
     }
 
     pub(super) fn begin(&mut self, request: Opening, reply: Reply) -> Result<(), LogError> {
-        let Opening { tx, digest, terms, check_back, parent, timeout, origin, trace } = request;
+        let Opening { tx, digest, terms, check_back, parent, owner_only, timeout, origin, trace } = request;
+        if parent.as_ref().is_some_and(|parent| self.is_anothers(parent, &origin)) {
+            self.reject(Replied::NotOwner, reply);
+            return Ok(());
+        }
         let asked = check_back.iter().map(|step| &step.participant);
         if let Some(why) = self.not_let_in(asked, Some(&origin))
             && !self.is_known(&tx)?
@@ -78,7 +84,8 @@ impl Engine {
         }
         let client = self.client(&tx, reply)?;
         self.traced.offer(&tx, trace.as_deref());
-        let beginning = Beginning { tx: tx.clone(), digest, terms, check_back, parent, timeout, client };
+        let owner = if owner_only { origin.who.clone() } else { None };
+        let beginning = Beginning { tx: tx.clone(), digest, terms, check_back, parent, owner, timeout, client };
         let put = self.put(tx, origin, Request::Begin(beginning));
         self.traced.put();
         put
@@ -86,6 +93,10 @@ impl Engine {
 
     pub(super) fn join(&mut self, request: NewStep, reply: Reply) -> Result<(), LogError> {
         let NewStep { tx, step, digest, wait, origin } = request;
+        if self.is_anothers(&tx, &origin) {
+            self.reject(Replied::NotOwner, reply);
+            return Ok(());
+        }
         let has_joined =
             |view: TransactionView| view.branches.iter().any(|part| part.step.as_ref() == Some(&step.name));
         if let Some(why) = self.not_let_in([&step.participant], None)
@@ -101,8 +112,33 @@ impl Engine {
     }
 
     pub(super) fn close(&mut self, tx: TxId, wait: bool, origin: Origin, reply: Reply) -> Result<(), LogError> {
+        if self.is_anothers(&tx, &origin) {
+            self.reject(Replied::NotOwner, reply);
+            return Ok(());
+        }
         let client = self.client(&tx, reply)?;
         self.put(tx.clone(), origin, Request::Close { tx, client, wait })
+    }
+
+    /// Cancels for a caller, or for an operator, who may cancel what is somebody's alone.
+    pub(super) fn cancel(
+        &mut self,
+        tx: TxId,
+        by_operator: bool,
+        origin: &Origin,
+        reply: Reply,
+    ) -> Result<(), LogError> {
+        if !by_operator && self.is_anothers(&tx, origin) {
+            self.reject(Replied::NotOwner, reply);
+            return Ok(());
+        }
+        let client = self.client(&tx, reply)?;
+        self.handle_input(Input::Request(Request::Cancel { tx, client }))
+    }
+
+    /// Returns true if the transaction is open, its owner's alone, and this caller is another.
+    fn is_anothers(&self, tx: &TxId, origin: &Origin) -> bool {
+        self.core.owner(tx).is_some_and(|owner| origin.who.as_ref() != Some(owner))
     }
 
     /// Returns why new work is not let in: it names a participant that nobody knows, or one that leaves; there is no room; or its
@@ -131,6 +167,7 @@ impl Engine {
         self.figures.rejected(match &why {
             Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
             Replied::Exceeded(exceeded) => metrics::exceeded(exceeded.limit),
+            Replied::NotOwner => metrics::NOT_OWNER,
             Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
         });
         reply.give(why);

@@ -243,6 +243,7 @@ mod tests {
             terms: Terms { completions: Completions::TwoPhase },
             check_back: None,
             parent: None,
+            owner: None,
             state: OpenedState::Open,
         };
         let joined = |index: u16| {

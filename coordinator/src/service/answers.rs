@@ -33,6 +33,10 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
             "participant {name} is not configured at this coordinator; see `undoubt participants` for those that are"
         ))),
         Replied::Exceeded(exceeded) => Err(exceeded_by(&exceeded)),
+        Replied::NotOwner => Err(Reason::NotOwner.refuse(
+            "the transaction was begun as its owner's alone (owner_only), and whoever asks is another; ask as the identity that began it, or \
+             have an operator cancel it",
+        )),
     }
 }
 
@@ -54,7 +58,8 @@ pub(super) fn joined(replied: Replied) -> Result<v1::JoinResponse, Status> {
         | Replied::Again(_)
         | Replied::NoRoom(_)
         | Replied::UnknownParticipant(_)
-        | Replied::Exceeded(_)) => State::Ended(outcome_of(other)?),
+        | Replied::Exceeded(_)
+        | Replied::NotOwner) => State::Ended(outcome_of(other)?),
     };
     Ok(v1::JoinResponse { state: Some(state) })
 }

@@ -196,7 +196,8 @@ impl Pump {
                 replied @ (Replied::Core(_)
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_)
-                | Replied::Exceeded(_)) => match answers::outcome_of(replied) {
+                | Replied::Exceeded(_)
+                | Replied::NotOwner) => match answers::outcome_of(replied) {
                     Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
                     // The engine does not say which one it was.
                     Err(status) => error(sequence, &self.by.refused(&Bytes::new(), status)),

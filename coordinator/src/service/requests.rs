@@ -49,6 +49,11 @@ pub(crate) enum BadRequest {
     Step { index: usize, cause: Malformed },
     #[error("{cause}")]
     Joining { cause: Malformed },
+    #[error(
+        "owner_only: it is not known here who asks, so nobody would own it; ask as an identity that this server knows (access.identities: a \
+         token or a certificate), or leave it out"
+    )]
+    NobodyOwns,
     #[error("completion_order {0} is not known here; leave it out, or update this coordinator")]
     CompletionOrder(i32),
     #[error("{0}; nothing was done")]
@@ -72,6 +77,7 @@ impl From<BadRequest> for Status {
             BadRequest::Step { index, .. } => (Reason::InvalidRequest, format!("steps[{index}]")),
             BadRequest::Joining { .. } => (Reason::InvalidRequest, "step".to_owned()),
             BadRequest::CompletionOrder(_) => (Reason::InvalidRequest, "completion_order".to_owned()),
+            BadRequest::NobodyOwns => (Reason::InvalidRequest, "owner_only".to_owned()),
             BadRequest::Saga(invalid) => (Reason::InvalidSaga, invalid.path.clone()),
             BadRequest::Callback(_) | BadRequest::CallbackInStream => (Reason::InvalidRequest, "callback".to_owned()),
         };
@@ -178,7 +184,7 @@ pub(super) fn parse_opening(
     config: &Config,
     origin: &Origin,
 ) -> Result<Opening, BadRequest> {
-    let v1::BeginRequest { tx, timeout_ms, completion_order, trace_context, check_back, parent } = request;
+    let v1::BeginRequest { tx, timeout_ms, completion_order, trace_context, check_back, parent, owner_only } = request;
     let check_back = check_back.map(parse_check_back).transpose()?;
     let completions = match v1::CompletionOrder::try_from(completion_order) {
         Ok(v1::CompletionOrder::Unspecified | v1::CompletionOrder::Together) => Completions::Together,
@@ -193,15 +199,21 @@ pub(super) fn parse_opening(
         Completions::Reversed => b"reversed",
         Completions::TwoPhase => b"two-phase",
     };
+    let owner = match (owner_only, &origin.who) {
+        (false, _) => None,
+        (true, None) => return Err(BadRequest::NobodyOwns),
+        (true, Some(who)) => Some(who.as_bytes()),
+    };
     let asked = check_back.as_ref().map(plain).unwrap_or_default();
     let digest = match parent.is_empty() {
-        true => digest_of([&b"open saga"[..], order, &asked].into_iter()),
-        false => digest_of([&b"nested saga"[..], order, &asked, &parent].into_iter()),
+        true => digest_of([&b"open saga"[..], order, &asked].into_iter().chain(owner)),
+        false => digest_of([&b"nested saga"[..], order, &asked, &parent].into_iter().chain(owner)),
     };
     let parent = (!parent.is_empty()).then(|| TxId::new(own(&parent))).transpose()?;
     Ok(Opening {
         tx: TxId::new(own(&tx))?,
         digest,
+        owner_only,
         terms: Terms { completions },
         check_back: check_back.map(Arc::new),
         parent,

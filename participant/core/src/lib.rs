@@ -41,7 +41,7 @@ pub use effect::{Answer, Effect, Rejection, SessionRefused};
 pub use heuristic::Heuristic;
 pub use input::{Hello, Input, Operator, Recovered, Session};
 pub use kept_result::{Kept, SHORT_RESULT_BYTES};
-pub use participant::{KnownCoordinator, Limits, Participant};
+pub use participant::{AskedAbout, KnownCoordinator, Limits, Participant};
 pub use pin::{Pin, Proof, Trust, Unproven};
 pub use release::Release;
 pub use standing::{Loss, Recall, Recalled, Seen};

@@ -9,6 +9,7 @@ mod operator;
 mod results;
 mod sessions;
 mod steps;
+mod unsubmitted;
 
 use crate::branch::{Branch, BranchView, Finished, State};
 use crate::branch_id::BranchId;
@@ -22,6 +23,8 @@ use crate::step::{StepState, StepView};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, DigestMap, Epoch, ToCoordinator, TxId, WriteNumber};
+
+pub use unsubmitted::AskedAbout;
 
 /// Bounds of one participant (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

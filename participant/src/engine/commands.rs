@@ -215,7 +215,10 @@ impl<R: Branches> Engine<R> {
                     if let Some((_, context)) = traces.next_if(|(of, _)| *of == place) {
                         self.traced.ask(&context);
                     }
-                    self.handle_input(Input::Message { session, message });
+                    match self.core.nobody_submits(session, &message) {
+                        Some((coordinator, tx)) => self.resource.nobody_submits(coordinator, &tx),
+                        None => self.handle_input(Input::Message { session, message }),
+                    }
                     self.traced.asked();
                 }
                 drop(received);

@@ -103,6 +103,7 @@ reasons! {
     NotOffered "NOT_OFFERED" Unimplemented: "This server does not offer it.",
     Unidentified "UNIDENTIFIED" Unauthenticated: "The server has to know who asks, and the request does not say so, or names nobody it knows. The message says what to show.",
     LacksRole "LACKS_ROLE" PermissionDenied: "Whoever asks lacks the role for it. Have it given in the server's identities, or ask as somebody else.",
+    NotOwner "NOT_OWNER" PermissionDenied: "The transaction is its owner's alone (`owner_only`), and whoever asks is another. Ask as the identity that began it, or have an operator cancel it.",
     NoCommonVersion "NO_COMMON_VERSION" FailedPrecondition: "Coordinator and participant speak no version of the protocol in common. Update the older one.",
     OtherParticipant "OTHER_PARTICIPANT" FailedPrecondition: "The participant at this address has another name. Correct the coordinator's configuration.",
     NoHello "NO_HELLO" DeadlineExceeded: "A session was opened, and neither hello nor proof came in time.",

@@ -277,6 +277,9 @@ pub struct AttemptNumber(pub u64);
 impl AttemptNumber {
     const COUNTER_BITS: u32 = 40;
 
+    /// The number of no attempt, below all that are given. A participant asks with it about what is prepared and belongs to none yet.
+    pub const NONE: AttemptNumber = AttemptNumber(0);
+
     /// Returns the first attempt number of an epoch: above every attempt number of the epochs before.
     pub fn first_of(epoch: Epoch) -> AttemptNumber {
         AttemptNumber(u64::from(epoch.0) << Self::COUNTER_BITS)

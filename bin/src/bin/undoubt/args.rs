@@ -43,6 +43,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Program {
     Serve(crate::serve::Serve),
+    Gateway(crate::gateway::Serve),
     #[command(flatten)]
     Ask(Command),
 }

@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod doubt;
 mod exit;
+mod gateway;
 mod help;
 mod inspect;
 mod lines;
@@ -39,6 +40,9 @@ use undoubt_platform::terminal::{complain, say};
 fn main() -> ExitCode {
     match parse() {
         Ok(Arguments { program: Program::Serve(serve), .. }) => process::exit(run_server(serve.carry_out())),
+        Ok(Arguments { global, program: Program::Gateway(serve) }) => {
+            process::exit(run_server(serve.carry_out(global.credentials)))
+        }
         Ok(Arguments { global, program: Program::Ask(command) }) => ask(command, &global).into(),
         Err(error) => misuse::end(&error, std::env::args_os()).into(),
     }

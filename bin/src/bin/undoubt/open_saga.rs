@@ -23,6 +23,9 @@ pub async fn begin(arguments: Begin, global: &Global) -> Result<Exit, Failure> {
     if let Some(parent) = arguments.parent {
         opening = opening.parent(parent);
     }
+    if arguments.owner_only {
+        opening = opening.owner_only();
+    }
     let saga = global.client()?.begin(opening).await?;
     let id = saga.id().to_string();
     Ok(Exit::Done.told(global.output.show(&json!({ "tx": id, "state": "pending" }), || format!("open  {id}"))))

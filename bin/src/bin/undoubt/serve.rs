@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::borrow::Borrow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use toml::{Table, Value};
+use toml::Table;
 use undoubt::process::{EXIT_CODES, Failed, Inside, Reloads, ServerArgs, Shutdown};
 use undoubt::servers::gateway::Gateway;
 use undoubt::servers::participant::{self, Listening};
@@ -101,7 +101,7 @@ impl Serve {
                 None => Ok(()),
             }
         };
-        let gateway = gateway.serve(&inside, access, stopped.clone());
+        let gateway = gateway.serve_inside(&inside, access, stopped.clone());
         tokio::try_join!(coordinator, key_value::serve(&store), services, gateway).map(|_| ())
     }
 }
@@ -137,10 +137,10 @@ impl Settings {
             coordinator.participants = others.iter().map(named).collect();
         }
         let (gateway, http): (undoubt_gateway::Config, undoubt_http::Settings) =
-            (table(&mut tables, "gateway")?, table(&mut tables, HTTP)?);
+            (settings::table(&mut tables, "gateway")?, settings::table(&mut tables, HTTP)?);
         gateway.check().context("the configuration is not usable")?;
         http.check().context("the configuration is not usable")?;
-        let participant = table(&mut tables, "participant")?;
+        let participant = settings::table(&mut tables, "participant")?;
         check_participant(&participant)?;
         let mut settings = Settings { coordinator, gateway, participant, http, folder };
         for name in [Some(STORE), settings.calls_services().then_some(HTTP)].into_iter().flatten() {
@@ -159,17 +159,6 @@ impl Settings {
     fn participant_named(&self, name: &str) -> undoubt_participant::Config {
         let data_dir = self.folder.join(name);
         undoubt_participant::Config { name: name.to_owned(), data_dir, ..self.participant.clone() }
-    }
-}
-
-/// Takes a table of the settings.
-fn table<C: serde::de::DeserializeOwned + Default>(tables: &mut Table, name: &str) -> anyhow::Result<C> {
-    match tables.remove(name) {
-        Some(table @ Value::Table(_)) => {
-            table.try_into().with_context(|| format!("[{name}]: not a valid configuration"))
-        }
-        Some(_) => bail!("{name} is a table; write [{name}]"),
-        None => Ok(C::default()),
     }
 }
 

@@ -28,6 +28,13 @@ impl Coordinator {
             let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room, kin: &mut self.kin };
             return unusable.handle_message(from, &message, &mut cx);
         }
+        if attempt_number == AttemptNumber::NONE {
+            // What an application has prepared may be asked for as long as the transaction is open.
+            if let ToCoordinator::Inquiry { .. } = message {
+                effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, attempt_number } });
+            }
+            return;
+        }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
         if !open.involves(&from) || open.is_collecting() || attempt_number < open.attempt_number_at(&from) {
             return presume_abort(from, message, self.has_forgotten_none_like(attempt_number), effects);
@@ -95,7 +102,8 @@ impl Coordinator {
 
     /// Returns true if the log would still have a commit of this attempt: it has kept the records of all that are as late.
     fn has_forgotten_none_like(&self, attempt_number: AttemptNumber) -> bool {
-        self.forgotten.is_none_or(|latest| attempt_number > latest)
+        // What no attempt has asked for was never voted for.
+        attempt_number == AttemptNumber::NONE || self.forgotten.is_none_or(|latest| attempt_number > latest)
     }
 }
 

@@ -69,6 +69,7 @@ impl Saga {
         let timeout = time_left(begun_at, self.deadline, cx.now);
         let admitted = Admitted { tx, attempt_number, digest, begun_at, timeout };
         let mut transaction = Transaction::begin(admitted, branches, None, (client, wait), cx);
+        transaction.owner = self.owner().cloned();
         for client in self.take_waiters() {
             transaction.wait_for(client, true, cx);
         }

@@ -17,6 +17,7 @@ pub(super) struct Opening {
     pub(super) terms: Terms,
     pub(super) closed: bool,
     pub(super) check_back: Option<Arc<SagaStep>>,
+    pub(super) owner: Option<Arc<str>>,
     /// True once it is on record that it was closed, or that it compensates.
     is_decided: bool,
     /// The clients who wait for the record of its beginning.
@@ -35,7 +36,7 @@ impl Saga {
         attempt_number: AttemptNumber,
         cx: &mut Context<'_>,
     ) -> Saga {
-        let Beginning { tx, digest, terms, check_back, parent, timeout, client } = beginning;
+        let Beginning { tx, digest, terms, check_back, parent, owner, timeout, client } = beginning;
         let mut saga = Saga {
             tx,
             attempt_number,
@@ -54,6 +55,7 @@ impl Saga {
                 terms,
                 closed: false,
                 check_back,
+                owner,
                 is_decided: false,
                 beginners: BTreeSet::from([client]),
                 parent: parent.map(|parent| Parent::new(parent, after)),
@@ -104,6 +106,10 @@ impl Saga {
     /// Returns true if it is an open transaction whose steps are to be completed by two-phase commit.
     pub(crate) fn is_two_phase(&self) -> bool {
         self.opening.as_ref().is_some_and(|opening| opening.terms.are_two_phase())
+    }
+
+    pub(crate) fn owner(&self) -> Option<&Arc<str>> {
+        self.opening.as_ref()?.owner.as_ref()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -162,6 +168,7 @@ impl Saga {
             terms: opening.terms,
             check_back: opening.check_back.clone(),
             parent: opening.parent.as_ref().map(Parent::record),
+            owner: opening.owner.clone(),
             state,
         })
     }
@@ -182,7 +189,7 @@ impl Saga {
 
     /// Folds the records of the log back into the state that wrote them. Goes on when it is told to.
     pub(crate) fn recover_open(record: OpenedRecord, steps: Vec<JoinedRecord>, cx: &mut Context<'_>) -> Saga {
-        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, check_back, parent, state } = record;
+        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, check_back, parent, owner, state } = record;
         let (state, closed, compensating, stage) = match state {
             OpenedState::Open => (State::Open, false, None, "opened"),
             OpenedState::Closed => (State::Completing, true, None, "closed"),
@@ -207,6 +214,7 @@ impl Saga {
                 terms,
                 closed,
                 check_back,
+                owner,
                 is_decided: state != State::Open,
                 beginners: BTreeSet::new(),
                 parent: parent.map(Parent::recorded),

@@ -28,6 +28,7 @@ impl Script {
             terms: Terms { completions },
             check_back: None,
             parent: parent.map(tx),
+            owner: None,
             timeout: Duration::from_secs(5),
             client: Client(client),
         };

@@ -45,6 +45,7 @@ impl Script {
             tx: tx("T1"),
             digest: [1; 32],
             terms: Terms { completions },
+            owner: None,
             check_back,
             parent: None,
             timeout: Duration::from_secs(5),

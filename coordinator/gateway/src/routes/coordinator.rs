@@ -16,6 +16,7 @@ use undoubt_client::{AuditQuery, ParticipantName};
 
 pub(super) fn operations() -> Vec<Operation> {
     let order = |path, name, summary, asks, handler| Operation::new(("POST", path), (name, summary), asks, handler);
+    let order = move |path, name, summary, asks, handler| order(path, name, summary, asks, handler).query::<At>();
     let done = |operation: Operation| operation.answer(204, "It is done.", Content::Nothing);
     vec![
         Operation::new(
@@ -24,6 +25,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "/undoubt.v1.Operator/Describe",
             get(coordinator),
         )
+        .query::<At>()
         .json::<Coordinator>(200, "How it does."),
         Operation::new(
             ("GET", "/v1/participants"),
@@ -31,6 +33,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "/undoubt.v1.Operator/Describe",
             get(participants),
         )
+        .query::<At>()
         .json::<Participants>(200, "The participants."),
         done(order(
             "/v1/coordinator/pause",
@@ -84,8 +87,16 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn coordinator(client: Asker) -> Result<Response, Problem> {
-    Ok(json(StatusCode::OK, &Coordinator::from(&client.describe().await?)))
+/// The query of what is about one coordinator.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct At {
+    /// The coordinator, by its id; it may be left out where there is one behind this gateway.
+    coordinator: Option<String>,
+}
+
+async fn coordinator(asker: Asker, Asked(at): Asked<At>) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &Coordinator::from(&asker.of(at.coordinator.as_deref())?.describe().await?)))
 }
 
 /// The participants of a coordinator.
@@ -94,23 +105,23 @@ struct Participants {
     participants: Vec<Participant>,
 }
 
-async fn participants(client: Asker) -> Result<Response, Problem> {
-    let participants = client.describe().await?.participants.iter().map(Into::into).collect();
+async fn participants(asker: Asker, Asked(at): Asked<At>) -> Result<Response, Problem> {
+    let participants = asker.of(at.coordinator.as_deref())?.describe().await?.participants.iter().map(Into::into).collect();
     Ok(json(StatusCode::OK, &Participants { participants }))
 }
 
-async fn pause(client: Asker) -> Result<StatusCode, Problem> {
-    client.pause_recovery().await?;
+async fn pause(asker: Asker, Asked(at): Asked<At>) -> Result<StatusCode, Problem> {
+    asker.of(at.coordinator.as_deref())?.pause_recovery().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn resume(client: Asker) -> Result<StatusCode, Problem> {
-    client.resume_recovery().await?;
+async fn resume(asker: Asker, Asked(at): Asked<At>) -> Result<StatusCode, Problem> {
+    asker.of(at.coordinator.as_deref())?.resume_recovery().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn drain(client: Asker) -> Result<StatusCode, Problem> {
-    client.drain().await?;
+async fn drain(asker: Asker, Asked(at): Asked<At>) -> Result<StatusCode, Problem> {
+    asker.of(at.coordinator.as_deref())?.drain().await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -121,8 +132,8 @@ pub(super) struct Folder {
     folder: String,
 }
 
-async fn backup(client: Asker, Given(to): Given<Folder>) -> Result<StatusCode, Problem> {
-    client.backup(&to.folder).await?;
+async fn backup(asker: Asker, Asked(at): Asked<At>, Given(to): Given<Folder>) -> Result<StatusCode, Problem> {
+    asker.of(at.coordinator.as_deref())?.backup(&to.folder).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -148,13 +159,13 @@ struct Accepted {
     held: u32,
 }
 
-async fn accept_loss(client: Asker, Given(accept): Given<Accept>) -> Result<Response, Problem> {
+async fn accept_loss(asker: Asker, Asked(at): Asked<At>, Given(accept): Given<Accept>) -> Result<Response, Problem> {
     let without: Vec<ParticipantName> = accept
         .without
         .iter()
         .map(|name| name.parse().map_err(|bad| invalid(format!("without: {bad}"))))
         .collect::<Result<_, _>>()?;
-    let accepted = client.accept_loss(&accept.who, &accept.reason, &without).await?;
+    let accepted = asker.of(at.coordinator.as_deref())?.accept_loss(&accept.who, &accept.reason, &without).await?;
     let (committed, held) = (accepted.committed, accepted.held);
     Ok(json(StatusCode::OK, &Accepted { epoch: accepted.epoch.0, committed, held }))
 }
@@ -174,9 +185,12 @@ pub(super) struct Wanted {
     limit: Option<u32>,
     /// The cursor with which an earlier answer ended.
     after: Option<String>,
+    /// The coordinator whose record it is, by its id; it may be left out where there is one behind this gateway.
+    coordinator: Option<String>,
 }
 
-async fn audit(client: Asker, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
+async fn audit(asker: Asker, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
+    let client = asker.of(wanted.coordinator.as_deref())?;
     let mut query = AuditQuery::new().limit(limit(wanted.limit)?);
     query.tx = wanted.tx.map(|tx| tx.parse()).transpose().map_err(|bad| invalid(format!("tx: {bad}")))?;
     query.who = wanted.who;

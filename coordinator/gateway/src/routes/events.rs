@@ -2,7 +2,7 @@
 //! kind, `data` JSON.
 
 use super::asked::{Asked, Id, invalid};
-use crate::gate::{Asker, Gate};
+use crate::gate::{Asker, AtCoordinator, Gate};
 use crate::json::WatchLine;
 use crate::operation::{Content, Operation, shape};
 use crate::problem::Problem;
@@ -43,7 +43,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "/undoubt.v1.Coordinator/Watch",
             get(of_all),
         )
-        .query::<Since>()
+        .query::<SinceAt>()
         .answer(200, STREAM, Content::Events(shape::<WatchLine>)),
     ]
 }
@@ -59,6 +59,16 @@ pub(super) struct Since {
     after: Option<String>,
 }
 
+/// The query of a stream of one coordinator's events.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SinceAt {
+    /// The cursor behind which the stream goes on, like `Last-Event-ID`; for those who cannot set headers.
+    after: Option<String>,
+    /// The coordinator whose events they are, by its id; it may be left out where there is one behind this gateway.
+    coordinator: Option<String>,
+}
+
 async fn of_one(
     State(gate): State<Arc<Gate>>,
     asker: Asker,
@@ -66,35 +76,37 @@ async fn of_one(
     Asked(since): Asked<Since>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    open(&gate, asker, Some(tx), since, &headers).await
+    let coordinator = asker.about(&tx).await?;
+    open(&gate, coordinator, Some(tx), since.after, &headers).await
 }
 
 async fn of_all(
     State(gate): State<Arc<Gate>>,
     asker: Asker,
-    Asked(since): Asked<Since>,
+    Asked(since): Asked<SinceAt>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    open(&gate, asker, None, since, &headers).await
+    let coordinator = asker.of(since.coordinator.as_deref())?;
+    open(&gate, coordinator, None, since.after, &headers).await
 }
 
 async fn open(
     gate: &Gate,
-    asker: Asker,
+    coordinator: AtCoordinator,
     tx: Option<TxId>,
-    since: Since,
+    after: Option<String>,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let cursor = cursor(since, headers)?;
+    let cursor = cursor(after, headers)?;
     let place = gate.streams.clone().try_acquire_owned().map_err(|_| {
         let why = "as many streams of events are open as may be (gateway.max_event_streams); come back later";
         Problem::new(Reason::TooManyRequests, why)
     })?;
-    let watched = asker.open_watch(tx, cursor).await?;
+    let watched = coordinator.open_watch(tx, cursor).await?;
     let mut signs = interval(SIGN_OF_LIFE_EVERY);
     signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let telling =
-        Telling { watched: watched.boxed(), signs, stopping: gate.stopping.clone(), _asker: asker, _place: place };
+        Telling { watched: watched.boxed(), signs, stopping: gate.stopping.clone(), _coordinator: coordinator, _place: place };
     let mut response = Response::new(Body::from_stream(telling.told()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -102,9 +114,9 @@ async fn open(
     Ok(response)
 }
 
-fn cursor(since: Since, headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
+fn cursor(after: Option<String>, headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
     let last = headers.get("last-event-id").map(|last| String::from_utf8_lossy(last.as_bytes()).into_owned());
-    let given = last.filter(|last| !last.is_empty()).or(since.after);
+    let given = last.filter(|last| !last.is_empty()).or(after);
     given.map(|text| text.parse()).transpose().map_err(|bad| invalid(format!("last-event-id: {bad}")))
 }
 
@@ -112,7 +124,7 @@ struct Telling {
     watched: BoxStream<'static, Result<Watched, QueryError>>,
     signs: Interval,
     stopping: watch::Receiver<bool>,
-    _asker: Asker,
+    _coordinator: AtCoordinator,
     _place: OwnedSemaphorePermit,
 }
 

@@ -25,7 +25,7 @@ pub(super) fn operations() -> Vec<Operation> {
         order(
             "/v1/transactions/{id}/begin",
             "begin",
-            "Begins an open saga: steps join it while it goes on, until it is closed or cancelled. Whoever knows the id goes on with it.",
+            "Begins an open saga: steps join it while it goes on, until it is closed or cancelled. Whoever knows the id goes on with it, unless it is owner only.",
             "/undoubt.v1.Coordinator/Begin",
             post(begin),
         )
@@ -75,6 +75,9 @@ struct Terms {
     /// The id of the open saga that it is a part of: closed and cancelled with that one. It may be closed before; then its steps are
     /// completed at once, and should the other be cancelled, what was completed is undone.
     parent: Option<String>,
+    /// True to take steps and its end from nobody but whoever begins it; operators may cancel it all the same.
+    #[serde(default)]
+    owner_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -87,7 +90,7 @@ enum Completions {
     TwoPhase,
 }
 
-async fn begin(client: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Given<Terms>) -> Result<Response, Problem> {
+async fn begin(asker: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Given<Terms>) -> Result<Response, Problem> {
     let mut opening = Opening::with_id(tx.clone()).completions(match terms.completions {
         None | Some(Completions::Together) => CompletionOrder::Together,
         Some(Completions::AsJoined) => CompletionOrder::AsJoined,
@@ -103,37 +106,43 @@ async fn begin(client: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Give
     if let Some(parent) = terms.parent {
         opening = opening.parent(parent.parse().map_err(|why| invalid(format!("parent: {why}")))?);
     }
+    if terms.owner_only {
+        opening = opening.owner_only();
+    }
     if let Some(traceparent) = text(&headers, "traceparent") {
         opening = opening.trace_context(traceparent, text(&headers, "tracestate").unwrap_or_default());
     }
-    client.begin(opening).await?;
+    asker.about(&tx).await?.begin(opening).await?;
     let mut response = json(StatusCode::CREATED, &Outcome::pending(&tx));
     response.headers_mut().insert(LOCATION, place(&tx));
     Ok(response)
 }
 
 async fn join(
-    client: Asker,
+    asker: Asker,
     OfStep(tx, step): OfStep,
     Given(joining): Given<JoiningStep>,
 ) -> Result<Response, Problem> {
-    let joined = client.open_saga(tx.clone()).join(joining.step(&step).map_err(invalid)?).await?;
+    let joining = joining.step(&step).map_err(invalid)?;
+    let joined = asker.about(&tx).await?.open_saga(tx.clone()).join(joining).await?;
     Ok(json(StatusCode::OK, &StepStanding::joined(&tx, &step, &joined)))
 }
 
-async fn run(client: Asker, OfStep(tx, step): OfStep, Given(joining): Given<JoiningStep>) -> Result<Response, Problem> {
-    let results = client.open_saga(tx.clone()).run(joining.step(&step).map_err(invalid)?).await?;
+async fn run(asker: Asker, OfStep(tx, step): OfStep, Given(joining): Given<JoiningStep>) -> Result<Response, Problem> {
+    let joining = joining.step(&step).map_err(invalid)?;
+    let results = asker.about(&tx).await?.open_saga(tx.clone()).run(joining).await?;
     Ok(json(StatusCode::OK, &StepStanding::done(&tx, &step, results)))
 }
 
 async fn close(
-    client: Asker,
+    asker: Asker,
     Id(tx): Id,
     Asked(asked): Asked<Waited>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wait: Duration = wait(asked.wait.as_deref(), &headers, DEFAULT_WAIT)?;
-    let saga = client.open_saga(tx.clone());
+    let coordinator = asker.about(&tx).await?;
+    let saga = coordinator.open_saga(tx.clone());
     if !wait.is_zero() {
         match timeout(wait, saga.close()).await {
             Ok(Ok(answer)) => return Ok(json(StatusCode::OK, &Outcome::decided(&tx, &answer))),

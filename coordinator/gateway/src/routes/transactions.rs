@@ -3,11 +3,13 @@
 use super::asked::{Asked, Given, Id, OfStep, Text, invalid};
 use super::waiting::{DEFAULT_WAIT, wait};
 use super::{MAX_LISTED, json};
-use crate::document;
+use crate::document::{self, Document};
 use crate::gate::Asker;
 use crate::json::{Outcome, Transaction, Transactions};
+use crate::listing;
 use crate::operation::{Content, Operation};
 use crate::problem::Problem;
+use crate::tree;
 use axum::response::Response;
 use axum::routing;
 use http::header::LOCATION;
@@ -31,7 +33,7 @@ pub(super) fn operations() -> Vec<Operation> {
             routing::post(submit),
         )
         .query::<Terms>()
-        .body::<document::Document>()
+        .body::<Document>()
         .json::<Outcome>(200, "It is decided: committed or aborted.")
         .json::<Outcome>(202, "It is not decided yet. `Location` is the place to ask."),
         Operation::new(
@@ -91,21 +93,30 @@ pub(super) struct Terms {
 }
 
 async fn submit(
-    client: Asker,
+    asker: Asker,
     Asked(terms): Asked<Terms>,
     headers: HeaderMap,
     Text(body): Text,
 ) -> Result<Response, Problem> {
     let wait = wait(terms.wait.as_deref(), &headers, DEFAULT_WAIT)?;
-    let mut submission = document::from_json(body.text()?).map_err(|why| invalid(why.to_string()))?;
+    let mut document: Document = tree::from_json(body.text()?).map_err(|why| invalid(why.to_string()))?;
     drop(body);
+    let drawn = if document.has_id() { None } else { Some(asker.about_a_new_one()?) };
+    if let Some((tx, _)) = &drawn {
+        document.take_id(tx);
+    }
+    let mut submission = document.submission().map_err(invalid)?;
     if let Some(url) = &terms.callback {
         submission = submission.callback(url);
     }
     if let Some(traceparent) = text(&headers, "traceparent") {
         submission = submission.trace_context(traceparent, text(&headers, "tracestate").unwrap_or_default());
     }
-    outcome(&client, &submission, wait).await
+    let coordinator = match drawn {
+        Some((_, coordinator)) => coordinator,
+        None => asker.about(submission.id()).await?,
+    };
+    outcome(&coordinator, &submission, wait).await
 }
 
 /// Submits, and answers with the outcome, or how it stands once it was waited for that.
@@ -153,7 +164,8 @@ pub(super) struct Waited {
     pub(super) wait: Option<String>,
 }
 
-async fn get(client: Asker, Id(tx): Id, Asked(asked): Asked<Waited>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn get(asker: Asker, Id(tx): Id, Asked(asked): Asked<Waited>, headers: HeaderMap) -> Result<Response, Problem> {
+    let client = asker.about(&tx).await?;
     let until = Instant::now() + wait(asked.wait.as_deref(), &headers, Duration::ZERO)?;
     let mut left = until - Instant::now();
     while !left.is_zero() {
@@ -187,6 +199,8 @@ pub(super) struct Wanted {
     limit: Option<u32>,
     /// The cursor with which an earlier answer ended.
     after: Option<String>,
+    /// The coordinator whose transactions are listed, by its id; else all that are behind this gateway.
+    coordinator: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -208,8 +222,10 @@ enum WantedState {
     Aborted,
 }
 
-async fn list(client: Asker, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
-    Ok(json(StatusCode::OK, &Transactions::from(&client.list(&wanted.query()?).await?)))
+async fn list(asker: Asker, Asked(mut wanted): Asked<Wanted>) -> Result<Response, Problem> {
+    let (coordinator, after) = (wanted.coordinator.take(), wanted.after.take());
+    let listed = listing::list(&asker, coordinator.as_deref(), wanted.query()?, after.as_deref()).await?;
+    Ok(json(StatusCode::OK, &listed))
 }
 
 impl Wanted {
@@ -237,8 +253,6 @@ impl Wanted {
         query.participant = named.map_err(|bad| invalid(format!("participant: {bad}")))?;
         query.id_prefix = self.id_prefix.unwrap_or_default().into();
         query.limit = limit(self.limit)?;
-        query.after =
-            self.after.map(|text| text.parse()).transpose().map_err(|bad| invalid(format!("after: {bad}")))?;
         Ok(query)
     }
 }
@@ -252,7 +266,8 @@ pub(super) fn limit(wanted: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-async fn cancel(client: Asker, Id(tx): Id) -> Result<Response, Problem> {
+async fn cancel(asker: Asker, Id(tx): Id) -> Result<Response, Problem> {
+    let client = asker.about(&tx).await?;
     match client.cancel(&tx).await {
         Ok(known) => Ok(standing(&tx, &known)),
         // It was heard, and takes until all is undone.
@@ -272,8 +287,8 @@ struct Order {
     reason: String,
 }
 
-async fn forget(client: Asker, Id(tx): Id, Given(order): Given<Order>) -> Result<StatusCode, Problem> {
-    client.forget(&tx, &order.who, &order.reason).await?;
+async fn forget(asker: Asker, Id(tx): Id, Given(order): Given<Order>) -> Result<StatusCode, Problem> {
+    asker.about(&tx).await?.forget(&tx, &order.who, &order.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -297,7 +312,7 @@ enum Resolution {
 }
 
 async fn resolve_step(
-    client: Asker,
+    asker: Asker,
     OfStep(tx, step): OfStep,
     Given(order): Given<Resolve>,
 ) -> Result<Response, Problem> {
@@ -306,6 +321,7 @@ async fn resolve_step(
         Resolution::Skip => StepResolution::Skip,
         Resolution::Done => StepResolution::Done,
     };
+    let client = asker.about(&tx).await?;
     let known = client.resolve_step(&tx, &step, resolution, &order.who, &order.reason).await?;
     Ok(json(StatusCode::OK, &Outcome::new(&tx, &known)))
 }

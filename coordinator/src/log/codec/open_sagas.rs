@@ -30,6 +30,7 @@ pub(in crate::log) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes
         check_back: opened.check_back.as_ref().map(|step| v1::SagaStep::from(&**step)),
         parent: opened.parent.as_ref().map(|parent| parent.tx.to_bytes()).unwrap_or_default(),
         after: opened.parent.as_ref().map_or(0, |parent| parent.after.0.into()),
+        owner: opened.owner.as_deref().unwrap_or_default().to_owned(),
     };
     let record = record::OpenTransaction {
         kind: record::open_transaction::Kind::Opened.into(),
@@ -99,6 +100,7 @@ pub(super) fn decode_opened(
         terms: Terms { completions: completions(state.completion_order)? },
         check_back: state.check_back.map(SagaStep::try_from).transpose()?.map(Arc::new),
         parent: (!state.parent.is_empty()).then(|| parent(state.parent, state.after)).transpose()?,
+        owner: Some(state.owner).filter(|owner| !owner.is_empty()).map(Arc::from),
         state: match state.compensating {
             Some(reason) if state.closed => OpenedState::Reverting(reason.try_into()?),
             Some(reason) => OpenedState::Compensating(reason.try_into()?),

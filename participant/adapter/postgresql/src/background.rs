@@ -12,7 +12,7 @@ use crate::owner::PING;
 use crate::recovery::finish_intents;
 use crate::session::Session;
 use crate::shared::Shared;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const OLD: Duration = Duration::from_secs(60);
 const CROWDED_PER_CENT: u64 = 80;
 
 pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result<(), ResourceError> {
-    let (mut seen_before, mut waiting) = (BTreeSet::new(), BTreeMap::new());
+    let mut seen_before = BTreeSet::new();
     loop {
         tokio::select! {
             biased;
@@ -38,7 +38,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
         }
         match look_at(shared).await {
             Ok((unknown, unsubmitted)) => {
-                undo_late(shared, &mut waiting, unsubmitted).await;
+                undo_late(shared, unsubmitted).await;
                 let now = unknown.iter().map(PreparedName::to_gid).collect();
                 let seen_before = std::mem::replace(&mut seen_before, now);
                 let found = unknown.into_iter().filter(|name| seen_before.contains(&name.to_gid()));
@@ -79,19 +79,14 @@ pub(crate) async fn look_at(shared: &Shared) -> Result<(Vec<PreparedName>, Vec<E
     Ok((own, enlisted))
 }
 
-/// Undoes what an application has prepared and nobody has submitted, once it has been seen here for as long as it may wait.
-async fn undo_late(shared: &Shared, waiting: &mut BTreeMap<EnlistedName, Instant>, unsubmitted: Vec<EnlistedName>) {
-    let (now, grace_ms) = (Instant::now(), shared.sessions.connector().settings().enlist_grace_ms);
-    let unsubmitted: BTreeSet<EnlistedName> = unsubmitted.into_iter().collect();
-    waiting.retain(|name, _| unsubmitted.contains(name));
-    for name in unsubmitted {
-        let since = *waiting.entry(name.clone()).or_insert(now);
-        if now.duration_since(since) < Duration::from_millis(grace_ms) {
-            continue;
-        }
+/// Undoes what an application has prepared, was not submitted in time, and belongs to no open transaction.
+async fn undo_late(shared: &Shared, unsubmitted: Vec<EnlistedName>) {
+    let grace = Duration::from_millis(shared.sessions.connector().settings().enlist_grace_ms);
+    let late = shared.unsubmitted().look(unsubmitted, Instant::now(), grace);
+    for name in late {
         match enlisted::undo(shared, &name).await {
             Ok(()) => {
-                tracing::warn!(tx = %name.tx, grace_ms, "what an application has prepared was not submitted in time, and is undone")
+                tracing::warn!(tx = %name.tx, "what an application has prepared belongs to no open transaction, and is undone")
             }
             Err(error) => {
                 tracing::warn!(tx = %name.tx, %error, "what an application has prepared and not submitted cannot be undone yet")

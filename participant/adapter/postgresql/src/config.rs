@@ -31,7 +31,8 @@ pub struct Settings {
     pub statement_timeout_ms: u64,
     /// The time in which the server has to answer when a connection is made.
     pub connect_timeout_ms: u64,
-    /// The time for which what an application has prepared may wait until it is submitted; then it is undone.
+    /// The time for which what an application has prepared waits until it is submitted. Then its coordinator is asked, and what belongs to no open
+    /// transaction is undone.
     pub enlist_grace_ms: u64,
     /// Takes the database over from another process of this participant even if that one answers.
     pub take_over: bool,

@@ -38,6 +38,7 @@ mod sessions;
 mod shared;
 mod step;
 mod trip;
+mod unsubmitted;
 mod value;
 
 use bytes::Bytes;
@@ -218,6 +219,14 @@ impl Branches for PostgreSql {
 
     fn found(&self) -> Vec<PreparedBranch> {
         self.shared.found()
+    }
+
+    fn unsubmitted(&self) -> Vec<(CoordinatorId, TxId)> {
+        self.shared.unsubmitted().asked_about()
+    }
+
+    fn nobody_submits(&self, coordinator: CoordinatorId, tx: &TxId) {
+        self.shared.unsubmitted().undo(coordinator, tx);
     }
 
     async fn prepare(

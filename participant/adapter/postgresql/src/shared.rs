@@ -2,6 +2,7 @@
 
 use crate::connect::Absent;
 use crate::sessions::{Sessions, Worker};
+use crate::unsubmitted::Unsubmitted;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     branches: Mutex<BTreeMap<BranchId, Known>>,
     /// Places for branches in doubt, and who has one.
     places: Arc<Semaphore>,
+    unsubmitted: Mutex<Unsubmitted>,
     placed: Mutex<BTreeMap<BranchId, OwnedSemaphorePermit>>,
     /// The branches that have lock keys, by their transaction. Attempts under one id come one after the other, and one that is over
     /// must not free the keys of the next.
@@ -59,6 +61,7 @@ impl Shared {
             procedures,
             locks: Locks::default(),
             health: Mutex::default(),
+            unsubmitted: Mutex::default(),
             // Not known yet.
             slots: AtomicU64::new(u64::MAX),
             room: OnceLock::new(),
@@ -213,6 +216,11 @@ impl Shared {
             Known::Reading(_) => None,
         };
         self.branches().values().filter_map(gid).collect()
+    }
+
+    /// Returns what applications have prepared and nobody has submitted.
+    pub(crate) fn unsubmitted(&self) -> MutexGuard<'_, Unsubmitted> {
+        self.unsubmitted.lock().expect("what is not submitted is whole")
     }
 
     /// Notes a branch that is prepared under this name, and that nothing was known of.

@@ -69,7 +69,19 @@ async fn impatient() -> (Fixture, CancellationToken) {
     fixture.resource = std::sync::Arc::new(open(&settings, PROCEDURES));
     fixture.resource.recover(&participant()).await.unwrap();
     let (_, stop) = fixture.spawn_background();
+    let (resource, stopped) = (fixture.resource.clone(), stop.clone());
+    tokio::spawn(async move { stopped.run_until_cancelled(nobody_submits(&resource)).await });
     (fixture, stop)
+}
+
+/// Says of all that the participant asks about that no coordinator has it open.
+async fn nobody_submits(resource: &PostgreSql) {
+    loop {
+        for (coordinator, tx) in resource.unsubmitted() {
+            resource.nobody_submits(coordinator, &tx);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -327,6 +339,8 @@ async fn what_is_adopted_outlives_what_is_undone_beside_it_and_foreign_names_sta
     fixture.resource = std::sync::Arc::new(open(&settings, PROCEDURES));
     assert_eq!(fixture.resource.recover(&participant()).await.unwrap().prepared.len(), 1);
     let (background, stop) = fixture.spawn_background();
+    let (resource, stopped) = (fixture.resource.clone(), stop.clone());
+    tokio::spawn(async move { stopped.run_until_cancelled(nobody_submits(&resource)).await });
     fixture.until("SELECT count(*) FROM pg_prepared_xacts", "4").await;
     enlist(&mut client, 3, "c").await.unwrap();
     fixture.until("SELECT count(*) FROM pg_prepared_xacts", "4").await;
@@ -334,6 +348,36 @@ async fn what_is_adopted_outlives_what_is_undone_beside_it_and_foreign_names_sta
     assert_eq!((fixture.value("a").await, fixture.value("b").await), ("own".into(), String::new()));
     let listed = undoubt_postgresql::list(&fixture.settings()).await.unwrap();
     assert_eq!((listed.len(), listed.iter().filter(|prepared| prepared.ours).count()), (3, 0), "{listed:?}");
+    stop.cancel();
+    background.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_belongs_to_an_open_transaction_stays_for_as_long_as_nobody_says_otherwise() {
+    let mut fixture = Fixture::new().await;
+    let mut client = fixture.client().await;
+    enlist(&mut client, 1, "a").await.unwrap();
+    let settings = Settings { enlist_grace_ms: 1, ..fixture.settings() };
+    fixture.resource = std::sync::Arc::new(open(&settings, PROCEDURES));
+    fixture.resource.recover(&participant()).await.unwrap();
+    let (background, stop) = fixture.spawn_background();
+    let asked = async || while fixture.resource.unsubmitted().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked()).await.expect("it is asked about");
+    assert_eq!(fixture.resource.unsubmitted(), [(COORDINATOR, branch(1).tx)]);
+    // Another is undone meanwhile, so that looks have passed.
+    enlist(&mut client, 2, "b").await.unwrap();
+    fixture.until("SELECT count(*) FROM pg_prepared_xacts", "2").await;
+    let both = async || while fixture.resource.unsubmitted().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    tokio::time::timeout(Duration::from_secs(20), both()).await.expect("both are asked about");
+    fixture.resource.nobody_submits(COORDINATOR, &branch(2).tx);
+    fixture.until("SELECT count(*) FROM pg_prepared_xacts", "1").await;
+    assert_prepared(adopt(&fixture.resource, &branch(1)).await);
+    assert_eq!(fixture.commit(1).await, Ok(Ended::AsTold));
+    assert_eq!((fixture.value("a").await, fixture.value("b").await), ("own".into(), String::new()));
     stop.cancel();
     background.await.unwrap().unwrap();
 }

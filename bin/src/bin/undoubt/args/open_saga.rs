@@ -28,6 +28,9 @@ pub struct Begin {
     /// Make it a part of this open saga, with which it is closed and cancelled.
     #[arg(long, value_name = "TX")]
     pub parent: Option<TxId>,
+    /// Take steps and its end from nobody but the identity that begins it; operators may cancel it all the same.
+    #[arg(long)]
+    pub owner_only: bool,
     #[command(flatten)]
     pub trace: TraceArgs,
 }

@@ -18,7 +18,8 @@
 //!
 //! * Until [`prepare`](Own::prepare) nothing is left behind: whatever drops what was begun rolls it back.
 //! * What is prepared and not submitted the participant undoes after its `resource.enlist_grace_ms`. Submitted later than that, the
-//!   transaction aborts, since there is nothing to adopt.
+//!   transaction aborts, since there is nothing to adopt. Under an open transaction (`undoubt_client::Opening`, with two-phase completions) it waits until that
+//!   is closed or cancelled, or its time is over: begin it before anything is prepared, prepare in each service under its id, and join it with the work.
 //! * While it is prepared, it keeps its locks. Waits are as the session's own `lock_timeout` and `statement_timeout` say; set them.
 //! * A lock that another transaction of the application waits for in the meantime is freed only with the outcome. Take no session lock,
 //!   temporary table, `LISTEN` or cursor `WITH HOLD` into it: PostgreSQL prepares no such transaction.
