@@ -1,6 +1,6 @@
 //! Peers on the same machine in the same minutes. Who is not installed is skipped, and the report says so.
 
-mod dtmrs;
+pub mod dtmrs;
 
 use super::finding::{Finding, Goal};
 use super::load::{Length, Mode, Pace, Shape};
@@ -15,7 +15,7 @@ use undoubt_test_servers::{Postgres, ServerError};
 const DATABASE: &str = "postgres";
 const CLIENTS: usize = 64;
 
-const HOW_TO_INSTALL: &str = "`make bench PEERS=1` installs it";
+pub const HOW_TO_INSTALL: &str = "`make bench PEERS=1` installs it";
 
 pub async fn peers(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
     let settings = [("max_prepared_transactions", "256"), ("max_connections", "256")];
@@ -46,10 +46,10 @@ pub async fn peers(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> an
         report.skip("peer/dtmrs", format!("it is not installed; {HOW_TO_INSTALL}"));
         return Ok(());
     };
-    let mut peer = Dtmrs::start(&program, &postgres).await?;
+    let peer = Dtmrs::start(&program, &postgres, &stage.service().await?).await?;
     let (mut theirs, mut ours, mut times) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        let their = peer.sagas_per_s(&postgres, &stage.run_name(), effort.measured).await?;
+        let their = peer.sagas_per_s(&postgres, &stage.run_name(), CLIENTS, effort.measured).await?;
         let shape = Shape { mode: Mode::Saga, ..Shape::new(&stage.run_name(), &names(2)) };
         let (our, _) = measure(&cluster, &shape, pace, length).await?;
         theirs.push(their);

@@ -1,8 +1,10 @@
 //! The cost of a saga over HTTP services: alone, beside its bare calls and the forced writes that it cannot do without; and under
-//! load, beside the same saga over key-value participants. The services do nothing, in a process whose CPU time does not count.
+//! load, beside the same saga over key-value participants, and beside a peer at the same service. The services do nothing, in a process whose CPU time does not count.
 
 use super::finding::{Finding, Goal};
 use super::load::{Length, Mode, Pace, Shape};
+use super::peer::HOW_TO_INSTALL;
+use super::peer::dtmrs::{self, Dtmrs};
 use super::service::Caller;
 use super::stage::{self, Stage, names};
 use super::{Effort, Report, floor};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use undoubt_client::work::http::Request;
 use undoubt_client::{Client, Saga, Step};
+use undoubt_test_servers::Postgres;
 
 /// Sagas of a round that are submitted one after the other.
 const LONE: u64 = 300;
@@ -25,11 +28,15 @@ const FORCED_WRITES_A_STEP: f64 = 2.0;
 /// Sagas under way at a time, and the rate that a peer reached with so many on such a machine: DTM over PostgreSQL, and Restate.
 const IN_FLIGHT: [(usize, Option<f64>); 3] = [(16, Some(935.0)), (64, None), (256, Some(795.0))];
 
+/// Clients of the peer, one saga at a time each.
+const PEER_CLIENTS: [usize; 2] = [16, 64];
+
 pub async fn services(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
     let address = stage.service().await?;
     let (over_http, over_kv) = (over_http(stage, &address).await?, stage.cluster(STEPS).await?);
     lone(stage, &over_http, &address, effort, report).await?;
-    under_load(stage, (&over_http, &over_kv), &address, effort, report).await
+    under_load(stage, (&over_http, &over_kv), &address, effort, report).await?;
+    beside_a_peer(stage, &over_http, &address, effort, report).await
 }
 
 /// Returns a cluster whose participants call the service.
@@ -75,6 +82,40 @@ async fn lone(
     report.add(Finding::of_rounds("floor/two-calls-and-four-forced-writes", floors, "µs"));
     report.add(Finding::of_rounds("services/lone/median", medians, "µs"));
     report.add(Finding::of_rounds("services/lone/times-floor", ratios, "x").goal(Goal::AtMost(1.3)));
+    Ok(())
+}
+
+/// The same saga as the peer's, at the same service, by as many clients.
+async fn beside_a_peer(
+    stage: &Stage,
+    cluster: &Cluster,
+    address: &str,
+    effort: Effort,
+    report: &mut Report<'_>,
+) -> anyhow::Result<()> {
+    let settings = [("max_connections", "256")];
+    let (Some(program), Ok(postgres)) = (dtmrs::program(), Postgres::start(&settings).await) else {
+        report.skip("services/times-dtmrs", format!("it or its PostgreSQL is not installed; {HOW_TO_INSTALL}"));
+        return Ok(());
+    };
+    let peer = Dtmrs::start(&program, &postgres, address).await?;
+    let length = Length { warm_up: Duration::from_secs(1), measured: effort.measured };
+    for clients in PEER_CLIENTS {
+        let (mut theirs, mut times) = (Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            let their = peer.sagas_per_s(&postgres, &stage.run_name(), clients, effort.measured).await?;
+            let service = Some(format!("http://{address}/done"));
+            let shape = Shape { mode: Mode::Saga, service, ..Shape::new(&stage.run_name(), &names(STEPS)) };
+            let (ours, _) = stage::measure(cluster, &shape, Pace::Closed { in_flight: clients }, length).await?;
+            theirs.push(their);
+            times.push(ours.per_s() / their);
+        }
+        let theirs =
+            Finding::of_rounds(format!("services/peer/dtmrs-on-postgresql/clients={clients}"), theirs, "sagas/s");
+        report.add(theirs);
+        let times = Finding::of_rounds(format!("services/times-dtmrs/clients={clients}"), times, "x");
+        report.add(times.goal(Goal::AtLeast(3.0)));
+    }
     Ok(())
 }
 

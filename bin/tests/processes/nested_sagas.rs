@@ -19,7 +19,10 @@ async fn a_nested_saga_is_completed_when_it_is_closed_and_undone_when_its_parent
         undoubt(&cluster, &room).await.expect(0, &["joined"]);
         undoubt(&cluster, &["close", flight]).await.expect(0, &["closed", flight, "parent"]);
         let known = undoubt_json(&cluster, &["status", flight]).await.json();
-        assert_eq!((&known["state"], &known["phase"], &known["parent"]), (&json!("closed"), &json!("closed"), &json!(trip)));
+        assert_eq!(
+            (&known["state"], &known["phase"], &known["parent"]),
+            (&json!("closed"), &json!("closed"), &json!(trip))
+        );
         assert_eq!(undoubt_json(&cluster, &["status", trip]).await.json()["children"], json!([flight]));
         undoubt(&cluster, &["status", trip]).await.expect(0, &["open", flight]);
         undoubt(&cluster, &["cancel", flight]).await.expect(8, &["too late", "ends with its parent"]);

@@ -66,7 +66,7 @@ impl Load {
             customers.spawn(async move {
                 let mut fates = Vec::new();
                 while !ends.load(Ordering::Relaxed) {
-                    fates.push(customer.carry_out().await);
+                    fates.extend(customer.carry_out().await);
                 }
                 fates
             });

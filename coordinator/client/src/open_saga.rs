@@ -54,7 +54,13 @@ impl Opening {
     }
 
     fn of(terms: Terms) -> Self {
-        Opening { terms, completion_order: CompletionOrder::default(), check_back: None, parent: None, owner_only: false }
+        Opening {
+            terms,
+            completion_order: CompletionOrder::default(),
+            check_back: None,
+            parent: None,
+            owner_only: false,
+        }
     }
 
     /// Sets what is asked of a participant when the time is over, instead of turning the saga back: done closes it, a refusal by

@@ -3,25 +3,20 @@
 
 use anyhow::{Context, ensure};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::Request;
+use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use undoubt_test_servers::Postgres;
 
 const DATABASE: &str = "dtmrs";
-
-/// Connections that submit, one saga at a time each.
-const CLIENTS: usize = 64;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -30,9 +25,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Dtmrs {
     address: String,
-    /// The URL of the service whose steps do nothing.
+    /// The address of the service whose steps do nothing.
     service: String,
-    tasks: JoinSet<()>,
     _process: Child,
 }
 
@@ -47,7 +41,8 @@ pub fn program() -> Option<PathBuf> {
 }
 
 impl Dtmrs {
-    pub async fn start(program: &Path, postgres: &Postgres) -> anyhow::Result<Dtmrs> {
+    /// Starts it beside a PostgreSQL. `service`: where its sagas' steps are called.
+    pub async fn start(program: &Path, postgres: &Postgres, service: &str) -> anyhow::Result<Dtmrs> {
         postgres.sql("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
         let free = || anyhow::Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string());
         let (address, grpc) = (free()?, free()?);
@@ -55,24 +50,28 @@ impl Dtmrs {
         command.env("DTMRS_DB", postgres.url(DATABASE)).env("DTMRS_ADDR", &address).env("DTMRS_GRPC_ADDR", grpc);
         command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         let process = command.spawn().context("starting dtmrs")?;
-        let mut tasks = JoinSet::new();
-        let service = serve_steps(&mut tasks).await?;
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(&address).await.is_err() {
             ensure!(Instant::now() < deadline, "dtmrs did not listen within {START_TIMEOUT:?}");
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(Dtmrs { address, service, tasks, _process: process })
+        Ok(Dtmrs { address, service: service.to_owned(), _process: process })
     }
 
-    /// Sagas of two steps a second that came to their end while others were submitted.
-    pub async fn sagas_per_s(&mut self, postgres: &Postgres, run: &str, measured: Duration) -> anyhow::Result<f64> {
+    /// Sagas of two steps a second that came to their end while others were submitted, by so many clients, one saga at a time each.
+    pub async fn sagas_per_s(
+        &self,
+        postgres: &Postgres,
+        run: &str,
+        clients: usize,
+        measured: Duration,
+    ) -> anyhow::Result<f64> {
         let warm_up = Duration::from_secs(1);
         let until = Instant::now() + warm_up + measured;
-        let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
+        let mut submitting = JoinSet::new();
+        for client in 0..clients {
             let (address, service, name) = (self.address.clone(), self.service.clone(), format!("{run}-{client}"));
-            clients.spawn(async move { submit_until(&address, &service, &name, until).await });
+            submitting.spawn(async move { submit_until(&address, &service, &name, until).await });
         }
         let done = async || -> anyhow::Result<f64> {
             Ok(postgres
@@ -85,16 +84,10 @@ impl Dtmrs {
         let (before, began) = (done().await?, Instant::now());
         sleep(measured).await;
         let (after, took) = (done().await?, began.elapsed());
-        while let Some(client) = clients.join_next().await {
+        while let Some(client) = submitting.join_next().await {
             client??;
         }
         Ok((after - before) / took.as_secs_f64())
-    }
-}
-
-impl Drop for Dtmrs {
-    fn drop(&mut self) {
-        self.tasks.abort_all();
     }
 }
 
@@ -138,27 +131,4 @@ async fn connect(address: &str) -> anyhow::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// Serves steps, each of which is answered at once as done.
-async fn serve_steps(tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?.to_string();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            // Without it answers are held back; that would slow the peer down.
-            let _ = stream.set_nodelay(true);
-            connections.spawn(async move {
-                let done = service_fn(|request: Request<Incoming>| async move {
-                    // What a step was sent is of no interest, but has to be read.
-                    let _ = request.into_body().collect().await;
-                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(br#"{"dtm_result":"SUCCESS"}"#))))
-                });
-                // The caller hangs up when it is done.
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), done).await;
-            });
-        }
-    });
-    Ok(address)
 }

@@ -146,6 +146,10 @@ fn of_fate(fate: &Fate, books: &Books, effects: &Effects<'_>, wrong: &mut Vec<St
         Some("aborted") | None => false,
         Some(other) => return amiss(format!("the coordinator says {other}")),
     };
+    let outcome_of = |id: &str| books.answers.get(id).is_some_and(|state| state == "committed");
+    if let Some(parent) = fate.parent.as_ref().filter(|parent| outcome_of(parent) != is_committed) {
+        amiss(format!("committed: {is_committed}; and {parent}, in which it is nested, otherwise"));
+    }
     if fate.told.is_some_and(|told| told != is_committed) {
         amiss(format!("committed was told as {:?}, and is {is_committed}", fate.told));
     }
@@ -155,9 +159,9 @@ fn of_fate(fate: &Fate, books: &Books, effects: &Effects<'_>, wrong: &mut Vec<St
     for part in &fate.parts {
         let none = BTreeMap::new();
         let of_part = effects.get(&(fate.id.as_str(), part.service, part.name.as_str())).unwrap_or(&none);
-        // An attempt that came to nothing leaves what is not completed, and undone as often as done.
-        let (void, in_effect): (Vec<&Count>, Vec<&Count>) =
-            of_part.values().partition(|count| count.completed == 0 && count.done == count.undone);
+        // An attempt that came to nothing leaves what is undone as often as done, and not completed unless it was nested.
+        let is_void = |count: &&Count| (count.completed == 0 || part.nested) && count.done == count.undone;
+        let (void, in_effect): (Vec<&Count>, Vec<&Count>) = of_part.values().partition(is_void);
         let (done, completed) = part.form.in_effect();
         let whole = Count { done, undone: 0, completed };
         let is_right = match is_committed && !part.was_refused {

@@ -46,12 +46,13 @@ impl Customer {
         Customer { places: places.clone(), client, random: SeededRandom::new(seed), next }
     }
 
-    pub async fn carry_out(&self) -> Fate {
-        match self.random.below(8) {
-            0 | 1 => self.declared().await,
-            2 | 3 => self.branches().await,
-            4..=6 => self.open().await,
-            _ => self.message().await,
+    pub async fn carry_out(&self) -> Vec<Fate> {
+        match self.random.below(9) {
+            0 | 1 => vec![self.declared().await],
+            2 | 3 => vec![self.branches().await],
+            4..=6 => vec![self.open().await],
+            7 => self.nested().await,
+            _ => vec![self.message().await],
         }
     }
 
@@ -75,7 +76,7 @@ impl Customer {
     fn part(&self, name: &str, service: u64, form: Form, amount: i64) -> Part {
         let account = format!("account-{}", self.random.below(ACCOUNTS));
         let service = (service % SERVICES as u64) as usize;
-        Part { name: name.to_owned(), service, form, account, amount, was_refused: false }
+        Part { name: name.to_owned(), service, form, account, amount, was_refused: false, nested: false }
     }
 
     /// Draws a transfer between two services.
@@ -95,7 +96,8 @@ impl Customer {
     }
 
     pub fn body(part: &Part) -> Value {
-        json!({ "part": part.name, "form": part.form.as_str(), "account": part.account, "amount": part.amount })
+        json!({ "part": part.name, "form": part.form.as_str(), "account": part.account, "amount": part.amount,
+                "nested": part.nested })
     }
 
     /// Returns the call of a part: which of its operations it is, the participant says.

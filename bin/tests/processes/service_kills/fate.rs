@@ -46,6 +46,8 @@ pub struct Part {
     pub amount: i64,
     /// Its caller was told that it is not in effect; the transaction went on without it.
     pub was_refused: bool,
+    /// It is a part of a nested saga, so what was completed may have been undone.
+    pub nested: bool,
 }
 
 /// A transaction, and what its caller heard of it.
@@ -58,12 +60,14 @@ pub struct Fate {
     pub has_key: bool,
     /// True: that it committed. None: nothing.
     pub told: Option<bool>,
+    /// The transaction that it is a part of, and comes out as.
+    pub parent: Option<String>,
     /// The answers that make no sense.
     pub odd: Vec<String>,
 }
 
 impl Fate {
     pub fn new(id: String, kind: &'static str, parts: Vec<Part>) -> Fate {
-        Fate { id, kind, parts, has_key: false, told: None, odd: Vec::new() }
+        Fate { id, kind, parts, has_key: false, told: None, parent: None, odd: Vec::new() }
     }
 }

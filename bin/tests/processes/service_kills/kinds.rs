@@ -83,10 +83,7 @@ impl Customer {
         let deadline = format!("{}ms", 1_500 + self.random.below(4_000));
         let order = ["together", "as-joined", "reversed"][self.random.below(3) as usize];
         let terms = json!({ "deadline": deadline, "completions": order });
-        let Some(begun) = self.ask(&mut fate, &format!("{at}/begin"), &terms).await else { return fate };
-        if begun.status != 201 {
-            // Its time was over before it was heard that it had begun.
-            expect(&mut fate, &begun, &["NOT_OPEN"]);
+        if !self.begins(&mut fate, &terms).await {
             return fate;
         }
         let mut goes_on = true;
@@ -110,6 +107,65 @@ impl Customer {
         }
         self.end(&mut fate, &at, goes_on).await;
         fate
+    }
+
+    /// Begins a saga, and one that is nested in it; closes the nested one or leaves it open, and ends the first either way.
+    pub async fn nested(&self) -> Vec<Fate> {
+        let first = [Form::Moved, Form::Reserved][self.random.below(2) as usize];
+        let second = [Form::Moved, Form::Reserved, Form::Own][self.random.below(3) as usize];
+        let [take, give] = self.transfer(first, second);
+        let mut outer = Fate::new(self.id("outer"), "saga with one nested in it", Vec::new());
+        let mut inner = Fate::new(self.id("inner"), "nested saga", Vec::new());
+        inner.parent = Some(outer.id.clone());
+        let at = format!("/v1/transactions/{}", outer.id);
+        let deadline = format!("{}ms", 1_500 + self.random.below(4_000));
+        let order = ["together", "as-joined", "reversed"][self.random.below(3) as usize];
+        let terms = json!({ "deadline": deadline, "completions": order });
+        let mut goes_on = self.begins(&mut outer, &terms).await
+            && self.begin_part(&mut outer, &take).await == Ran::Done
+            && self.begins(&mut inner, &json!({ "deadline": "10m", "parent": outer.id })).await
+            && self.begin_part(&mut inner, &Part { nested: true, ..give }).await == Ran::Done;
+        if goes_on && self.one_in(2) {
+            let path = format!("/v1/transactions/{}/close?wait=20s", inner.id);
+            goes_on = match self.ask(&mut inner, &path, &Value::Null).await {
+                Some(closed) if closed.status < 300 => {
+                    // Its parent's time may be over, and then it is undone with that.
+                    let state = closed.json()["state"].clone();
+                    if !["closed", "pending", "aborted"].iter().any(|known| state == *known) {
+                        inner.odd.push(format!("{closed:?}"));
+                    }
+                    state == "closed"
+                }
+                Some(refused) => {
+                    expect(&mut inner, &refused, &["STEP_UNSETTLED", "NOT_OPEN"]);
+                    false
+                }
+                None => false,
+            };
+        }
+        if !self.one_in(8) {
+            let closes = goes_on && !self.one_in(3);
+            let path = if closes { format!("{at}/close?wait=20s") } else { format!("{at}/cancel") };
+            let answer = self.ask(&mut outer, &path, &Value::Null).await;
+            self.hear(&mut outer, answer).await;
+            if !closes && outer.told == Some(true) {
+                outer.odd.push("it was cancelled, and is committed".to_owned());
+            }
+        }
+        vec![outer, inner]
+    }
+
+    /// Begins an open saga. Returns false if it has ended before that was heard, or has no parent any more.
+    async fn begins(&self, fate: &mut Fate, terms: &Value) -> bool {
+        let path = format!("/v1/transactions/{}/begin", fate.id);
+        match self.ask(fate, &path, terms).await {
+            Some(begun) if begun.status == 201 => true,
+            Some(refused) => {
+                expect(fate, &refused, &["NOT_OPEN", "NO_PARENT"]);
+                false
+            }
+            None => false,
+        }
     }
 
     /// Has a part begin, by the coordinator or itself.

@@ -98,7 +98,10 @@ class Service:
             changes = self.first(form, amount)
         elif operation in UNDOES:
             changes = tuple(-change for change in self.first(form, amount)) if done else None
-            if seen.intersection(COMPLETES):
+            if seen.intersection(COMPLETES) and body.get("nested"):
+                # Its saga was closed, and turned back with the one that it is nested in.
+                changes = tuple(change - more for change, more in zip(changes, self.second(form, amount)))
+            elif seen.intersection(COMPLETES):
                 self.change(tx, part, effect, "undone-after-completion", account, (0, 0, 0))
         else:
             changes = self.second(form, amount)

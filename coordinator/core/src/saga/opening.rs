@@ -189,7 +189,8 @@ impl Saga {
 
     /// Folds the records of the log back into the state that wrote them. Goes on when it is told to.
     pub(crate) fn recover_open(record: OpenedRecord, steps: Vec<JoinedRecord>, cx: &mut Context<'_>) -> Saga {
-        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, check_back, parent, owner, state } = record;
+        let OpenedRecord { tx, attempt_number, begun_at, digest, deadline, terms, check_back, parent, owner, state } =
+            record;
         let (state, closed, compensating, stage) = match state {
             OpenedState::Open => (State::Open, false, None, "opened"),
             OpenedState::Closed => (State::Completing, true, None, "closed"),
