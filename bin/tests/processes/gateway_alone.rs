@@ -56,7 +56,7 @@ fn add(id: &str) -> Value {
 /// Two coordinators over the same participants.
 async fn two() -> [Cluster; 2] {
     let first = start(banks()).await;
-    let bank = |index| (["bank-a", "bank-b"][index].to_owned(), first.url(Who::Participant(index)).unwrap());
+    let bank = |index: usize| (["bank-a", "bank-b"][index].to_owned(), first.url(Who::Participant(index)).unwrap());
     let second = start(Plan { foreign_participants: vec![bank(0), bank(1)], ..Plan::default() }).await;
     [first, second]
 }

@@ -110,12 +110,12 @@ impl Apart {
     }
 
     /// Stores a step of an open saga: once what joined, and how far it is whenever that has changed.
-    pub(super) fn put_joined(&mut self, batch: &mut Batch, joined: &JoinedRecord) {
+    pub(super) fn put_joined(&mut self, batch: &mut Batch, joined: &JoinedRecord, now: Timestamp) {
         self.begun.insert(joined.tx.clone(), joined.attempt_number);
         let stored = self.of_attempts.entry(joined.attempt_number).or_default();
         if joined.index.0 >= stored.joined {
             stored.joined = joined.index.0 + 1;
-            let definition = codec::joined_step(joined);
+            let definition = codec::joined_step(joined, now);
             let key = joined_key(joined.attempt_number, joined.index, JoinedPart::Step);
             batch.put_with(JOINED, key, |bytes| definition.encode_raw(bytes));
         }
