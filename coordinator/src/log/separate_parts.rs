@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedRecord, JoinedRecord, OpenRecord, Progress, SagaRecord};
 use undoubt_platform::{Batch, Direction, Store, StoreError};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{AttemptNumber, PartName, StepIndex, TxId};
+use undoubt_vocabulary::{AttemptNumber, PartName, StepIndex, Timestamp, TxId};
 
 /// A result of at least so many bytes is stored apart. Smaller ones stay in the record, so that small transactions write
 /// one key.
@@ -230,7 +230,7 @@ mod tests {
         Completions, EndedRecord, OpenKind, OpenedRecord, OpenedState, Record, Terms, Unfinished,
     };
     use undoubt_platform::Durability;
-    use undoubt_vocabulary::{RetryPolicy, SagaStep, Timestamp};
+    use undoubt_vocabulary::{RetryPolicy, SagaStep};
 
     fn begun(tx: &TxId) -> Vec<Record> {
         let attempt_number = AttemptNumber(7);
