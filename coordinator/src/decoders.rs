@@ -12,12 +12,22 @@ use tonic::transport::Uri;
 use undoubt_coordinator_core::{Record, Unfinished};
 use undoubt_platform::Batch;
 use undoubt_platform::dial::Dial;
-use undoubt_proto::v1::{HistoryEvent, ListRequest, SubmitRequest};
+use undoubt_proto::v1::{BeginRequest, HistoryEvent, JoinRequest, ListRequest, SubmitRequest};
 use undoubt_vocabulary::Timestamp;
 
 /// Reads a submission as the service does.
 pub fn submission(request: SubmitRequest, config: &Config) -> Result<(), Status> {
     service::parse_submission(request, config)
+}
+
+/// Reads the beginning of an open saga as the service does, of a caller of this name if it has one.
+pub fn opening(request: BeginRequest, who: Option<&str>, config: &Config) -> Result<(), Status> {
+    service::parse_opening(request, who, config)
+}
+
+/// Reads a step that is to join an open saga as the service does.
+pub fn joining(request: JoinRequest) -> Result<(), Status> {
+    service::parse_joining(request)
 }
 
 /// Reads a question for a list, and returns its cursor as it is written again.

@@ -198,8 +198,8 @@ impl Log {
                 batch.put_with(OPEN, key, |bytes| codec::encode_saga(saga, &results, definition, history, bytes));
             }
             Record::Opened(opened) => batch.put_with(OPEN, key, |bytes| codec::encode_opened(opened, history, bytes)),
-            // What happened since the record of the saga itself is told again with its next.
-            Record::Joined(joined) => apart.put_joined(batch, joined),
+            // What happened since the record of the saga itself is told again with its next; that the step joined, by its own.
+            Record::Joined(joined) => apart.put_joined(batch, joined, now),
             Record::Ended(ended) => {
                 let results = apart.of_ended(batch, ended);
                 batch.delete(OPEN, key);

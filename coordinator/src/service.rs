@@ -36,6 +36,19 @@ pub(crate) fn parse_submission(request: v1::SubmitRequest, config: &Config) -> R
     Ok(())
 }
 
+/// Reads the beginning of an open saga, for the fuzzers.
+pub(crate) fn parse_opening(request: v1::BeginRequest, who: Option<&str>, config: &Config) -> Result<(), Status> {
+    let origin = Origin { who: who.map(Arc::from), ..Origin::default() };
+    requests::parse_opening(request, config, &origin)?;
+    Ok(())
+}
+
+/// Reads a step that is to join one, for the fuzzers.
+pub(crate) fn parse_joining(request: v1::JoinRequest) -> Result<(), Status> {
+    requests::parse_joining(request, &Origin::default())?;
+    Ok(())
+}
+
 /// Reads a question for a list, for the fuzzers, and returns its cursor as it is written again.
 pub(crate) fn parse_list(request: v1::ListRequest, now: Timestamp) -> Result<Option<Bytes>, Status> {
     Ok(listing::Query::parse(request, now)?.cursor())

@@ -381,3 +381,26 @@ async fn an_open_two_phase_commit_of_the_command_line_is_closed_by_whoever_knows
     undoubt(&cluster, &["close", "three"]).await.expect(3, &["aborted", "floor"]);
     assert_eq!(values(&cluster).await, [some("9"), None, some("4"), None]);
 }
+
+#[tokio::test]
+async fn what_joined_stands_in_the_history_once_also_after_restarts() {
+    let mut cluster = opened().await;
+    undoubt(&cluster, &["begin", "--id", "told", "--deadline", "1h"]).await.expect(0, &["told"]);
+    for (number, step) in ["one", "two", "three"].into_iter().enumerate() {
+        let join = ["join", "told", step, "--on", "bank-b", "--complete", "add rooms -1"];
+        undoubt(&cluster, &join).await.expect(0, &["joined"]);
+        cluster.kill(Who::Coordinator).await.unwrap();
+        cluster.restart(Who::Coordinator, None).await.unwrap();
+        assert_eq!(joined(&cluster).await, ["one", "two", "three"][..=number]);
+    }
+    undoubt(&cluster, &["close", "told"]).await.expect(0, &["committed"]);
+    assert_eq!(joined(&cluster).await, ["one", "two", "three"]);
+}
+
+/// Returns the steps of which the history tells that they joined.
+async fn joined(cluster: &Cluster) -> Vec<String> {
+    let said = undoubt_json(cluster, &["status", "told"]).await.json();
+    let events = said["history"].as_array().unwrap();
+    let joined = events.iter().filter(|event| event["event"] == "joined");
+    joined.map(|event| event["detail"].as_str().unwrap().to_owned()).collect()
+}

@@ -17,7 +17,7 @@ use undoubt_platform::Reason;
 use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase};
 
 /// The time that a coordinator has to say how it stands, or whether it has a transaction.
-pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The period in which several coordinators are asked how they stand.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -235,7 +235,7 @@ impl Coordinator {
         let link = self.link();
         let before = self.seen();
         let silent = Seen { takes_new: false, ..before.clone() };
-        let view = match timeout(LOOK_TIMEOUT, link.client().describe()).await {
+        let view = match timeout(COORDINATOR_TIMEOUT, link.client().describe()).await {
             Ok(Ok(view)) => view,
             Ok(Err(error)) => {
                 self.see(silent);
@@ -285,7 +285,7 @@ impl Coordinator {
                 Err(error) => Err(error.to_string()),
             }
         };
-        timeout(LOOK_TIMEOUT, asking).await.unwrap_or_else(|_elapsed| Err("no answer came in time".to_owned()))
+        timeout(COORDINATOR_TIMEOUT, asking).await.unwrap_or_else(|_elapsed| Err("no answer came in time".to_owned()))
     }
 }
 

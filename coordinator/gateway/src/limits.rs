@@ -2,7 +2,7 @@
 
 use crate::body::{BODY_TIMEOUT, MAX_BODIES_BYTES, MAX_BODY_BYTES, MAX_READING_BYTES, ROOM_TIMEOUT};
 use crate::connection::TAKING_TIMEOUT;
-use crate::coordinators::{LOOK_TIMEOUT, MAX_COORDINATORS};
+use crate::coordinators::{COORDINATOR_TIMEOUT, MAX_COORDINATORS};
 use crate::routes::MAX_LISTED;
 use crate::routes::waiting::MAX_WAIT;
 use crate::run::{HEAD_TIMEOUT, MAX_HEAD_BYTES, MAX_HEADERS};
@@ -22,6 +22,6 @@ pub const LIMITS: &[Limit] = &[
     limit!(Count MAX_LISTED, "Transactions, or entries of the audit record, in one answer.", "400, `INVALID_REQUEST`."),
     limit!(ms MAX_WAIT, "Waiting for an outcome (`wait`).", "400, `INVALID_REQUEST`; the outcome can be asked for again."),
     limit!(Count MAX_COORDINATORS, "Coordinators behind a gateway.", "The gateway does not start."),
-    limit!(ms LOOK_TIMEOUT, "A coordinator's answer to whether it serves, or has an id that may not be at its home.", "It counts as away: 503, and another id goes elsewhere."),
+    limit!(ms COORDINATOR_TIMEOUT, "A coordinator's answer to whether it serves, or has an id that may not be at its home.", "It counts as away: 503, and another id goes elsewhere."),
     limit!(ms TAKING_TIMEOUT, "An answer of which the caller takes nothing.", "The connection ends."),
 ];

@@ -94,7 +94,7 @@ pub(super) fn encode_held(held: &UnusableRecord, bytes: &mut Vec<u8>) {
 /// Decodes the record of an open transaction. The parts that are stored apart are read from the store.
 pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Result<(Found, Stored), DecodeError> {
     let mut wire = record::OpenTransaction::decode(value.clone())?;
-    let history = events_of(std::mem::take(&mut wire.happened))?;
+    let mut history = events_of(std::mem::take(&mut wire.happened))?;
     let traced = Traced::read(wire.traced.as_ref());
     let held = UnusableRecord {
         saga: wire.saga.is_some() || wire.opened.is_some(),
@@ -120,6 +120,9 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
             (Unfinished::Unusable(held), Stored { unknown: true, ..Stored::default() })
         }
     };
+    if let Unfinished::Opened(opened, _) = &unfinished {
+        history.extend(open_sagas::joined_since(store, opened.attempt_number, &history)?);
+    }
     Ok((Found { unfinished, history, traced }, stored))
 }
 

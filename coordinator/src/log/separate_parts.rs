@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedRecord, JoinedRecord, OpenRecord, Progress, SagaRecord};
 use undoubt_platform::{Batch, Direction, Store, StoreError};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{AttemptNumber, PartName, StepIndex, TxId};
+use undoubt_vocabulary::{AttemptNumber, PartName, StepIndex, Timestamp, TxId};
 
 /// A result of at least so many bytes is stored apart. Smaller ones stay in the record, so that small transactions write
 /// one key.
@@ -110,12 +110,12 @@ impl Apart {
     }
 
     /// Stores a step of an open saga: once what joined, and how far it is whenever that has changed.
-    pub(super) fn put_joined(&mut self, batch: &mut Batch, joined: &JoinedRecord) {
+    pub(super) fn put_joined(&mut self, batch: &mut Batch, joined: &JoinedRecord, now: Timestamp) {
         self.begun.insert(joined.tx.clone(), joined.attempt_number);
         let stored = self.of_attempts.entry(joined.attempt_number).or_default();
         if joined.index.0 >= stored.joined {
             stored.joined = joined.index.0 + 1;
-            let definition = codec::joined_step(joined);
+            let definition = codec::joined_step(joined, now);
             let key = joined_key(joined.attempt_number, joined.index, JoinedPart::Step);
             batch.put_with(JOINED, key, |bytes| definition.encode_raw(bytes));
         }
@@ -230,7 +230,7 @@ mod tests {
         Completions, EndedRecord, OpenKind, OpenedRecord, OpenedState, Record, Terms, Unfinished,
     };
     use undoubt_platform::Durability;
-    use undoubt_vocabulary::{RetryPolicy, SagaStep, Timestamp};
+    use undoubt_vocabulary::{RetryPolicy, SagaStep};
 
     fn begun(tx: &TxId) -> Vec<Record> {
         let attempt_number = AttemptNumber(7);

@@ -38,6 +38,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "coordinator-batch", decode: coordinator_batch, growth: GROWTH, seeds: coordinator_batches },
     Target { name: "participant-batch", decode: participant_batch, growth: GROWTH, seeds: participant_batches },
     Target { name: "submission", decode: submission, growth: GROWTH, seeds: submissions },
+    Target { name: "begin-request", decode: begin_request, growth: GROWTH, seeds: begin_requests },
+    Target { name: "join-request", decode: join_request, growth: GROWTH, seeds: join_requests },
     Target { name: "list-request", decode: list_request, growth: GROWTH, seeds: list_requests },
     Target { name: "branches-request", decode: branches_request, growth: GROWTH, seeds: branches_requests },
 ];
@@ -93,6 +95,22 @@ fn participant_batch(input: &[u8]) {
 fn submission(input: &[u8]) {
     let Some(request) = read::<v1::SubmitRequest>(input) else { return };
     if let Err(status) = coordinator::submission(request, &Config::default()) {
+        says_why(&status.message(), input);
+    }
+}
+
+fn begin_request(input: &[u8]) {
+    let Some(request) = read::<v1::BeginRequest>(input) else { return };
+    for who in [None, Some("ada")] {
+        if let Err(status) = coordinator::opening(request.clone(), who, &Config::default()) {
+            says_why(&status.message(), input);
+        }
+    }
+}
+
+fn join_request(input: &[u8]) {
+    let Some(request) = read::<v1::JoinRequest>(input) else { return };
+    if let Err(status) = coordinator::joining(request) {
         says_why(&status.message(), input);
     }
 }
@@ -310,6 +328,37 @@ fn submissions() -> Vec<Vec<u8>> {
     };
     let auto = v1::SubmitRequest { mode: v1::Mode::Auto.into(), value: 7, ..saga.clone() };
     [two_phase, saga, auto].iter().map(Message::encode_to_vec).collect()
+}
+
+fn open_step(name: &str) -> v1::SagaStep {
+    v1::SagaStep {
+        name: name.to_owned(),
+        participant: "bank-a".to_owned(),
+        action: Some(Bytes::from_static(b"work")),
+        ..v1::SagaStep::default()
+    }
+}
+
+fn begin_requests() -> Vec<Vec<u8>> {
+    let own = v1::BeginRequest {
+        tx: tx().to_bytes(),
+        timeout_ms: 5_000,
+        completion_order: v1::CompletionOrder::Reversed.into(),
+        check_back: Some(open_step("")),
+        owner_only: true,
+        ..v1::BeginRequest::default()
+    };
+    let completion_order = v1::CompletionOrder::TwoPhase.into();
+    let two_phase = v1::BeginRequest { completion_order, check_back: None, ..own.clone() };
+    [own, two_phase].iter().map(Message::encode_to_vec).collect()
+}
+
+fn join_requests() -> Vec<Vec<u8>> {
+    let (undo, complete) = (Some(Bytes::from_static(b"undo")), Some(Bytes::from_static(b"complete")));
+    let acting = v1::SagaStep { compensation: undo, completion: complete.clone(), ..open_step("seat") };
+    let branch = v1::SagaStep { action: None, completion: complete, ..open_step("b") };
+    let request = |step| v1::JoinRequest { tx: tx().to_bytes(), step: Some(step), no_wait: true };
+    [acting, branch].map(|step| request(step).encode_to_vec()).into()
 }
 
 fn list_requests() -> Vec<Vec<u8>> {

@@ -501,6 +501,21 @@ fn an_open_two_phase_commit_whose_close_a_crash_took_back_is_open_again_and_what
 }
 
 #[test]
+fn what_belongs_to_no_attempt_yet_is_undecided_while_its_transaction_is_open_and_aborted_for_certain_once_it_is_over() {
+    let mut script = with_two_branches();
+    script.inquiry("a", "T1", AttemptNumber::NONE);
+    // It may be about to join.
+    script.inquiry("c", "T1", AttemptNumber::NONE);
+    script.ask_to_close(4, true);
+    script.inquiry("a", "T1", AttemptNumber::NONE);
+    script.vote("a", "T1", FIRST, crate::script::refused(RefusalCode::Condition));
+    script.stable();
+    script.inquiry("c", "T1", AttemptNumber::NONE);
+    script.inquiry("a", "T2", AttemptNumber::NONE);
+    check("open-two-phase-unsubmitted", &script.text);
+}
+
+#[test]
 fn an_open_two_phase_commit_that_nobody_joined_is_over_when_it_is_closed() {
     let mut script = begun(Completions::TwoPhase);
     script.ask_to_close(2, true);

@@ -1,7 +1,7 @@
 //! The coordinators behind this gateway, and whether it serves.
 
 use super::json;
-use crate::coordinators::LOOK_TIMEOUT;
+use crate::coordinators::COORDINATOR_TIMEOUT;
 use crate::gate::{Asker, Gate};
 use crate::json::Coordinator;
 use crate::operation::{Content, Operation};
@@ -61,9 +61,7 @@ struct OneOf {
 
 async fn coordinators(asker: Asker) -> Result<Response, Problem> {
     let all = asker.coordinators().all().iter().map(async |one| {
-        let asked = timeout(LOOK_TIMEOUT, asker.at(one)?.describe())
-            .await
-            .map_err(|_elapsed| "no answer came in time".to_owned());
+        let asked = timeout(COORDINATOR_TIMEOUT, asker.at(one)?.describe()).await.map_err(|_elapsed| "no answer came in time".to_owned());
         let seen = match asked {
             Ok(Ok(view)) => Ok(Coordinator::from(&view)),
             Ok(Err(error)) => {

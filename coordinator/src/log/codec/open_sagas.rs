@@ -5,6 +5,7 @@ use super::{DecodeError, digest, put, result_apart};
 use crate::log::separate_parts::{self, Stored};
 use bytes::Bytes;
 use prost::Message;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_coordinator_core::{
     Completions, JoinedRecord, OpenedRecord, OpenedState, ParentRecord, Progress, Terms, Unfinished,
@@ -12,7 +13,7 @@ use undoubt_coordinator_core::{
 use undoubt_platform::Store;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{AttemptNumber, PartName, SagaStep, StepIndex, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, EventKind, PartName, SagaStep, StepIndex, Timestamp, TxId};
 
 /// Returns the record of an open saga as stored.
 pub(in crate::log) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes: &mut Vec<u8>) {
@@ -44,12 +45,36 @@ pub(in crate::log) fn encode_opened(opened: &OpenedRecord, history: &[u8], bytes
 }
 
 /// Returns a step that has joined as it is stored.
-pub(in crate::log) fn joined_step(joined: &JoinedRecord) -> record::JoinedStep {
+pub(in crate::log) fn joined_step(joined: &JoinedRecord, now: Timestamp) -> record::JoinedStep {
     record::JoinedStep {
         step: Some(v1::SagaStep::from(&*joined.step)),
         digest: Bytes::copy_from_slice(&joined.digest),
         attempt_number: joined.at_participant.0,
+        joined_at_us: now.0,
     }
+}
+
+/// Returns the lines of the history that tell of steps which joined after the record of their saga was written.
+pub(super) fn joined_since(
+    store: &dyn Store,
+    attempt_number: AttemptNumber,
+    history: &[v1::HistoryEvent],
+) -> Result<Vec<v1::HistoryEvent>, DecodeError> {
+    let kind = EventKind::Joined.number();
+    let told: BTreeSet<&str> =
+        history.iter().filter(|event| event.kind == kind).map(|event| event.detail.as_str()).collect();
+    let mut since = Vec::new();
+    for (key, value) in separate_parts::joined(store, attempt_number)? {
+        if key.last() != Some(&0) {
+            continue;
+        }
+        let record::JoinedStep { step, joined_at_us, .. } = record::JoinedStep::decode(value)?;
+        let v1::SagaStep { name, participant, .. } = step.unwrap_or_default();
+        if joined_at_us > 0 && !told.contains(name.as_str()) {
+            since.push(v1::HistoryEvent { at_us: joined_at_us, kind, participant, detail: name, count: 1 });
+        }
+    }
+    Ok(since)
 }
 
 pub(super) fn decode_opened(

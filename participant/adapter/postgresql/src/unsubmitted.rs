@@ -52,7 +52,7 @@ mod tests {
         let name = EnlistedName { identity: Identity([2; 8]), coordinator, tx: tx.clone() };
         let (grace, began) = (Duration::from_secs(30), Instant::now());
         let mut unsubmitted = Unsubmitted::default();
-        let mut look = |unsubmitted: &mut Unsubmitted, after_s| {
+        let look = |unsubmitted: &mut Unsubmitted, after_s| {
             unsubmitted.look(vec![name.clone()], began + Duration::from_secs(after_s), grace)
         };
         assert!(look(&mut unsubmitted, 0).is_empty() && unsubmitted.asked_about().is_empty());
