@@ -70,7 +70,11 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
     ];
     let databases = shape.databases.iter();
     let databases = databases.filter_map(|number| within("databases", (*number).into(), 1, shape.participants.into()));
-    checks.into_iter().flatten().chain(databases).collect()
+    let services = shape.services.iter();
+    let services = services.filter_map(|number| within("services", (*number).into(), 1, shape.participants.into()));
+    let both = shape.services.intersection(&shape.databases);
+    let both = both.map(|number| format!("p{number} calls a service and stands in front of a database; it can do one"));
+    checks.into_iter().flatten().chain(databases).chain(services).chain(both).collect()
 }
 
 fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
@@ -80,6 +84,12 @@ fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
             |host: &Host| matches!(host, Host::Participant(number) if plan.shape.databases.contains(number));
         let concerned = fault.what.hosts().into_iter().filter(of_database);
         wrong.extend(concerned.map(|host| format!("{host} has no disk of its own: it stands in front of a database")));
+        let of_service = |host: &Host| match host {
+            Host::Participant(number) | Host::Service(number) => plan.shape.services.contains(number),
+            Host::Coordinator | Host::Standby | Host::Database(_) | Host::Client(_) => false,
+        };
+        let concerned = fault.what.hosts().into_iter().filter(of_service);
+        wrong.extend(concerned.map(|host| format!("{host} and the other side of its calls trust what was stable")));
     }
     match &fault.when {
         When::At { ms } if *ms >= plan.shape.heal_at_ms => {
@@ -139,6 +149,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::SessionsCut { .. }
+        | What::ServiceTroubled { .. }
         | What::OtherHand { .. }
         | What::Impostor { .. }
         | What::Wiped { .. }
@@ -159,6 +170,7 @@ fn absent(plan: &Plan, host: Host) -> Option<String> {
     (!plan.has(host)).then(|| match host {
         Host::Standby => "there is no standby in a world without a takeover".to_owned(),
         Host::Database(number) => format!("p{number} stands in front of no database in this world"),
+        Host::Service(number) => format!("p{number} calls no HTTP service in this world"),
         Host::Coordinator | Host::Participant(_) | Host::Client(_) => format!("there is no {host} in this world"),
     })
 }

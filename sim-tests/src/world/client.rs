@@ -75,6 +75,8 @@ impl Application {
             dice if dice >= 100 - open => Mode::OpenSaga,
             dice if dice < percent / 2 => Mode::GuardedSaga,
             dice if dice < percent => Mode::Saga,
+            // A request is a step's, or a branch's: no work over HTTP is both.
+            dice if dice < 2 * percent && !shape.services.is_empty() => Mode::Saga,
             dice if dice < 2 * percent => Mode::Auto,
             _ => Mode::TwoPhase,
         }

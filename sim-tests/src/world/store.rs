@@ -1,10 +1,58 @@
 //! Bugs of servers in how they use their store.
 
 use super::shared_state::Shared;
+use crate::plan::points::BEFORE_STORE;
 use crate::plan::{Host, Mutant};
 use bytes::Bytes;
 use std::sync::Arc;
+use prost::Message as _;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
+use undoubt_proto::record::{HttpBranch, StepBarrier, http_branch, step_barrier};
+
+/// A store that says when it is about to be written, so that a crash can happen there.
+pub(super) struct StoreWithPoints {
+    store: Arc<dyn Store>,
+    host: Host,
+    shared: Arc<Shared>,
+}
+
+impl StoreWithPoints {
+    pub(super) fn over(shared: &Arc<Shared>, host: Host, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(StoreWithPoints { store, host, shared: shared.clone() })
+    }
+}
+
+impl Store for StoreWithPoints {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(family, key)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.store.scan(family, from, to, direction, limit)
+    }
+
+    fn write(&self, batch: Batch, durability: Durability) -> Written {
+        if durability == Durability::Forced {
+            self.shared.reach(self.host, BEFORE_STORE);
+        }
+        self.store.write(batch, durability)
+    }
+
+    fn max_batch_bytes(&self) -> usize {
+        self.store.max_batch_bytes()
+    }
+
+    fn room(&self) -> Result<Room, StoreError> {
+        self.store.room()
+    }
+}
 
 pub(super) struct MutantStore {
     store: Arc<dyn Store>,
@@ -70,7 +118,27 @@ impl MutantStore {
             | Mutant::UnclearCalledUnavailable
             | Mutant::UnknownNameCommitted
             | Mutant::EarlierErrorsOverlooked
-            | Mutant::EvidenceForgotten => false,
+            | Mutant::EvidenceForgotten
+            | Mutant::AttemptForgotten
+            | Mutant::TryForgotten
+            | Mutant::CancelForgotten
+            | Mutant::RefusedConfirmCommitted => false,
+        }
+    }
+
+    fn forgets_attempts(&self) -> bool {
+        matches!(self.mutant, Mutant::AttemptForgotten | Mutant::TryForgotten)
+    }
+
+    /// Returns true if the record of a call that is about to be made is not stored.
+    fn forgets(&self, operation: &Operation<'_>) -> bool {
+        let Operation::Put { family, value, .. } = operation else { return false };
+        let is_attempt = || StepBarrier::decode(*value).is_ok_and(|barrier| barrier.state() == step_barrier::State::Attempted);
+        let is_try = || HttpBranch::decode(*value).is_ok_and(|branch| branch.stage() == http_branch::Stage::Trying);
+        match family.0 {
+            "step" => self.mutant == Mutant::AttemptForgotten && is_attempt(),
+            "branch" => self.mutant == Mutant::TryForgotten && is_try(),
+            _ => false,
         }
     }
 
@@ -123,7 +191,11 @@ impl MutantStore {
             | Mutant::UnclearCalledUnavailable
             | Mutant::UnknownNameCommitted
             | Mutant::EarlierErrorsOverlooked
-            | Mutant::EvidenceForgotten => false,
+            | Mutant::EvidenceForgotten
+            | Mutant::AttemptForgotten
+            | Mutant::TryForgotten
+            | Mutant::CancelForgotten
+            | Mutant::RefusedConfirmCommitted => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
@@ -160,6 +232,7 @@ impl Store for MutantStore {
     fn write(&self, batch: Batch, durability: Durability) -> Written {
         let durability = self.durability(&batch, durability);
         let batch = if self.mutant == Mutant::LossUnlisted && lists_damage(&batch) { Batch::default() } else { batch };
+        let batch = if self.forgets_attempts() { without(&batch, |put| self.forgets(put)) } else { batch };
         self.store.write(batch, durability)
     }
 
@@ -170,6 +243,13 @@ impl Store for MutantStore {
     fn room(&self) -> Result<Room, StoreError> {
         self.store.room()
     }
+}
+
+/// Returns a batch without some of its operations.
+fn without(batch: &Batch, is_left_out: impl Fn(&Operation<'_>) -> bool) -> Batch {
+    let mut rest = Batch::default();
+    batch.iter().filter(|operation| !is_left_out(operation)).for_each(|operation| rest.add(operation));
+    rest
 }
 
 /// The id of a saga begins with its letter.
