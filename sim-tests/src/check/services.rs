@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn what_was_confirmed_once_is_well() {
-        assert_eq!(broken(vec![effect("a", &["try", "confirm"], true), effect("b", &["cancel"], false)], |_| {}), [""; 0]);
+        assert_eq!(
+            broken(vec![effect("a", &["try", "confirm"], true), effect("b", &["cancel"], false)], |_| {}),
+            [""; 0]
+        );
     }
 
     #[test]

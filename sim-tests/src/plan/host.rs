@@ -42,7 +42,9 @@ impl fmt::Display for Host {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is nobody here: there are coordinator, standby, p1, p2, ..., db1, db2, ..., svc1, svc2, ... and client1, client2, ...")]
+#[error(
+    "{0:?} is nobody here: there are coordinator, standby, p1, p2, ..., db1, db2, ..., svc1, svc2, ... and client1, client2, ..."
+)]
 pub struct UnknownHost(String);
 
 impl FromStr for Host {

@@ -127,10 +127,7 @@ impl Mutant {
     pub fn is_about_services(self) -> bool {
         matches!(
             self,
-            Mutant::AttemptForgotten
-                | Mutant::TryForgotten
-                | Mutant::CancelForgotten
-                | Mutant::RefusedConfirmCommitted
+            Mutant::AttemptForgotten | Mutant::TryForgotten | Mutant::CancelForgotten | Mutant::RefusedConfirmCommitted
         )
     }
 

@@ -15,7 +15,7 @@ pub const IN_DATABASES: [&str; 6] =
 /// The points of an HTTP service, when it has read a request, and before and after what it makes stable.
 pub const IN_SERVICES: [&str; 3] = ["asked", "before-effect", "after-effect"];
 
-/// Reached by a participant that calls an HTTP service, before each forced write to its own store.
+/// Reached by a participant before each forced write to a store of its own.
 pub const BEFORE_STORE: &str = "before-store";
 
 /// Returns the points that this host's code can reach. Clients have none.

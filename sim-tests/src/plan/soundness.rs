@@ -89,7 +89,11 @@ fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
             Host::Coordinator | Host::Standby | Host::Database(_) | Host::Client(_) => false,
         };
         let concerned = fault.what.hosts().into_iter().filter(of_service);
-        wrong.extend(concerned.map(|host| format!("{host} and the other side of its calls trust what was stable")));
+        wrong.extend(concerned.map(|host| {
+            format!(
+                "{host} calls a service, or is one: what was stable there stays, or nobody would end what it has begun"
+            )
+        }));
     }
     match &fault.when {
         When::At { ms } if *ms >= plan.shape.heal_at_ms => {
@@ -202,7 +206,8 @@ mod tests {
 
     #[test]
     fn the_plan_of_every_seed_is_sound() {
-        for plan in (0..2_000).map(Plan::of_seed).chain((0..1_000).map(Plan::with_databases)) {
+        let others = (0..1_000).flat_map(|seed| [Plan::with_databases(seed), Plan::with_services(seed)]);
+        for plan in (0..2_000).map(Plan::of_seed).chain(others) {
             assert_eq!(plan.clone().sound(), Ok(plan));
         }
     }
@@ -246,6 +251,19 @@ mod tests {
         let crash = |number| What::Crash { host: Host::Database(number), power: true, down_ms: 10 };
         let nowhere = wrong_with(vec![Fault { when: When::At { ms: 1 }, what: crash(1) }]);
         assert!(nowhere.contains("p1 stands in front of no database"), "{nowhere}");
+    }
+
+    #[test]
+    fn a_participant_that_calls_a_service_loses_nothing_that_was_stable() {
+        let shape = Shape { services: BTreeSet::from([2, 9]), databases: BTreeSet::from([2]), ..Shape::default() };
+        let wiped = |host| Fault { when: When::At { ms: 1 }, what: What::Wiped { host } };
+        let faults = vec![wiped(Host::Participant(2)), wiped(Host::Service(2)), wiped(Host::Service(1))];
+        let wrong = Plan { seed: 1, shape, faults, mutant: None }.sound().unwrap_err().to_string();
+        for part in
+            ["services is 9", "p2 calls a service and stands", "fault 1: p2 ", "fault 2: svc2 ", "p1 calls no HTTP"]
+        {
+            assert!(wrong.contains(part), "{part}: {wrong}");
+        }
     }
 
     #[test]

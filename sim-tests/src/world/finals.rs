@@ -1,8 +1,8 @@
 //! The state of the disks when all is over.
 
 use super::database::GID_HEAD_BYTES;
-use super::shared_state::Shared;
 use super::service::{EFFECT, effect_of};
+use super::shared_state::Shared;
 use super::workload::{balance, word_of};
 use crate::disk::Disk;
 use crate::plan::Host;

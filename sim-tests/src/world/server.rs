@@ -156,7 +156,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
     let store = shared.disk_to_open(host)?.open(families, process)?;
     shared.reach(host, OPENED);
     let store: Arc<dyn Store> = MutantStore::over(&shared, host, Arc::new(store));
-    let store = if calls.is_some() { StoreWithPoints::over(&shared, host, store) } else { store };
+    let store = StoreWithPoints::over(&shared, host, store);
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;

@@ -4,8 +4,8 @@ use super::shared_state::Shared;
 use crate::plan::points::BEFORE_STORE;
 use crate::plan::{Host, Mutant};
 use bytes::Bytes;
-use std::sync::Arc;
 use prost::Message as _;
+use std::sync::Arc;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 use undoubt_proto::record::{HttpBranch, StepBarrier, http_branch, step_barrier};
 
@@ -133,7 +133,8 @@ impl MutantStore {
     /// Returns true if the record of a call that is about to be made is not stored.
     fn forgets(&self, operation: &Operation<'_>) -> bool {
         let Operation::Put { family, value, .. } = operation else { return false };
-        let is_attempt = || StepBarrier::decode(*value).is_ok_and(|barrier| barrier.state() == step_barrier::State::Attempted);
+        let is_attempt =
+            || StepBarrier::decode(*value).is_ok_and(|barrier| barrier.state() == step_barrier::State::Attempted);
         let is_try = || HttpBranch::decode(*value).is_ok_and(|branch| branch.stage() == http_branch::Stage::Trying);
         match family.0 {
             "step" => self.mutant == Mutant::AttemptForgotten && is_attempt(),

@@ -104,7 +104,8 @@ impl Desk {
     /// Drops what some effect holds, as no service may; returns its transaction, or `None` if nothing is held.
     pub(super) async fn drop_a_hold(&self) -> Result<Option<String>, StoreError> {
         let _turn = self.turn.lock().await;
-        let held = lock(&self.pages).iter().find(|(_, page)| page.held).map(|(name, page)| (name.clone(), page.clone()));
+        let held =
+            lock(&self.pages).iter().find(|(_, page)| page.held).map(|(name, page)| (name.clone(), page.clone()));
         let Some((effect, page)) = held else { return Ok(None) };
         let page = Page { held: false, dropped: true, ..page };
         let tx = page.tx.clone();
@@ -145,7 +146,9 @@ impl Desk {
             "compensation" if refuses || temper.refuses_compensations => says(409, "it does not undo at the moment"),
             "compensation" => self.undo(asked, page),
             "confirm" if !page.held => says(409, "nothing is held"),
-            "confirm" if asked.body.hold.as_ref() != Some(&asked.effect) => says(409, "that is held under another name"),
+            "confirm" if asked.body.hold.as_ref() != Some(&asked.effect) => {
+                says(409, "that is held under another name")
+            }
             "confirm" => self.confirm(asked, page),
             "cancel" if page.in_effect => says(409, "it was confirmed before"),
             "cancel" => {
@@ -177,7 +180,9 @@ impl Desk {
         let mut draft = self.books.draft();
         let values = match draft.does(&page.tx, ops) {
             Ok(values) => values,
-            Err(NoDraft::Floor(account)) if asked.operation == "completion" => return Ok(Decision::Says(floor(account))),
+            Err(NoDraft::Floor(account)) if asked.operation == "completion" => {
+                return Ok(Decision::Says(floor(account)));
+            }
             Err(NoDraft::Floor(account)) => return self.keeps(asked, page, floor(account)),
             Err(NoDraft::Store(error)) => return Err(error),
         };
@@ -220,13 +225,7 @@ impl Desk {
         self.does(asked, page, self.books.draft(), answer)
     }
 
-    fn does(
-        &self,
-        asked: &Asked,
-        mut page: Page,
-        draft: Draft<'_>,
-        answer: Answer,
-    ) -> Result<Decision, StoreError> {
+    fn does(&self, asked: &Asked, mut page: Page, draft: Draft<'_>, answer: Answer) -> Result<Decision, StoreError> {
         page.answers.insert(asked.operation.clone(), answer.clone());
         Ok(Decision::Does { batch: draft.with_page(&asked.effect, &page)?, page, answer })
     }

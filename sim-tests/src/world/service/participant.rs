@@ -39,5 +39,10 @@ pub(in crate::world) fn resource(
     };
     let dial = std::sync::Arc::new(network.clone());
     let clock = shared.clock(Host::Participant(number));
-    HttpServices::numbered(store, known, settings, undoubt_http::Network { resolve: dial.clone(), dial, encrypt: None, clock })
+    HttpServices::numbered(
+        store,
+        known,
+        settings,
+        undoubt_http::Network { resolve: dial.clone(), dial, encrypt: None, clock },
+    )
 }

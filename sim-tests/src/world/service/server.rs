@@ -56,7 +56,8 @@ pub(in crate::world) async fn serve(machine: Machine) -> turmoil::Result {
             tokio::spawn(async move {
                 let answer = service_fn(|request| receive(service.clone(), request));
                 // What breaks a connection is the caller's to notice. The date would come from the machine's clock.
-                let _ = http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(stream), answer).await;
+                let _ =
+                    http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(stream), answer).await;
             });
         }
     };

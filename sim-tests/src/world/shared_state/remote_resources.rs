@@ -51,9 +51,13 @@ const MAX_SLOW_MS: u64 = 2_500;
 pub(in crate::world) enum Trouble {
     None,
     /// It lets it wait before it does anything.
-    Slow { by_ms: u64 },
+    Slow {
+        by_ms: u64,
+    },
     /// It does it, and lets the answer wait.
-    SlowToAnswer { by_ms: u64 },
+    SlowToAnswer {
+        by_ms: u64,
+    },
     /// The connection breaks, and nothing is done.
     Deaf,
     /// It is done, and the connection breaks.
@@ -61,9 +65,15 @@ pub(in crate::world) enum Trouble {
     /// It is done, and the connection breaks amid the answer.
     HalfAnswer,
     /// Nothing is done, and it answers with this status; it may say that it is to be asked again at once.
-    Says { status: u16, retry: bool },
+    Says {
+        status: u16,
+        retry: bool,
+    },
     /// The same, but it is done.
-    SaysAfter { status: u16, retry: bool },
+    SaysAfter {
+        status: u16,
+        retry: bool,
+    },
     /// It refuses what it has not done yet, for good.
     Refuses,
 }
