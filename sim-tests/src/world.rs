@@ -19,6 +19,7 @@
 //! | `database` | a stand-in for a database server, and the adapter over it |
 //! | `service` | a stand-in for an HTTP service, and the participant that calls it |
 //! | `observation` | the trace of it |
+//! | `store_with_points` | crashes right before a participant's writes |
 //! | `store` | bugs that are planted between a server and its disk |
 
 mod auditor;
@@ -38,6 +39,7 @@ mod service;
 mod session;
 mod shared_state;
 mod store;
+mod store_with_points;
 mod temper;
 mod witness;
 mod workload;

@@ -1,58 +1,12 @@
 //! Bugs of servers in how they use their store.
 
 use super::shared_state::Shared;
-use crate::plan::points::BEFORE_STORE;
 use crate::plan::{Host, Mutant};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 use undoubt_proto::record::{HttpBranch, StepBarrier, http_branch, step_barrier};
-
-/// A store that says when it is about to be written, so that a crash can happen there.
-pub(super) struct StoreWithPoints {
-    store: Arc<dyn Store>,
-    host: Host,
-    shared: Arc<Shared>,
-}
-
-impl StoreWithPoints {
-    pub(super) fn over(shared: &Arc<Shared>, host: Host, store: Arc<dyn Store>) -> Arc<dyn Store> {
-        Arc::new(StoreWithPoints { store, host, shared: shared.clone() })
-    }
-}
-
-impl Store for StoreWithPoints {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.store.get(family, key)
-    }
-
-    fn scan(
-        &self,
-        family: Family,
-        from: &[u8],
-        to: Option<&[u8]>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.store.scan(family, from, to, direction, limit)
-    }
-
-    fn write(&self, batch: Batch, durability: Durability) -> Written {
-        if durability == Durability::Forced {
-            self.shared.reach(self.host, BEFORE_STORE);
-        }
-        self.store.write(batch, durability)
-    }
-
-    fn max_batch_bytes(&self) -> usize {
-        self.store.max_batch_bytes()
-    }
-
-    fn room(&self) -> Result<Room, StoreError> {
-        self.store.room()
-    }
-}
 
 pub(super) struct MutantStore {
     store: Arc<dyn Store>,

@@ -163,7 +163,7 @@ impl Draft<'_> {
             };
         }
         let cause = |error: serde_json::Error| StoreError::Stopped { cause: error.to_string() };
-        batch.put(EFFECT, effect.as_bytes().to_vec(), serde_json::to_vec(page).map_err(cause)?);
+        batch.put(EFFECT, effect.as_bytes(), serde_json::to_vec(page).map_err(cause)?);
         Ok(batch)
     }
 }
