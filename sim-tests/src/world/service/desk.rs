@@ -255,3 +255,6 @@ fn needs(op: &Op) -> (String, bool) {
         Op::ReadRegister { register } => (register_key(*register), false),
     }
 }
+
+#[cfg(test)]
+mod tests;
