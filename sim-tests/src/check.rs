@@ -19,6 +19,7 @@ pub mod orphans;
 pub mod reads;
 pub mod real_time;
 pub mod recovery;
+pub mod services;
 pub mod sizes;
 pub mod stability;
 pub mod standing;
@@ -41,7 +42,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// The checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 15] = [
+pub const CHECKERS: [(&str, Checker); 16] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -57,6 +58,7 @@ pub const CHECKERS: [(&str, Checker); 15] = [
     ("sizes", sizes::check),
     ("standing", standing::check),
     ("impostors", impostors::check),
+    ("services", services::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

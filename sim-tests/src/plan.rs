@@ -72,6 +72,9 @@ pub struct Shape {
     /// These participants stand in front of a database each, in place of a store of their own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub databases: BTreeSet<u8>,
+    /// These participants call an HTTP service each, and keep what they have asked of it in a store of their own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub services: BTreeSet<u8>,
     /// The transactions that each database keeps prepared at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared_slots: Option<u16>,
@@ -111,6 +114,7 @@ impl Plan {
             Host::Standby => self.faults.iter().any(|fault| matches!(fault.what, What::Takeover { .. })),
             Host::Participant(number) => (1..=self.shape.participants).contains(&number),
             Host::Database(number) => self.shape.databases.contains(&number),
+            Host::Service(number) => self.shape.services.contains(&number),
             Host::Client(number) => (1..=self.shape.clients).contains(&number),
         }
     }
@@ -141,6 +145,7 @@ impl Default for Shape {
             only: None,
             cannot_prepare: None,
             databases: BTreeSet::new(),
+            services: BTreeSet::new(),
             prepared_slots: None,
             breaker: None,
             value_bytes: 0,

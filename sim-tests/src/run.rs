@@ -2,7 +2,7 @@
 
 use crate::plan::{Copied, Direction, Host, HowResolved, Plan};
 use crate::trace::Entry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A run that has come to its end, or to the end of everybody's patience.
@@ -53,7 +53,7 @@ pub type Work = BTreeMap<Participant, Vec<Op>>;
 
 /// The operations that workloads are made of. A branch that writes also leaves a mark: whether it took effect can be
 /// seen on the disk for ever.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Op {
     /// Accounts start at [`Op::OPENING_BALANCE`] and never fall below 0.
     Transfer {
@@ -141,6 +141,8 @@ pub struct Finals {
     pub impostors_welcomed: Vec<(Participant, u32)>,
     /// Batches of several messages that had more bytes than is usual.
     pub oversized: Vec<Oversized>,
+    /// The effects that HTTP services were asked for, by the participant that calls the service.
+    pub services: BTreeMap<Participant, Vec<Effect>>,
     /// The hosts that could not be brought back, on purpose (P8).
     pub gone: BTreeSet<Host>,
     /// The reply to a transaction that touches everything, after all had ended: it fails where a lock was left behind.
@@ -239,6 +241,22 @@ pub struct ParticipantFinal {
     pub ended_by_others: BTreeSet<String>,
     /// Operators' decisions, and what other hands did, that are on record: transaction and whether it was to commit.
     pub heuristics: BTreeMap<String, bool>,
+}
+
+/// What an HTTP service has kept of one effect: of a step, or of a branch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    pub tx: String,
+    /// The name under which it was asked for, which an action shares with what undoes it.
+    pub name: String,
+    /// The operations that were answered with success, by their names.
+    pub done: BTreeSet<String>,
+    /// True if what it was to do is in effect.
+    pub in_effect: bool,
+    /// True if it was tried, and neither confirmed nor cancelled.
+    pub held: bool,
+    /// True if somebody else dropped what it held.
+    pub dropped: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod databases;
 mod restored_disks;
 mod sagas;
+mod services;
 
 use crate::plan::{Code, Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
 use crate::run::Run;
@@ -40,8 +41,17 @@ const P2: Host = Host::Participant(2);
 
 /// Returns all scenarios, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [storage(), restored_disks::restored(), databases::databases(), processes(), network(), people(), sagas::sagas()]
-        .concat()
+    [
+        storage(),
+        restored_disks::restored(),
+        databases::databases(),
+        services::services(),
+        processes(),
+        network(),
+        people(),
+        sagas::sagas(),
+    ]
+    .concat()
 }
 
 pub fn named(name: &str) -> Option<Scenario> {

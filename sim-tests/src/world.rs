@@ -17,7 +17,9 @@
 //! | `auditor`, `finals` | what is found when all is over |
 //! | `resource`, `temper` | what participants guard, and how it treats its callers |
 //! | `database` | a stand-in for a database server, and the adapter over it |
+//! | `service` | a stand-in for an HTTP service, and the participant that calls it |
 //! | `observation` | the trace of it |
+//! | `store_with_points` | crashes right before a participant's writes |
 //! | `store` | bugs that are planted between a server and its disk |
 
 mod auditor;
@@ -33,9 +35,11 @@ mod observation;
 mod operator;
 mod resource;
 mod server;
+mod service;
 mod session;
 mod shared_state;
 mod store;
+mod store_with_points;
 mod temper;
 mod witness;
 mod workload;

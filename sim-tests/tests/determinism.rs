@@ -101,6 +101,14 @@ fn a_seed_runs_alike_where_participants_stand_in_front_of_databases() {
 }
 
 #[test]
+fn a_seed_runs_alike_where_participants_call_services() {
+    let upwards = Batch { world: "http", ..Batch::upwards(1, 40) };
+    compare("http", upwards, upwards.downwards(), false).unwrap_or_else(|parted| panic!("{parted}"));
+    let in_detail = Batch { world: "http", ..Batch::upwards(1_000, 4) };
+    compare("http-details", in_detail, in_detail.downwards(), true).unwrap_or_else(|parted| panic!("{parted}"));
+}
+
+#[test]
 fn a_seed_runs_alike_in_every_event_of_every_library() {
     let upwards = Batch::upwards(1_000, 6);
     compare("details", upwards, upwards.downwards(), true).unwrap_or_else(|parted| panic!("{parted}"));

@@ -43,6 +43,7 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::SessionsCut { .. }
+        | What::ServiceTroubled { .. }
         | What::OtherHand { .. }
         | What::Impostor { .. }
         | What::SlowDisk { .. }

@@ -191,7 +191,7 @@ impl Lane {
     pub fn event_chars(host: Host) -> usize {
         match host {
             Host::Coordinator | Host::Standby => 28,
-            Host::Participant(_) | Host::Database(_) => 20,
+            Host::Participant(_) | Host::Database(_) | Host::Service(_) => 20,
             Host::Client(_) => 24,
         }
     }
@@ -210,7 +210,7 @@ impl Lane {
     }
 }
 
-/// Clients, then coordinators, participants and their databases, next to each other.
+/// Clients, then coordinators, participants, their databases and services, next to each other.
 #[derive(Debug)]
 pub(super) struct Lanes(Vec<Lane>);
 
@@ -228,6 +228,7 @@ impl Lanes {
             Host::Standby => (2, 0),
             Host::Participant(number) => (3, *number),
             Host::Database(number) => (4, *number),
+            Host::Service(number) => (5, *number),
         };
         let mut sorted: Vec<Host> = hosts.keys().copied().collect();
         sorted.sort_by_key(order);
@@ -243,7 +244,7 @@ impl Lanes {
                     (line, line - 10, line + 14)
                 }
                 Host::Client(_) => (left + 10, left + 10 + bars, left + 10 + bars + labels),
-                Host::Participant(_) | Host::Database(_) => {
+                Host::Participant(_) | Host::Database(_) | Host::Service(_) => {
                     let line = left + Lane::MESSAGE_CHARS as i32 * Lane::CHAR + 10;
                     (line, line + bars, line + bars + labels)
                 }

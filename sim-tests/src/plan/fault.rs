@@ -73,6 +73,8 @@ pub enum What {
     /// A participant's database loses some of the connections of its sessions: before they read a request, before they answer it,
     /// or from the client's side only (D3).
     SessionsCut { participant: u8, for_ms: u64 },
+    /// A participant's HTTP service answers slowly, badly, or not at all, whether or not it does what it was asked (H3).
+    ServiceTroubled { participant: u8, for_ms: u64 },
     /// A stranger says to a participant that it is the coordinator, in every way that it can: with the id, the highest epoch, and a
     /// key of its own (S16).
     Impostor { participant: u8 },
@@ -210,6 +212,11 @@ pub enum Code {
     /// A database is cut off from its participant.
     D2,
     D3,
+    /// An HTTP service crashes, or its machine loses power.
+    H1,
+    /// An HTTP service is cut off from its participant.
+    H2,
+    H3,
     P1,
     P2,
     P3,
@@ -256,6 +263,7 @@ impl Fault {
         };
         match &self.what {
             What::Crash { host: Host::Database(_), .. } => Code::D1,
+            What::Crash { host: Host::Service(_), .. } => Code::H1,
             What::Crash { .. } if point == OPENED => Code::P10,
             What::Crash { host: Host::Participant(_), power: false, .. } => Code::P7,
             What::Crash { power: true, .. } => Code::S3,
@@ -274,6 +282,7 @@ impl Fault {
             | What::Clog { from: Host::Client(_), .. }
             | What::Clog { to: Host::Client(_), .. } => Code::N6,
             What::Partition { to: Host::Database(_), .. } | What::Clog { to: Host::Database(_), .. } => Code::D2,
+            What::Partition { to: Host::Service(_), .. } | What::Clog { to: Host::Service(_), .. } => Code::H2,
             What::Partition { one_way: false, .. } => Code::N1,
             What::Partition { one_way: true, .. } => Code::N2,
             What::Clog { .. } => Code::N7,
@@ -291,6 +300,7 @@ impl Fault {
             What::ReadersForgotten { .. } => Code::S14,
             What::OtherHand { .. } => Code::S15,
             What::SessionsCut { .. } => Code::D3,
+            What::ServiceTroubled { .. } => Code::H3,
             What::Impostor { .. } => Code::S16,
             What::SlowDisk { .. } => Code::S7,
             What::Wiped { .. } | What::Swapped { .. } => Code::S8,
@@ -338,6 +348,7 @@ impl What {
             | What::Unclear { for_ms: ms, .. }
             | What::ReadersForgotten { for_ms: ms, .. }
             | What::SessionsCut { for_ms: ms, .. }
+            | What::ServiceTroubled { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
             | What::Swapped { repaired_after_ms: ms, .. }
             | What::PutBack { after_ms: ms, .. }
@@ -395,6 +406,7 @@ impl What {
             | What::Clock { host, .. } => vec![*host],
             What::Swapped { host, with, .. } => vec![*host, *with],
             What::SessionsCut { participant, .. } => vec![Host::Database(*participant)],
+            What::ServiceTroubled { participant, .. } => vec![Host::Service(*participant)],
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
             What::VoteLost { participant }

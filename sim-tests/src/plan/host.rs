@@ -14,6 +14,8 @@ pub enum Host {
     Participant(u8),
     /// The machine of the database that the participant with this number stands in front of.
     Database(u8),
+    /// The machine of the HTTP service that the participant with this number calls.
+    Service(u8),
     Client(u8),
 }
 
@@ -21,7 +23,7 @@ impl Host {
     pub fn is_coordinator(self) -> bool {
         match self {
             Host::Coordinator | Host::Standby => true,
-            Host::Participant(_) | Host::Database(_) | Host::Client(_) => false,
+            Host::Participant(_) | Host::Database(_) | Host::Service(_) | Host::Client(_) => false,
         }
     }
 }
@@ -33,13 +35,16 @@ impl fmt::Display for Host {
             Host::Standby => f.pad("standby"),
             Host::Participant(number) => f.pad(&format!("p{number}")),
             Host::Database(number) => f.pad(&format!("db{number}")),
+            Host::Service(number) => f.pad(&format!("svc{number}")),
             Host::Client(number) => f.pad(&format!("client{number}")),
         }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is nobody here: there are coordinator, standby, p1, p2, ..., db1, db2, ... and client1, client2, ...")]
+#[error(
+    "{0:?} is nobody here: there are coordinator, standby, p1, p2, ..., db1, db2, ..., svc1, svc2, ... and client1, client2, ..."
+)]
 pub struct UnknownHost(String);
 
 impl FromStr for Host {
@@ -53,6 +58,7 @@ impl FromStr for Host {
             _ => number("client")
                 .map(Host::Client)
                 .or_else(|| number("db").map(Host::Database))
+                .or_else(|| number("svc").map(Host::Service))
                 .or_else(|| number("p").map(Host::Participant))
                 .ok_or_else(|| UnknownHost(name.to_owned())),
         }
@@ -79,7 +85,14 @@ mod tests {
 
     #[test]
     fn every_host_is_read_back_from_its_name_and_nobody_else_is() {
-        for host in [Host::Coordinator, Host::Standby, Host::Participant(3), Host::Database(2), Host::Client(12)] {
+        for host in [
+            Host::Coordinator,
+            Host::Standby,
+            Host::Participant(3),
+            Host::Database(2),
+            Host::Service(4),
+            Host::Client(12),
+        ] {
             assert_eq!(host.to_string().parse(), Ok(host));
         }
         for nobody in ["", "p", "p0", "client", "p-1", "q1", "coordinator1"] {

@@ -98,6 +98,14 @@ pub enum Mutant {
     EarlierErrorsOverlooked,
     /// An adapter writes no evidence of branches, by which it could tell that one has committed.
     EvidenceForgotten,
+    /// A participant that calls a service does not store that it is about to call, before an action.
+    AttemptForgotten,
+    /// A participant that calls a service does not store, before a try, that it owes a cancel.
+    TryForgotten,
+    /// A participant's recovery overlooks the cancels that it owes.
+    CancelForgotten,
+    /// A participant takes a confirm for done that its service refuses for good (breaks R3).
+    RefusedConfirmCommitted,
 }
 
 impl Mutant {
@@ -112,6 +120,14 @@ impl Mutant {
                 | Mutant::UnknownNameCommitted
                 | Mutant::EarlierErrorsOverlooked
                 | Mutant::EvidenceForgotten
+        )
+    }
+
+    /// Returns true if it is a bug in the adapter of HTTP services.
+    pub fn is_about_services(self) -> bool {
+        matches!(
+            self,
+            Mutant::AttemptForgotten | Mutant::TryForgotten | Mutant::CancelForgotten | Mutant::RefusedConfirmCommitted
         )
     }
 

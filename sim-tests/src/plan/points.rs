@@ -12,6 +12,12 @@ pub const IN_CALLS: [&str; 6] = ["executing", "committing", "aborting", "resolvi
 pub const IN_DATABASES: [&str; 6] =
     ["before-commit", "after-commit", "before-prepare", "after-prepare", "before-end-prepared", "after-end-prepared"];
 
+/// The points of an HTTP service, when it has read a request, and before and after what it makes stable.
+pub const IN_SERVICES: [&str; 3] = ["asked", "before-effect", "after-effect"];
+
+/// Reached by a participant before each forced write to a store of its own.
+pub const BEFORE_STORE: &str = "before-store";
+
 /// Returns the points that this host's code can reach. Clients have none.
 pub fn points_of(host: Host) -> Vec<&'static str> {
     match host {
@@ -23,10 +29,11 @@ pub fn points_of(host: Host) -> Vec<&'static str> {
             undoubt_participant::OPEN_SAGA_POINTS,
             undoubt_participant::SESSION_POINTS,
             &IN_CALLS,
-            &[OPENED],
+            &[OPENED, BEFORE_STORE],
         ]
         .concat(),
         Host::Database(_) => [IN_DATABASES.as_slice(), &[OPENED]].concat(),
+        Host::Service(_) => [IN_SERVICES.as_slice(), &[OPENED]].concat(),
         Host::Client(_) => Vec::new(),
     }
 }
@@ -35,7 +42,7 @@ pub fn points_of(host: Host) -> Vec<&'static str> {
 pub fn states_of(host: Host) -> Vec<&'static str> {
     match host {
         Host::Coordinator | Host::Standby => [&[IDLE], PHASES.as_slice()].concat(),
-        Host::Participant(_) | Host::Database(_) => [&[IDLE], BRANCHES.as_slice()].concat(),
+        Host::Participant(_) | Host::Database(_) | Host::Service(_) => [&[IDLE], BRANCHES.as_slice()].concat(),
         Host::Client(_) => Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ mod ordinary_trouble;
 mod remote_resources;
 mod restored_disks;
 mod sagas;
+mod services;
 mod unavailable_stores;
 
 use super::points::{IN_CALLS, OPENED};
@@ -144,6 +145,11 @@ impl Plan {
     /// Returns the same, with many open sagas.
     pub fn with_open_sagas(seed: u64) -> Plan {
         open_sagas::with_many(Plan::without_databases(seed))
+    }
+
+    /// Returns the same, with participants that call HTTP services.
+    pub fn with_services(seed: u64) -> Plan {
+        services::called(Plan::without_databases(seed))
     }
 
     /// Returns the same, with participants in front of databases.

@@ -70,7 +70,11 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
     ];
     let databases = shape.databases.iter();
     let databases = databases.filter_map(|number| within("databases", (*number).into(), 1, shape.participants.into()));
-    checks.into_iter().flatten().chain(databases).collect()
+    let services = shape.services.iter();
+    let services = services.filter_map(|number| within("services", (*number).into(), 1, shape.participants.into()));
+    let both = shape.services.intersection(&shape.databases);
+    let both = both.map(|number| format!("p{number} calls a service and stands in front of a database; it can do one"));
+    checks.into_iter().flatten().chain(databases).chain(services).chain(both).collect()
 }
 
 fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
@@ -80,6 +84,16 @@ fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
             |host: &Host| matches!(host, Host::Participant(number) if plan.shape.databases.contains(number));
         let concerned = fault.what.hosts().into_iter().filter(of_database);
         wrong.extend(concerned.map(|host| format!("{host} has no disk of its own: it stands in front of a database")));
+        let of_service = |host: &Host| match host {
+            Host::Participant(number) | Host::Service(number) => plan.shape.services.contains(number),
+            Host::Coordinator | Host::Standby | Host::Database(_) | Host::Client(_) => false,
+        };
+        let concerned = fault.what.hosts().into_iter().filter(of_service);
+        wrong.extend(concerned.map(|host| {
+            format!(
+                "{host} calls a service, or is one: what was stable there stays, or nobody would end what it has begun"
+            )
+        }));
     }
     match &fault.when {
         When::At { ms } if *ms >= plan.shape.heal_at_ms => {
@@ -139,6 +153,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::SessionsCut { .. }
+        | What::ServiceTroubled { .. }
         | What::OtherHand { .. }
         | What::Impostor { .. }
         | What::Wiped { .. }
@@ -159,6 +174,7 @@ fn absent(plan: &Plan, host: Host) -> Option<String> {
     (!plan.has(host)).then(|| match host {
         Host::Standby => "there is no standby in a world without a takeover".to_owned(),
         Host::Database(number) => format!("p{number} stands in front of no database in this world"),
+        Host::Service(number) => format!("p{number} calls no HTTP service in this world"),
         Host::Coordinator | Host::Participant(_) | Host::Client(_) => format!("there is no {host} in this world"),
     })
 }
@@ -190,7 +206,8 @@ mod tests {
 
     #[test]
     fn the_plan_of_every_seed_is_sound() {
-        for plan in (0..2_000).map(Plan::of_seed).chain((0..1_000).map(Plan::with_databases)) {
+        let others = (0..1_000).flat_map(|seed| [Plan::with_databases(seed), Plan::with_services(seed)]);
+        for plan in (0..2_000).map(Plan::of_seed).chain(others) {
             assert_eq!(plan.clone().sound(), Ok(plan));
         }
     }
@@ -234,6 +251,19 @@ mod tests {
         let crash = |number| What::Crash { host: Host::Database(number), power: true, down_ms: 10 };
         let nowhere = wrong_with(vec![Fault { when: When::At { ms: 1 }, what: crash(1) }]);
         assert!(nowhere.contains("p1 stands in front of no database"), "{nowhere}");
+    }
+
+    #[test]
+    fn a_participant_that_calls_a_service_loses_nothing_that_was_stable() {
+        let shape = Shape { services: BTreeSet::from([2, 9]), databases: BTreeSet::from([2]), ..Shape::default() };
+        let wiped = |host| Fault { when: When::At { ms: 1 }, what: What::Wiped { host } };
+        let faults = vec![wiped(Host::Participant(2)), wiped(Host::Service(2)), wiped(Host::Service(1))];
+        let wrong = Plan { seed: 1, shape, faults, mutant: None }.sound().unwrap_err().to_string();
+        for part in
+            ["services is 9", "p2 calls a service and stands", "fault 1: p2 ", "fault 2: svc2 ", "p1 calls no HTTP"]
+        {
+            assert!(wrong.contains(part), "{part}: {wrong}");
+        }
     }
 
     #[test]

@@ -90,6 +90,9 @@ impl fmt::Display for What {
             What::ReadersForgotten { participant, for_ms } => {
                 write!(f, "the resource of p{participant} loses the locks of branches that read for {for_ms} ms")
             }
+            What::ServiceTroubled { participant, for_ms } => {
+                write!(f, "the service of p{participant} answers slowly, badly or not at all for {for_ms} ms")
+            }
             What::SessionsCut { participant, for_ms } => {
                 write!(f, "the database of p{participant} loses some of its connections for {for_ms} ms")
             }
@@ -175,7 +178,8 @@ impl Shape {
             .map(|bytes| format!("the coordinator gathers at most {bytes} bytes of what branches hand back"));
         let databases = self.databases.iter().map(|number| format!("p{number} stands in front of a database"));
         let slots = self.prepared_slots.map(|slots| format!("a database keeps at most {slots} prepared transactions"));
-        let databases = databases.chain(slots);
+        let services = self.services.iter().map(|number| format!("p{number} calls an HTTP service"));
+        let databases = databases.chain(slots).chain(services);
         unable
             .into_iter()
             .chain(databases)

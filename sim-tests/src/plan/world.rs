@@ -16,6 +16,8 @@ pub enum World {
     Databases,
     /// Many transactions are open sagas.
     OpenSagas,
+    /// Some participants call HTTP services, or all; many transactions are open.
+    Http,
 }
 
 impl World {
@@ -25,6 +27,8 @@ impl World {
             World::PutBack
         } else if mutant.is_about_databases() {
             World::Databases
+        } else if mutant.is_about_services() {
+            World::Http
         } else {
             World::Drawn
         }
@@ -38,6 +42,7 @@ pub fn plan_of(seed: u64, world: World, mutant: Option<Mutant>) -> Plan {
         World::PutBack => Plan::with_a_disk_put_back(seed),
         World::Databases => Plan::with_databases(seed),
         World::OpenSagas => Plan::with_open_sagas(seed),
+        World::Http => Plan::with_services(seed),
     };
     Plan { mutant, ..plan }
 }

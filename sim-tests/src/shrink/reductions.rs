@@ -50,8 +50,9 @@ pub(super) const LENGTHS: [Size; 1] =
     [Size { get: |plan| plan.shape.heal_at_ms, set: |plan, to| plan.shape.heal_at_ms = to, least: 200, grain: 100 }];
 
 /// The peculiarities of servers from the start, taken away one after the other.
-pub(super) const PLAIN: [fn(&mut Plan); 7] = [
+pub(super) const PLAIN: [fn(&mut Plan); 8] = [
     |plan| plan.shape.databases.clear(),
+    |plan| plan.shape.services.clear(),
     |plan| plan.shape.prepared_slots = None,
     |plan| plan.shape.cannot_prepare = None,
     |plan| plan.shape.breaker = None,
@@ -65,6 +66,7 @@ pub(super) const PLAIN: [fn(&mut Plan); 7] = [
 pub(super) fn fitting(mut plan: Plan) -> Plan {
     plan.shape.cannot_prepare = plan.shape.cannot_prepare.filter(|number| *number <= plan.shape.participants);
     plan.shape.databases.retain(|number| *number <= plan.shape.participants);
+    plan.shape.services.retain(|number| *number <= plan.shape.participants);
     let world = plan.clone();
     plan.faults.retain(|Fault { when, what }| {
         let (in_time, awaited) = match when {

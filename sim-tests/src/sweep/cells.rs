@@ -14,7 +14,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 46] = [
+pub const CODES: [Code; 49] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -34,6 +34,9 @@ pub const CODES: [Code; 46] = [
     Code::D1,
     Code::D2,
     Code::D3,
+    Code::H1,
+    Code::H2,
+    Code::H3,
     Code::P1,
     Code::P2,
     Code::P3,
@@ -122,6 +125,9 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
             Code::D1,
             Code::D2,
             Code::D3,
+            Code::H1,
+            Code::H2,
+            Code::H3,
             Code::O1,
             Code::O6,
             Code::G1,

@@ -21,7 +21,7 @@ fn states_at(host: Host, recorder: &Recorder) -> Vec<String> {
     let (phases, branches) = recorder.standing();
     match host {
         Host::Coordinator | Host::Standby => phases.iter().map(word).collect(),
-        Host::Participant(number) | Host::Database(number) => {
+        Host::Participant(number) | Host::Database(number) | Host::Service(number) => {
             branches.iter().filter(|(at, _)| *at == number).map(|(_, state)| word(state)).collect()
         }
         Host::Client(_) => Vec::new(),

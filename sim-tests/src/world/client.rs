@@ -21,6 +21,9 @@ const MAX_ROUNDS: u32 = 30;
 /// The time for which a client leaves a stuck saga alone, until it asks whether an operator has had a look.
 const AFTER_STUCK: Duration = Duration::from_secs(1);
 
+/// The share of transactions by two-phase commit that meet sagas where services are called, in percent.
+const MEETS_SAGAS: u64 = 25;
+
 /// Submits one transaction after the other, until it has done all or the world is healed.
 pub(super) async fn apply(shared: Arc<Shared>, number: u8) -> turmoil::Result {
     let client = connect(&shared);
@@ -75,9 +78,18 @@ impl Application {
             dice if dice >= 100 - open => Mode::OpenSaga,
             dice if dice < percent / 2 => Mode::GuardedSaga,
             dice if dice < percent => Mode::Saga,
+            // A request is a step's, or a branch's: no work over HTTP is both.
+            dice if dice < 2 * percent && !shape.services.is_empty() => Mode::Saga,
             dice if dice < 2 * percent => Mode::Auto,
             _ => Mode::TwoPhase,
         }
+    }
+
+    /// Returns true if a transaction by two-phase commit does what sagas do, on their accounts, so that steps meet what is held: auto
+    /// has it so where there are no services.
+    fn meets_sagas(&self) -> bool {
+        let shape = &self.shared.plan.shape;
+        !shape.services.is_empty() && shape.only.is_none() && self.random.below(100) < MEETS_SAGAS
     }
 
     async fn one(&mut self, tx: &TxId, mode: Mode) {
@@ -86,6 +98,7 @@ impl Application {
             Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga if shape.only.is_none() => {
                 workload::draw_saga(&self.random, shape)
             }
+            Mode::TwoPhase | Mode::OpenTwoPhase if self.meets_sagas() => workload::draw_saga(&self.random, shape),
             Mode::TwoPhase | Mode::OpenTwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga => {
                 workload::draw(&self.random, shape)
             }

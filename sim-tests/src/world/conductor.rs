@@ -310,7 +310,8 @@ impl<'a> Conductor<'a> {
             | What::SlowPrepares { for_ms, .. }
             | What::Unclear { for_ms, .. }
             | What::ReadersForgotten { for_ms, .. }
-            | What::SessionsCut { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
+            | What::SessionsCut { for_ms, .. }
+            | What::ServiceTroubled { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
             What::OtherHand { participant, commit } => {
                 self.shared.order_other_hand(Host::Participant(participant), commit);
             }

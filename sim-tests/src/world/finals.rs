@@ -1,6 +1,7 @@
 //! The state of the disks when all is over.
 
 use super::database::GID_HEAD_BYTES;
+use super::service::{EFFECT, effect_of};
 use super::shared_state::Shared;
 use super::workload::{balance, word_of};
 use crate::disk::Disk;
@@ -28,7 +29,11 @@ pub(super) fn read_disks(shared: &Shared) {
     for host in shared.servers() {
         let disk = shared.disk(host);
         if let Host::Participant(number) = host {
-            read_data(shared, number, disk);
+            read_data(shared, number, disk_of_data(shared, number));
+        } else if let Host::Service(number) = host {
+            let contents = disk.cached();
+            let effects = contents.pairs(EFFECT).filter_map(|(name, value)| effect_of(name, value)).collect();
+            shared.finals().services.insert(number, effects);
         }
         excuse(shared, disk);
     }
@@ -36,6 +41,12 @@ pub(super) fn read_disks(shared: &Shared) {
     let mut finals = shared.finals();
     let held = finals.held.clone();
     finals.excused.extend(held);
+}
+
+/// Returns the disk that holds what a participant guards: its own, or that of the service that it calls.
+fn disk_of_data(shared: &Shared, number: u8) -> &Disk {
+    let participant = Host::Participant(number);
+    shared.disk(if shared.has_service(participant) { Host::Service(number) } else { participant })
 }
 
 fn read_data(shared: &Shared, number: u8, disk: &Disk) {
@@ -116,7 +127,7 @@ pub(super) fn compared(host: Host, disk: &Disk) -> String {
     let families: &[&'static str] = if host.is_coordinator() {
         &["open", "ended", "damaged"]
     } else {
-        &["data", "branch", "prepared", "heuristic", "pending"]
+        &["data", "branch", "prepared", "heuristic", "pending", "effect"]
     };
     let contents = disk.cached();
     let mut text = String::new();

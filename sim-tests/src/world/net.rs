@@ -4,6 +4,7 @@ use crate::process::Process;
 use futures::Stream;
 use futures::future::BoxFuture;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::{Channel, Endpoint, Uri};
 use turmoil::net::{TcpListener, TcpStream};
 use undoubt_platform::Connection;
-use undoubt_platform::dial::{self, Dial};
+use undoubt_platform::dial::{self, Dial, Resolve};
 use undoubt_platform::server::{Incoming, boxed};
 
 /// The port at which every server listens.
@@ -151,6 +152,13 @@ impl Dial for Network {
     fn dial(&self, address: Uri) -> BoxFuture<'static, io::Result<Connection>> {
         let network = self.clone();
         Box::pin(async move { Ok(Connection::over(network.connect(address.host().unwrap_or_default()).await?)) })
+    }
+}
+
+impl Resolve for Network {
+    /// Knows the names of simulated hosts.
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move { Ok(vec![turmoil::lookup(host)]) })
     }
 }
 

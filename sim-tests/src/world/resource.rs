@@ -3,6 +3,7 @@
 mod other_hands;
 
 use super::shared_state::{Fate, Shared};
+use super::temper::Temper;
 use crate::plan::{Host, Mutant};
 use crate::trace::{BranchState, Event};
 use bytes::Bytes;
@@ -107,6 +108,16 @@ impl<R> Observed<R> {
         self.shared.mutates(Mutant::UnclearCalledRefused) && matches!(answer, Err(ResourceError::Unclear { .. }))
     }
 
+    /// Returns true if its work is done on another machine.
+    fn is_elsewhere(&self) -> bool {
+        self.shared.has_database(self.host) || self.shared.has_service(self.host)
+    }
+
+    /// Returns true if it refuses work in this temper. A service does so itself: its participant may have called it before.
+    fn refuses(&self, what: impl Fn(Temper) -> bool) -> bool {
+        !self.shared.has_service(self.host) && what(self.shared.temper(self.host))
+    }
+
     fn note_step(&self, step: &StepId, state: BranchState) {
         if self.shared.process(self.host).is_dead() {
             return;
@@ -124,6 +135,9 @@ impl<R: Branches> Resource for Observed<R> {
         let mut recovered = self.resource.recover(owner).await?;
         if self.shared.mutates(Mutant::BarriersForgotten) {
             recovered.steps.clear();
+        }
+        if self.shared.mutates(Mutant::CancelForgotten) {
+            recovered.aborting.clear();
         }
         if let Some(log) = recovered.log.as_mut().filter(|_| self.shared.mutates(Mutant::PutBackServes)) {
             log.put_back = None;
@@ -153,8 +167,8 @@ impl<R: Branches> Resource for Observed<R> {
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
-        if self.shared.has_database(self.host) {
-            // There they are at work in the database itself.
+        if self.is_elsewhere() {
+            // There they are at work in the database, or the service, itself.
             return self.resource.background(stop).await;
         }
         tokio::try_join!(self.resource.background(stop.clone()), self.let_other_hands(stop))?;
@@ -196,7 +210,7 @@ impl<R: Branches> Steps for Observed<R> {
         run: RunStep,
         cancelled: CancellationToken,
     ) -> Result<StepOutcome, ResourceError> {
-        if self.shared.temper(self.host).refuses_actions {
+        if self.refuses(|temper| temper.refuses_actions) {
             return Ok(refused("it does not act at the moment"));
         }
         self.note_step(&step, BranchState::Acting);
@@ -207,7 +221,7 @@ impl<R: Branches> Steps for Observed<R> {
     }
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-        if self.shared.temper(self.host).refuses_compensations {
+        if self.refuses(|temper| temper.refuses_compensations) {
             return Ok(refused("it does not compensate at the moment"));
         }
         self.note_step(&step, BranchState::Compensating);
@@ -226,7 +240,7 @@ impl<R: Branches> Steps for Observed<R> {
     }
 
     async fn complete(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-        if self.shared.temper(self.host).refuses_actions {
+        if self.refuses(|temper| temper.refuses_actions) {
             return Ok(refused("it does not complete at the moment"));
         }
         self.note_step(&step, BranchState::Acting);
@@ -362,7 +376,10 @@ impl<R: Branches> Branches for Observed<R> {
                 Some(_) => Ok(Ended::Gone),
             }
         };
-        let ended = self.perhaps(committed).await?;
+        let mut ended = self.perhaps(committed).await?;
+        if self.shared.mutates(Mutant::RefusedConfirmCommitted) {
+            ended = Ended::AsTold;
+        }
         self.note(&branch, BranchState::Over);
         Ok(ended)
     }

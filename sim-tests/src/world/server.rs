@@ -3,9 +3,11 @@
 use super::database::{self, Database};
 use super::net::{self, Network, Sockets};
 use super::resource::Observed;
+use super::service;
 use super::session::Sessions;
 use super::shared_state::{Order, Shared};
 use super::store::MutantStore;
+use super::store_with_points::StoreWithPoints;
 use crate::plan::Host;
 use crate::plan::points::OPENED;
 use crate::process::Process;
@@ -15,7 +17,7 @@ use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use undoubt_coordinator as coordinator;
-use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
+use undoubt_kv::{KeyValue, KeyValueOptions, META};
 use undoubt_participant as participant;
 use undoubt_platform::identity::establish;
 use undoubt_platform::{
@@ -37,6 +39,7 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
             Host::Coordinator | Host::Standby => coordinate(machine).await,
             Host::Participant(_) => participate(machine).await,
             Host::Database(_) => database::serve(machine).await,
+            Host::Service(_) => service::serve(machine).await,
             Host::Client(_) => Ok(()),
         }
     };
@@ -141,14 +144,30 @@ async fn participate(machine: Machine) -> turmoil::Result {
         let resource = Arc::new(Observed::new(resource, shared.clone(), host));
         return Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?);
     }
-    let store = shared.disk_to_open(host)?.open(&FAMILIES, process)?;
+    let calls = match host {
+        Host::Participant(number) if shared.has_service(host) => Some(number),
+        Host::Participant(_)
+        | Host::Coordinator
+        | Host::Standby
+        | Host::Database(_)
+        | Host::Service(_)
+        | Host::Client(_) => None,
+    };
+    let families = if calls.is_some() { undoubt_http::FAMILIES.as_slice() } else { undoubt_kv::FAMILIES.as_slice() };
+    let store = shared.disk_to_open(host)?.open(families, process)?;
     shared.reach(host, OPENED);
     let store: Arc<dyn Store> = MutantStore::over(&shared, host, Arc::new(store));
+    let store = StoreWithPoints::over(&shared, host, store);
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
     let (numbered, mut known) = NumberedStore::begin(store, META, identity.id, 0, random.u64().max(1)).await?;
     numbered.note_folder_sign(&mut known, shared.folder_sign(host)).await?;
+    if let Some(number) = calls {
+        let resource = service::resource(&shared, number, &network, (numbered, known), MIN_FREE_BYTES)?;
+        let resource = Arc::new(Observed::new(resource, shared.clone(), host));
+        return Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?);
+    }
     let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
     let resource = Arc::new(Observed::new(resource, shared.clone(), host));
     Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?)

@@ -16,7 +16,7 @@ use crate::random::{random, seed_of};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::Event;
 use remote_resources::Elsewhere;
-pub(super) use remote_resources::{Cut, Fate};
+pub(super) use remote_resources::{Cut, Fate, Trouble};
 use restored_disks::Copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -92,7 +92,8 @@ impl Shared {
             }));
             (host, disk)
         };
-        let disks = participants.chain([Host::Coordinator]).map(disk).collect();
+        let services = plan.shape.services.iter().copied().map(Host::Service);
+        let disks = participants.chain(services).chain([Host::Coordinator]).map(disk).collect();
         let disks: BTreeMap<Host, Disk> = disks;
         let max_write_bytes = plan.shape.max_write_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         disks[&Host::Coordinator].set_max_write_bytes(max_write_bytes);
@@ -153,13 +154,18 @@ impl Shared {
         match host {
             Host::Coordinator => self.primary(),
             Host::Participant(number) if self.has_database(host) => Host::Database(number),
-            Host::Participant(_) | Host::Database(_) | Host::Standby | Host::Client(_) => host,
+            Host::Participant(_) | Host::Database(_) | Host::Service(_) | Host::Standby | Host::Client(_) => host,
         }
     }
 
     /// Returns true of a participant that stands in front of a database.
     pub(super) fn has_database(&self, host: Host) -> bool {
         matches!(host, Host::Participant(number) if self.plan.shape.databases.contains(&number))
+    }
+
+    /// Returns true of a participant that calls an HTTP service.
+    pub(super) fn has_service(&self, host: Host) -> bool {
+        matches!(host, Host::Participant(number) if self.plan.shape.services.contains(&number))
     }
 
     pub(super) fn databases(&self) -> impl Iterator<Item = Host> + '_ {
@@ -315,7 +321,8 @@ impl Shared {
             | What::SlowPrepares { .. }
             | What::Unclear { .. }
             | What::ReadersForgotten { .. }
-            | What::SessionsCut { .. } => {
+            | What::SessionsCut { .. }
+            | What::ServiceTroubled { .. } => {
                 self.change_temper(what, true);
             }
         }
@@ -387,7 +394,7 @@ fn own_disk(host: Host) -> Host {
     match host {
         Host::Standby => Host::Coordinator,
         Host::Database(number) => Host::Participant(number),
-        Host::Coordinator | Host::Participant(_) | Host::Client(_) => host,
+        Host::Coordinator | Host::Participant(_) | Host::Service(_) | Host::Client(_) => host,
     }
 }
 
@@ -428,6 +435,7 @@ fn kills(what: &What, host: Host) -> bool {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::SessionsCut { .. }
+        | What::ServiceTroubled { .. }
         | What::OtherHand { .. }
         | What::Impostor { .. }
         | What::ResolveStuck { .. }

@@ -3,8 +3,10 @@
 use super::shared_state::Shared;
 use crate::plan::{Host, Mutant};
 use bytes::Bytes;
+use prost::Message as _;
 use std::sync::Arc;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
+use undoubt_proto::record::{HttpBranch, StepBarrier, http_branch, step_barrier};
 
 pub(super) struct MutantStore {
     store: Arc<dyn Store>,
@@ -70,7 +72,28 @@ impl MutantStore {
             | Mutant::UnclearCalledUnavailable
             | Mutant::UnknownNameCommitted
             | Mutant::EarlierErrorsOverlooked
-            | Mutant::EvidenceForgotten => false,
+            | Mutant::EvidenceForgotten
+            | Mutant::AttemptForgotten
+            | Mutant::TryForgotten
+            | Mutant::CancelForgotten
+            | Mutant::RefusedConfirmCommitted => false,
+        }
+    }
+
+    fn forgets_attempts(&self) -> bool {
+        matches!(self.mutant, Mutant::AttemptForgotten | Mutant::TryForgotten)
+    }
+
+    /// Returns true if the record of a call that is about to be made is not stored.
+    fn forgets(&self, operation: &Operation<'_>) -> bool {
+        let Operation::Put { family, value, .. } = operation else { return false };
+        let is_attempt =
+            || StepBarrier::decode(*value).is_ok_and(|barrier| barrier.state() == step_barrier::State::Attempted);
+        let is_try = || HttpBranch::decode(*value).is_ok_and(|branch| branch.stage() == http_branch::Stage::Trying);
+        match family.0 {
+            "step" => self.mutant == Mutant::AttemptForgotten && is_attempt(),
+            "branch" => self.mutant == Mutant::TryForgotten && is_try(),
+            _ => false,
         }
     }
 
@@ -123,7 +146,11 @@ impl MutantStore {
             | Mutant::UnclearCalledUnavailable
             | Mutant::UnknownNameCommitted
             | Mutant::EarlierErrorsOverlooked
-            | Mutant::EvidenceForgotten => false,
+            | Mutant::EvidenceForgotten
+            | Mutant::AttemptForgotten
+            | Mutant::TryForgotten
+            | Mutant::CancelForgotten
+            | Mutant::RefusedConfirmCommitted => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
@@ -160,6 +187,7 @@ impl Store for MutantStore {
     fn write(&self, batch: Batch, durability: Durability) -> Written {
         let durability = self.durability(&batch, durability);
         let batch = if self.mutant == Mutant::LossUnlisted && lists_damage(&batch) { Batch::default() } else { batch };
+        let batch = if self.forgets_attempts() { without(&batch, |put| self.forgets(put)) } else { batch };
         self.store.write(batch, durability)
     }
 
@@ -170,6 +198,13 @@ impl Store for MutantStore {
     fn room(&self) -> Result<Room, StoreError> {
         self.store.room()
     }
+}
+
+/// Returns a batch without some of its operations.
+fn without(batch: &Batch, is_left_out: impl Fn(&Operation<'_>) -> bool) -> Batch {
+    let mut rest = Batch::default();
+    batch.iter().filter(|operation| !is_left_out(operation)).for_each(|operation| rest.add(operation));
+    rest
 }
 
 /// The id of a saga begins with its letter.

@@ -15,6 +15,8 @@ pub(super) struct Temper {
     pub(super) forgets_readers: bool,
     /// Some connections to the database are lost.
     pub(super) cuts_sessions: bool,
+    /// The HTTP service answers badly.
+    pub(super) troubles_service: bool,
 }
 
 impl Temper {
@@ -26,7 +28,8 @@ impl Temper {
             | What::SlowPrepares { participant, .. }
             | What::Unclear { participant, .. }
             | What::ReadersForgotten { participant, .. }
-            | What::SessionsCut { participant, .. } => Some(*participant),
+            | What::SessionsCut { participant, .. }
+            | What::ServiceTroubled { participant, .. } => Some(*participant),
             What::Crash { .. }
             | What::Gone { .. }
             | What::Pause { .. }
@@ -72,6 +75,8 @@ impl Temper {
             self.forgets_readers = begins;
         } else if let What::SessionsCut { .. } = what {
             self.cuts_sessions = begins;
+        } else if let What::ServiceTroubled { .. } = what {
+            self.troubles_service = begins;
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The work of clients, drawn from a stream of their own.
 
+mod over_http;
+
 use crate::plan::{Host, Mode, Shape};
 use crate::run::{Op, Reads, Work};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{OpenStep, Reference, Results, RetryPolicy, Saga, Step, Submission, Transaction};
+use undoubt_client::{OpenStep, Reference, Results, RetryPolicy, Saga, Step, Submission, Transaction, Work as Part};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{PartName, TxId};
 
@@ -139,7 +141,7 @@ pub(super) fn mark_key(tx: &str) -> String {
 }
 
 /// Returns what is stored under a register or a mark: a word, padded to the world's size of values.
-fn padded(word: &str, shape: &Shape) -> Vec<u8> {
+pub(super) fn padded(word: &str, shape: &Shape) -> Vec<u8> {
     let mut value = word.as_bytes().to_vec();
     value.resize(value.len().max(shape.value_bytes as usize), PADDING);
     value
@@ -160,7 +162,7 @@ pub(super) fn submission(tx: &TxId, work: &Work, shape: &Shape) -> Submission {
         // Who submits an open one whole uses its id for other content.
         Mode::TwoPhase | Mode::OpenTwoPhase => {
             let branch = |transaction: Transaction, (at, ops): (&u8, &Vec<Op>)| {
-                transaction.on(&Host::Participant(*at).to_string(), kv_work(tx, ops, shape))
+                transaction.on(&Host::Participant(*at).to_string(), branch_work(*at, tx, ops, shape, work.len() == 1))
             };
             work.iter().fold(Transaction::with_id(tx.clone()), branch).into()
         }
@@ -178,10 +180,10 @@ pub(super) fn open_steps(tx: &TxId, work: &Work, shape: &Shape) -> Vec<(OpenStep
         OpenStep::new(&name, &name).retry(RETRY)
     };
     let one = |(at, ops): (&u8, &Vec<Op>)| {
-        let done = kv_work(tx, ops, shape);
+        let done = step_work(*at, tx, ops, shape, false);
         match only_gives(ops) {
             true => (step(at).complete(done), false),
-            false => (step(at).action(done).undo(undone(tx, *at, ops)), true),
+            false => (step(at).action(done).undo(undone(tx, *at, ops, shape)), true),
         }
     };
     work.iter().map(one).collect()
@@ -191,7 +193,7 @@ pub(super) fn open_steps(tx: &TxId, work: &Work, shape: &Shape) -> Vec<(OpenStep
 pub(super) fn open_branches(tx: &TxId, work: &Work, shape: &Shape) -> Vec<OpenStep> {
     let one = |(at, ops): (&u8, &Vec<Op>)| {
         let name = Host::Participant(*at).to_string();
-        OpenStep::new(&name, &name).complete(kv_work(tx, ops, shape))
+        OpenStep::new(&name, &name).complete(branch_work(*at, tx, ops, shape, work.len() == 1))
     };
     work.iter().map(one).collect()
 }
@@ -214,12 +216,11 @@ fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
     let names: Vec<String> = undoable.iter().map(|(at, _)| Host::Participant(**at).to_string()).collect();
     let step = |at: &u8, ops: &[Op]| {
         let name = Host::Participant(*at).to_string();
-        let work = kv_work(tx, ops, shape);
         // From the pivot on two sagas could wait for each other's locks for ever.
-        Step::new(&name, &name, if guarded && !only_gives(ops) { work.guarded() } else { work }).retry(RETRY)
+        Step::new(&name, &name, step_work(*at, tx, ops, shape, guarded && !only_gives(ops))).retry(RETRY)
     };
     let undoable = undoable.iter().map(|(at, ops)| {
-        let step = step(at, ops).undo(undone(tx, **at, ops));
+        let step = step(at, ops).undo(undone(tx, **at, ops, shape));
         if side_by_side { step.after(&[]) } else { step }
     });
     let rest = rest.iter().enumerate().map(|(index, (at, ops))| match index {
@@ -230,7 +231,10 @@ fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
 }
 
 /// Takes back what [`kv_work`] did, its mark included. A register gets back what was read from it.
-fn undone(tx: &TxId, at: u8, ops: &[Op]) -> KvWork {
+fn undone(tx: &TxId, at: u8, ops: &[Op], shape: &Shape) -> Part {
+    if shape.services.contains(&at) {
+        return over_http::step(at, tx, &[]).into();
+    }
     let own = Host::Participant(at).to_string();
     let mut place = 0;
     let back = ops.iter().fold(KvWork::new(), |kv, op| {
@@ -242,7 +246,24 @@ fn undone(tx: &TxId, at: u8, ops: &[Op]) -> KvWork {
             Op::ReadAccount { .. } | Op::ReadRegister { .. } => kv,
         }
     });
-    back.delete(mark_key(&tx.to_string()))
+    back.delete(mark_key(&tx.to_string())).into()
+}
+
+/// Returns the work of a participant's branch. `is_alone`: there is no other.
+fn branch_work(at: u8, tx: &TxId, ops: &[Op], shape: &Shape, is_alone: bool) -> Part {
+    match shape.services.contains(&at) {
+        true => over_http::branch(at, tx, ops, is_alone).into(),
+        false => kv_work(tx, ops, shape).into(),
+    }
+}
+
+/// Returns the work of a participant's step. Services know no semantic locks, so there `guarded` says nothing.
+fn step_work(at: u8, tx: &TxId, ops: &[Op], shape: &Shape, guarded: bool) -> Part {
+    match shape.services.contains(&at) {
+        true => over_http::step(at, tx, ops).into(),
+        false if guarded => kv_work(tx, ops, shape).guarded().into(),
+        false => kv_work(tx, ops, shape).into(),
+    }
 }
 
 fn kv_work(tx: &TxId, ops: &[Op], shape: &Shape) -> KvWork {
@@ -264,7 +285,9 @@ pub(super) fn reads(work: &Work, results: &BTreeMap<PartName, Bytes>, shape: &Sh
     let of = |(at, ops): (&u8, &Vec<Op>)| {
         let name = Host::Participant(*at).to_string();
         let (_, bytes) = results.iter().find(|(part, _)| part.as_str() == name)?;
-        Some((*at, read_ops(ops, Results::read(bytes).into_bytes()?, shape)?))
+        let results = Results::read(bytes);
+        let values = if shape.services.contains(at) { over_http::values(&results) } else { results.into_bytes() };
+        Some((*at, read_ops(ops, values?, shape)?))
     };
     work.iter().map(of).collect()
 }

@@ -201,6 +201,8 @@ async fn send_try<'a>(http: &HttpServices, call: impl Fn() -> Call<'a>, cancelle
         let why = match http.ask(call(), cancelled).await {
             Said::Unclear(why) => why,
             Said::NotSent(why) if was_sent => why,
+            // What was sent before may still be on its way, and find free what this one found held.
+            Said::Refused(refusal) if was_sent && refusal.code.is_transient() => refusal.detail,
             said @ (Said::Done(_) | Said::Refused(_) | Said::NotSent(_)) => return said,
         };
         was_sent = true;

@@ -90,6 +90,8 @@ pub(super) async fn act(
                 stored => stored.map(|()| StepOutcome::Done { result, pending: false }),
             }
         }
+        // What was asked for before may still be on its way, and find free what this call found held.
+        Said::Refused(refusal) if attempted && refusal.code.is_transient() => Ok(unclear(refusal.detail)),
         Said::Refused(refusal) => {
             forget(http, step).await?;
             Ok(StepOutcome::Refused(refusal))

@@ -65,7 +65,12 @@ impl Dice {
     fn beside_databases(&self, shape: &Shape, what: What) -> What {
         let concerned = what.hosts().into_iter().find_map(|host| match host {
             Host::Participant(number) if shape.databases.contains(&number) => Some(number),
-            Host::Participant(_) | Host::Coordinator | Host::Standby | Host::Database(_) | Host::Client(_) => None,
+            Host::Participant(_)
+            | Host::Coordinator
+            | Host::Standby
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Client(_) => None,
         });
         if let (Some(participant), What::OtherHand { .. }) = (concerned, &what) {
             return What::OtherHand { participant, commit: false };

@@ -30,6 +30,15 @@ fn some_seeds_have_participants_that_cannot_prepare_or_that_auto_spares_sooner()
 }
 
 #[test]
+fn services_meet_every_fault_of_their_own() {
+    let plans = (0..200).map(Plan::with_services);
+    let codes: BTreeSet<Code> = plans.flat_map(|plan| plan.faults).map(|fault| fault.code()).collect();
+    for code in [Code::H1, Code::H2, Code::H3, Code::S3, Code::S15, Code::P7] {
+        assert!(codes.contains(&code), "no seed has {code}");
+    }
+}
+
+#[test]
 fn every_point_around_the_decision_is_one_and_tells_crashes_apart() {
     let host = Host::Coordinator;
     assert!(RARE_PHASES.iter().all(|phase| PHASES.contains(phase)));

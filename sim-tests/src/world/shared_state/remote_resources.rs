@@ -40,8 +40,47 @@ pub(in crate::world) enum Cut {
     },
 }
 
+/// The number of requests of which one meets each kind of trouble, while a service is troubled.
+const TROUBLES_OF: u64 = 20;
+
+/// The longest time for which a troubled service keeps a request waiting: longer than callers wait.
+const MAX_SLOW_MS: u64 = 2_500;
+
+/// The way in which a troubled service treats a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::world) enum Trouble {
+    None,
+    /// It lets it wait before it does anything.
+    Slow {
+        by_ms: u64,
+    },
+    /// It does it, and lets the answer wait.
+    SlowToAnswer {
+        by_ms: u64,
+    },
+    /// The connection breaks, and nothing is done.
+    Deaf,
+    /// It is done, and the connection breaks.
+    Mute,
+    /// It is done, and the connection breaks amid the answer.
+    HalfAnswer,
+    /// Nothing is done, and it answers with this status; it may say that it is to be asked again at once.
+    Says {
+        status: u16,
+        retry: bool,
+    },
+    /// The same, but it is done.
+    SaysAfter {
+        status: u16,
+        retry: bool,
+    },
+    /// It refuses what it has not done yet, for good.
+    Refuses,
+}
+
 #[derive(Debug)]
 pub(super) struct Elsewhere {
+    troubles: SeededRandom,
     unclear: SeededRandom,
     cuts: SeededRandom,
     hands: Mutex<BTreeMap<Host, OtherHands>>,
@@ -61,6 +100,7 @@ impl Elsewhere {
         Elsewhere {
             unclear: random(seed, "unclear answers"),
             cuts: random(seed, "cut sessions"),
+            troubles: random(seed, "troubled services"),
             hands: Mutex::default(),
         }
     }
@@ -89,6 +129,30 @@ impl Shared {
             1 => Cut::After,
             2 => Cut::Late { by_ms: self.elsewhere.cuts.below(MAX_LATE_MS) },
             3.. => Cut::None,
+        }
+    }
+
+    /// Returns how a request is treated by the service of this participant.
+    pub(in crate::world) fn trouble(&self, participant: Host) -> Trouble {
+        if !self.temper(participant).troubles_service {
+            return Trouble::None;
+        }
+        let dice = &self.elsewhere.troubles;
+        let (by_ms, retry) = (dice.below(MAX_SLOW_MS), dice.below(2) == 0);
+        match dice.below(TROUBLES_OF) {
+            0 => Trouble::Slow { by_ms },
+            1 => Trouble::SlowToAnswer { by_ms },
+            2 => Trouble::Deaf,
+            3 | 4 => Trouble::Mute,
+            5 => Trouble::HalfAnswer,
+            6 => Trouble::Says { status: 500, retry },
+            7 => Trouble::SaysAfter { status: 500, retry },
+            8 => Trouble::Says { status: 503, retry },
+            9 => Trouble::Says { status: 429, retry },
+            10 => Trouble::Says { status: 425, retry },
+            11 => Trouble::SaysAfter { status: 425, retry },
+            12 => Trouble::Refuses,
+            13.. => Trouble::None,
         }
     }
 

@@ -81,6 +81,33 @@ async fn an_attempted_step_is_not_told_as_refused_for_any_reason_of_the_particip
 }
 
 #[tokio::test]
+async fn what_is_held_by_somebody_else_is_refused_for_now_and_unclear_if_it_was_asked_for_before() {
+    let server = says(&[423, 500, 423]).await;
+    let (_, http) = fresh(&server.url);
+    let (code, _) = refused(act(&http, 0, Request::post(&server.url)).await);
+    assert_eq!((code, state(&http).await), (RefusalCode::LockTimeout, None));
+    for _ in 0..2 {
+        // The second one may have overtaken the first, which then finds it free.
+        let (code, detail) = refused(act(&http, 0, Request::post(&server.url)).await);
+        assert_eq!((code, state(&http).await), (RefusalCode::Unclear, Some(StepState::Attempted)), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_try_that_finds_held_what_an_earlier_one_may_yet_find_free_owes_a_cancel() {
+    let server = says(&[500, 423, 423, 200]).await;
+    let (_, http) = fresh(&server.url);
+    let call = || Request::post(&server.url);
+    let prepare = prepare(HttpWork::try_then(call(), call(), call()), Execution::TwoPhase);
+    let unclear = http.prepare(branch(), prepare, CancellationToken::new()).await;
+    assert!(matches!(unclear, Err(ResourceError::Unclear { .. })), "{unclear:?}");
+    http.abort(branch()).await.unwrap();
+    let asked = server.asked();
+    let operations: Vec<&str> = asked.iter().map(|asked| asked.header("undoubt-operation")).collect();
+    assert_eq!(operations, ["try", "try", "try", "cancel"]);
+}
+
+#[tokio::test]
 async fn what_was_never_sent_leaves_nothing() {
     let (_, http) = fresh("http://127.0.0.1:1");
     let (code, detail) = refused(act(&http, 0, Request::post("http://127.0.0.1:1/")).await);
