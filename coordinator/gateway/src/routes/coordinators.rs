@@ -61,7 +61,9 @@ struct OneOf {
 
 async fn coordinators(asker: Asker) -> Result<Response, Problem> {
     let all = asker.coordinators().all().iter().map(async |one| {
-        let asked = timeout(COORDINATOR_TIMEOUT, asker.at(one)?.describe()).await.map_err(|_elapsed| "no answer came in time".to_owned());
+        let asked = timeout(COORDINATOR_TIMEOUT, asker.at(one)?.describe())
+            .await
+            .map_err(|_elapsed| "no answer came in time".to_owned());
         let seen = match asked {
             Ok(Ok(view)) => Ok(Coordinator::from(&view)),
             Ok(Err(error)) => {
