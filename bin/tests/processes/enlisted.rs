@@ -77,7 +77,8 @@ impl Shop {
     async fn entries(&self, name: &str) -> usize {
         let mut count = 0;
         for server in &self.servers {
-            let found = server.sql(DATABASE, &format!("SELECT count(*) FROM entries WHERE tx = '{name}'")).await.unwrap();
+            let found =
+                server.sql(DATABASE, &format!("SELECT count(*) FROM entries WHERE tx = '{name}'")).await.unwrap();
             count += found.trim().parse::<usize>().unwrap();
         }
         count

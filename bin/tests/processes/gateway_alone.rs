@@ -133,10 +133,8 @@ async fn an_id_is_its_homes_which_is_waited_for_while_it_is_away_and_has_all_of_
         told["coordinators"].as_array().unwrap().iter().any(|one| one["error"].is_string()).then_some(())
     })
     .await;
-    until("drawn ids go to the one that is there", async || {
-        (submit_drawn(&settled).await.status == 200).then_some(())
-    })
-    .await;
+    until("drawn ids go to the one that is there", async || (submit_drawn(&settled).await.status == 200).then_some(()))
+        .await;
     get(settled.at, "/healthz").await.expect(204);
     get(settled.at, "/readyz").await.expect(204);
     get(both.at, "/v1/transactions").await.problem(503, "UNREACHED", &[]);
@@ -190,7 +188,10 @@ async fn where_a_coordinator_is_added_ids_that_were_begun_before_are_found_and_n
     post(both.at, open, &json!({ "deadline": "1h" })).await.expect(201);
     let step = json!({ "at": "bank-a", "do": ["add m 1"], "undo": ["add m -1"] });
     post(both.at, "/v1/transactions/open/steps/s/run", &step).await.expect(200);
-    assert_eq!(post(both.at, "/v1/transactions/open/close", &Value::Null).await.expect(200).json()["state"], "committed");
+    assert_eq!(
+        post(both.at, "/v1/transactions/open/close", &Value::Null).await.expect(200).json()["state"],
+        "committed"
+    );
     let elsewhere = get(both.at, &format!("/v1/transactions?coordinator={}", ids[1])).await.expect(200).json();
     assert_eq!(elsewhere["transactions"], json!([]), "all of it is where it was begun");
     both.submit(&at_home(&ids, 1, "new", 1)[0]).await.expect(200);

@@ -123,7 +123,9 @@ async fn the_owner_is_the_gateways_caller_and_not_the_gateway() {
     asks(served.gateway, "ada", "/v1/transactions/t/begin", &terms).await.expect(201);
     let step = json!({ "at": "store", "do": ["add n 1"], "undo": ["add n -1"] });
     for _ in 0..2 {
-        for (path, body) in [("steps/s/join", &step), ("steps/s/run", &step), ("close", &Value::Null), ("cancel", &Value::Null)] {
+        for (path, body) in
+            [("steps/s/join", &step), ("steps/s/run", &step), ("close", &Value::Null), ("cancel", &Value::Null)]
+        {
             let refused = asks(served.gateway, "bob", &format!("/v1/transactions/t/{path}"), body).await;
             let problem = refused.problem(403, "NOT_OWNER", &["owner_only"]);
             assert_eq!(problem["retryable"], false);

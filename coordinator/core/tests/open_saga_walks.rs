@@ -146,7 +146,8 @@ impl Walk {
     fn begin(&mut self) {
         let (tx, digest, client) = (tx(), [1; 32], Client(1));
         let terms = Terms { completions: self.completions };
-        let beginning = Beginning { tx, digest, terms, check_back: None, owner: None, timeout: Duration::from_secs(5), client };
+        let beginning =
+            Beginning { tx, digest, terms, check_back: None, owner: None, timeout: Duration::from_secs(5), client };
         self.put(Input::Request(Request::Begin(beginning)));
     }
 

@@ -113,7 +113,9 @@ impl Coordinators {
                 Err(Problem::new(Reason::InvalidRequest, why))
             }
             (Some(name), all) => all.iter().find(|one| one.is_called(name)).ok_or_else(|| {
-                let why = format!("there is no coordinator {name:?} behind this gateway; /v1/coordinators tells which there are");
+                let why = format!(
+                    "there is no coordinator {name:?} behind this gateway; /v1/coordinators tells which there are"
+                );
                 Problem::new(Reason::NotFound, why)
             }),
         }
@@ -252,7 +254,8 @@ impl Coordinator {
             tracing::error!("{why}");
             return Err(why);
         }
-        let is_serving = view.phase == Some(CoordinatorPhase::Serving) || view.phase == Some(CoordinatorPhase::RecoveryPaused);
+        let is_serving =
+            view.phase == Some(CoordinatorPhase::Serving) || view.phase == Some(CoordinatorPhase::RecoveryPaused);
         let takes_new = is_serving && view.refusing_work_because.is_none();
         self.see(Seen { id: view.id.or(before.id), name: view.name, takes_new });
         if is_serving {
@@ -320,7 +323,11 @@ mod tests {
     #[test]
     fn where_one_is_added_no_id_changes_its_home_but_to_go_to_that_one() {
         let (before, after) = (ids(3), ids(4));
-        let moved = txs().iter().filter(|tx| home(&before, tx) != home(&after, tx)).map(|tx| home(&after, tx)).collect::<Vec<_>>();
+        let moved = txs()
+            .iter()
+            .filter(|tx| home(&before, tx) != home(&after, tx))
+            .map(|tx| home(&after, tx))
+            .collect::<Vec<_>>();
         assert!((180..320).contains(&moved.len()) && moved.iter().all(|place| *place == 3), "{}", moved.len());
     }
 }

@@ -30,7 +30,8 @@ pub(crate) async fn list(
     }
     let places = match after {
         None => asker.coordinators().ids()?.into_iter().map(|id| Place { id, after: None }).collect(),
-        Some(text) => read(text).ok_or_else(|| invalid(format!("after: {text:?} is no cursor of a list; leave it out to begin")))?,
+        Some(text) => read(text)
+            .ok_or_else(|| invalid(format!("after: {text:?} is no cursor of a list; leave it out to begin")))?,
     };
     let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit };
     let count = u32::try_from(places.len()).unwrap_or(u32::MAX).max(1);
@@ -63,7 +64,8 @@ struct Place {
 }
 
 fn write(places: &[Place]) -> String {
-    let place = |place: &Place| format!("{}-{}", place.id, place.after.as_ref().map(ToString::to_string).unwrap_or_default());
+    let place =
+        |place: &Place| format!("{}-{}", place.id, place.after.as_ref().map(ToString::to_string).unwrap_or_default());
     places.iter().map(place).collect::<Vec<_>>().join(".")
 }
 

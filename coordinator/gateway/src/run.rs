@@ -179,7 +179,8 @@ mod tests {
         let connect = Box::new(|| Channel::from_static("http://127.0.0.1:1").connect_lazy());
         let behind = Behind { id: None, address: "http://127.0.0.1:1".to_owned(), connect };
         let coordinators = vec![behind];
-        let environment = Environment { incoming, coordinators, options: ClientOptions::default(), access: Access::open() };
+        let environment =
+            Environment { incoming, coordinators, options: ClientOptions::default(), access: Access::open() };
         tokio::spawn(run(Config::default(), environment, std::future::pending()))
     }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use undoubt::credentials::Credentials;
 use undoubt::process::{
-    EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Process, ServerArgs, figures_without_store, raise_open_files,
-    start_board,
+    EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Process, ServerArgs, figures_without_store,
+    raise_open_files, start_board,
 };
 use undoubt::servers::gateway::{Gateway, to_coordinator};
 use undoubt::settings;
@@ -132,7 +132,9 @@ fn behind(named: &[String], shows: &Credentials, guard: &mut Guard) -> Result<Ve
     let dial = guard.dial(shows.ca.as_deref(), Some(&own), Protocol::H2, "the certificates for coordinators")?;
     let one = |named: &String| {
         let (id, url) = match named.split_once('=') {
-            Some((id, url)) => (Some(id.parse::<CoordinatorId>().with_context(|| format!("--coordinator {named}"))?), url),
+            Some((id, url)) => {
+                (Some(id.parse::<CoordinatorId>().with_context(|| format!("--coordinator {named}"))?), url)
+            }
             None => (None, named.as_str()),
         };
         // It checks the address, and that no token is sent to it in the open.

@@ -106,7 +106,8 @@ struct Participants {
 }
 
 async fn participants(asker: Asker, Asked(at): Asked<At>) -> Result<Response, Problem> {
-    let participants = asker.of(at.coordinator.as_deref())?.describe().await?.participants.iter().map(Into::into).collect();
+    let participants =
+        asker.of(at.coordinator.as_deref())?.describe().await?.participants.iter().map(Into::into).collect();
     Ok(json(StatusCode::OK, &Participants { participants }))
 }
 

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 pub(super) fn operations() -> Vec<Operation> {
-    let watched = |path, name, summary, handler| Operation::new(("GET", path), (name, summary), "", handler).for_anybody();
+    let watched =
+        |path, name, summary, handler| Operation::new(("GET", path), (name, summary), "", handler).for_anybody();
     vec![
         Operation::new(
             ("GET", "/v1/coordinators"),
@@ -26,7 +27,11 @@ pub(super) fn operations() -> Vec<Operation> {
             get(coordinators),
         )
         .json::<Coordinators>(200, "How each of them does."),
-        watched("/healthz", "healthz", "Whether this gateway lives.", get(healthz)).answer(204, "It lives.", Content::Nothing),
+        watched("/healthz", "healthz", "Whether this gateway lives.", get(healthz)).answer(
+            204,
+            "It lives.",
+            Content::Nothing,
+        ),
         watched("/readyz", "readyz", "Whether this gateway can serve anybody.", get(readyz)).answer(
             204,
             "A coordinator serves, and where there are several all their ids are known.",
@@ -56,7 +61,9 @@ struct OneOf {
 
 async fn coordinators(asker: Asker) -> Result<Response, Problem> {
     let all = asker.coordinators().all().iter().map(async |one| {
-        let asked = timeout(COORDINATOR_TIMEOUT, asker.at(one)?.describe()).await.map_err(|_elapsed| "no answer came in time".to_owned());
+        let asked = timeout(COORDINATOR_TIMEOUT, asker.at(one)?.describe())
+            .await
+            .map_err(|_elapsed| "no answer came in time".to_owned());
         let seen = match asked {
             Ok(Ok(view)) => Ok(Coordinator::from(&view)),
             Ok(Err(error)) => {

@@ -105,8 +105,13 @@ async fn open(
     let watched = coordinator.open_watch(tx, cursor).await?;
     let mut signs = interval(SIGN_OF_LIFE_EVERY);
     signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let telling =
-        Telling { watched: watched.boxed(), signs, stopping: gate.stopping.clone(), _coordinator: coordinator, _place: place };
+    let telling = Telling {
+        watched: watched.boxed(),
+        signs,
+        stopping: gate.stopping.clone(),
+        _coordinator: coordinator,
+        _place: place,
+    };
     let mut response = Response::new(Body::from_stream(telling.told()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

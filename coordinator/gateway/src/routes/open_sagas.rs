@@ -112,11 +112,7 @@ async fn begin(asker: Asker, Id(tx): Id, headers: HeaderMap, Given(terms): Given
     Ok(response)
 }
 
-async fn join(
-    asker: Asker,
-    OfStep(tx, step): OfStep,
-    Given(joining): Given<JoiningStep>,
-) -> Result<Response, Problem> {
+async fn join(asker: Asker, OfStep(tx, step): OfStep, Given(joining): Given<JoiningStep>) -> Result<Response, Problem> {
     let joining = joining.step(&step).map_err(invalid)?;
     let joined = asker.about(&tx).await?.open_saga(tx.clone()).join(joining).await?;
     Ok(json(StatusCode::OK, &StepStanding::joined(&tx, &step, &joined)))
@@ -128,12 +124,7 @@ async fn run(asker: Asker, OfStep(tx, step): OfStep, Given(joining): Given<Joini
     Ok(json(StatusCode::OK, &StepStanding::done(&tx, &step, results)))
 }
 
-async fn close(
-    asker: Asker,
-    Id(tx): Id,
-    Asked(asked): Asked<Waited>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn close(asker: Asker, Id(tx): Id, Asked(asked): Asked<Waited>, headers: HeaderMap) -> Result<Response, Problem> {
     let wait: Duration = wait(asked.wait.as_deref(), &headers, DEFAULT_WAIT)?;
     let coordinator = asker.about(&tx).await?;
     let saga = coordinator.open_saga(tx.clone());

@@ -138,7 +138,16 @@ async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovere
             }
             other => panic!("{id}: {other:?}"),
         }
-        let cancelled = world.handle.ask(|reply| Command::Cancel { tx: tx(id), by_operator: false, origin: undoubt_platform::audit::Origin::default(), reply }).await.unwrap();
+        let cancelled = world
+            .handle
+            .ask(|reply| Command::Cancel {
+                tx: tx(id),
+                by_operator: false,
+                origin: undoubt_platform::audit::Origin::default(),
+                reply,
+            })
+            .await
+            .unwrap();
         assert!(matches!(cancelled, Replied::Core(Answer::Rejected(Rejection::Unusable { .. }))), "{id}");
     }
     let low_water_mark = world.handle.inspect(|view| view.core.low_water_mark(&name(0))).await.unwrap();

@@ -361,16 +361,20 @@ async fn what_belongs_to_an_open_transaction_stays_for_as_long_as_nobody_says_ot
     fixture.resource = std::sync::Arc::new(open(&settings, PROCEDURES));
     fixture.resource.recover(&participant()).await.unwrap();
     let (background, stop) = fixture.spawn_background();
-    let asked = async || while fixture.resource.unsubmitted().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let asked = async || {
+        while fixture.resource.unsubmitted().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
     tokio::time::timeout(Duration::from_secs(20), asked()).await.expect("it is asked about");
     assert_eq!(fixture.resource.unsubmitted(), [(COORDINATOR, branch(1).tx)]);
     // Another is undone meanwhile, so that looks have passed.
     enlist(&mut client, 2, "b").await.unwrap();
     fixture.until("SELECT count(*) FROM pg_prepared_xacts", "2").await;
-    let both = async || while fixture.resource.unsubmitted().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let both = async || {
+        while fixture.resource.unsubmitted().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
     tokio::time::timeout(Duration::from_secs(20), both()).await.expect("both are asked about");
     fixture.resource.nobody_submits(COORDINATOR, &branch(2).tx);
