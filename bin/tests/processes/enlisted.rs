@@ -31,7 +31,7 @@ impl Shop {
         let (programs, folder) = (programs(), tempfile::tempdir().unwrap());
         let (mut plan, mut servers) = (Plan::impatient(SERVICES.map(str::to_owned).to_vec()), Vec::new());
         for name in SERVICES {
-            let server = Postgres::start(&[("max_prepared_transactions", "20"), ("fsync", "off")]).await.unwrap();
+            let server = Postgres::start(&[("max_prepared_transactions", "20")]).await.unwrap();
             server.sql("postgres", &format!("CREATE DATABASE {DATABASE};")).await.unwrap();
             server.sql(DATABASE, "CREATE TABLE entries (tx text PRIMARY KEY);").await.unwrap();
             let config = front(&programs, folder.path(), (name, "postgresql"), &server.url(DATABASE), GRACE).await;

@@ -1,6 +1,6 @@
 //! `undoubt gateway`: a gateway as a process of its own, in front of one coordinator or several.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use undoubt::credentials::Credentials;
@@ -38,9 +38,12 @@ pub struct Serve {
     #[command(flatten)]
     server: ServerArgs,
     /// A coordinator that it stands in front of, with its id (`undoubt describe`) where that is not to be asked for; may be repeated, and
-    /// replaces those of the file.
+    /// replaces those of the file. Without either it is http://127.0.0.1:7400.
     #[arg(long = "coordinator", id = "coordinator", value_name = "[ID=]URL")]
     coordinators: Vec<String>,
+    /// True if they were named here, and not left to the default of all commands.
+    #[arg(skip)]
+    pub names_coordinators: bool,
     /// The set of coordinators has not changed for as long as they keep what has ended.
     #[arg(long)]
     settled: bool,
@@ -109,11 +112,8 @@ impl Serve {
         given.extend(self.settled.then(|| ("gateway.settled".to_owned(), "true".to_owned())));
         let (mut process, mut tables): (OfProcess, _) =
             settings::effective_beside(self.server.config.as_deref(), "UNDOUBT_GATEWAY", &given, &OTHERS)?;
-        if !self.coordinators.is_empty() {
+        if self.names_coordinators || process.coordinators.is_empty() {
             process.coordinators = self.coordinators.clone();
-        }
-        if process.coordinators.is_empty() {
-            bail!("it has to know what it stands in front of; say --coordinator URL");
         }
         let gateway: undoubt_gateway::Config = settings::table(&mut tables, "gateway")?;
         gateway.check().context("the configuration is not usable")?;

@@ -28,6 +28,7 @@ mod top;
 use address_book::AddressBook;
 use args::{Arguments, Command, Global, ParticipantsAction, Program};
 use clap::FromArgMatches as _;
+use clap::parser::ValueSource;
 use exit::{Exit, Failure};
 use output::{Format, json_line};
 use std::io;
@@ -61,7 +62,13 @@ async fn ask(command: Command, global: &Global) -> Exit {
 }
 
 fn parse() -> Result<Arguments, clap::Error> {
-    Arguments::from_arg_matches(&help::command().try_get_matches()?)
+    let matches = help::command().try_get_matches()?;
+    let mut arguments = Arguments::from_arg_matches(&matches)?;
+    if let Program::Gateway(serve) = &mut arguments.program {
+        let source = matches.subcommand_matches("gateway").and_then(|gateway| gateway.value_source("coordinator"));
+        serve.names_coordinators = source.is_some_and(|source| source != ValueSource::DefaultValue);
+    }
+    Ok(arguments)
 }
 
 async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
