@@ -23,6 +23,9 @@
 //! all: it is cancelled first, then the branch is refused. A confirm and a cancel go on until they are answered. After a crash all of
 //! this goes on from the records.
 //!
+//! Nor is an answer that somebody else holds what is needed (423) a refusal of a call that was made before and not answered: that one may
+//! still be on its way, and find it free.
+//!
 //! A service that answers "in progress" (425), or that it is to be asked later (429 and 503 with `Retry-After`), is asked again within the
 //! same attempt as long as that has time.
 //!
