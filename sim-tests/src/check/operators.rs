@@ -7,7 +7,7 @@
 //!
 //! * `effect`: a step that was passed over while it was stuck is as its refusals left it. One that was not stuck, or that
 //!   another operator had tried again since the first one saw it stuck, and what was left of a saga that was given up, may be in
-//!   effect or not. Excused where an operator has committed a branch of
+//!   effect or not; so may one at an HTTP service, which may have done what an earlier attempt asked for and not answered it. Excused where an operator has committed a branch of
 //!   the same transaction, which is why the step was refused.
 //! * `unfounded`: nobody but an operator passes over a step, or gives a saga up. What becomes of a step at a participant whose
 //!   disk was put back is not known either, also of one that was said to be done; that is for [`super::atomicity`].

@@ -161,7 +161,9 @@ pub(super) async fn end_step(
         let tx = saga.to_string();
         // Another operator may have had it tried again since it was looked at.
         let is_tried_again = shared.finals().retries.may_be_under_way(&of_step, looked_at);
-        let stuck = step.state == Some(PartState::Stuck) && !is_tried_again;
+        // An earlier attempt that an HTTP service did not answer may have taken effect, whatever the later ones were refused for.
+        let may_be_done = shared.plan.shape.services.contains(&participant);
+        let stuck = step.state == Some(PartState::Stuck) && !is_tried_again && !may_be_done;
         shared.finals().passed_over.push(PassedOver { tx, participant, how, stuck, certain });
     }
 }

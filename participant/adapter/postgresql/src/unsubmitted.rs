@@ -62,7 +62,7 @@ mod tests {
         unsubmitted.undo(CoordinatorId([9; 16]), &tx);
         assert!(look(&mut unsubmitted, 3_001).is_empty(), "that was another's");
         unsubmitted.undo(coordinator, &tx);
-        assert_eq!(look(&mut unsubmitted, 3_002), [name.clone()]);
+        assert_eq!(look(&mut unsubmitted, 3_002), std::slice::from_ref(&name));
         assert!(unsubmitted.look(Vec::new(), began, grace).is_empty() && unsubmitted.asked_about().is_empty());
         // Under the same name, but prepared anew.
         assert!(look(&mut unsubmitted, 3_003).is_empty() && unsubmitted.asked_about().is_empty());
