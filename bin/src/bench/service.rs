@@ -14,7 +14,7 @@ const MAX_LINE_BYTES: u64 = 8 << 10;
 
 /// Success, in the words of a peer that looks for them, too.
 const ANSWER: &[u8] =
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 25\r\n\r\n{\"dtm_result\":\"SUCCESS\"}";
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 24\r\n\r\n{\"dtm_result\":\"SUCCESS\"}";
 
 /// Serves until the listener fails.
 pub async fn serve(listener: TcpListener) -> anyhow::Result<()> {
