@@ -151,7 +151,7 @@ async fn a_kill_right_after_the_close_leaves_all_of_it_or_nothing() {
         shop.all_join(&saga).await;
         saga.close_no_wait().await.unwrap();
         shop.kill_and_restart(victim).await;
-        // Where a crash took the close back it is open again, and what was adopted for that close is undone.
+        // It is open again where a crash took the close back, and the work adopted for that close is undone.
         let outcome = shop.client().open_saga(saga.id().clone()).close().await.unwrap().outcome;
         shop.is_over().await;
         let expected = if outcome == Outcome::Committed { SERVICES.len() } else { 0 };

@@ -117,7 +117,7 @@ async fn an_id_is_its_homes_which_is_waited_for_while_it_is_away_and_has_all_of_
     second.kill(Who::Coordinator).await.unwrap();
     assert_eq!(settled.get(&here[0]).await.expect(200).json()["state"], "committed");
     assert_eq!(both.get(&here[0]).await.expect(200).json()["state"], "committed");
-    // What is not known at its home may be with the one that is away, unless the set is settled.
+    // An id that its home does not know may be with the one that is away, unless the set is settled.
     let (new_here, new_there) = (at_home(&ids, 0, "new", 2), at_home(&ids, 1, "new", 1));
     let away = both.submit(&new_here[0]).await;
     assert_eq!(away.problem(503, "UNREACHED", &["does not answer", "settled"])["retryable"], true);
@@ -150,7 +150,7 @@ async fn an_id_is_its_homes_which_is_waited_for_while_it_is_away_and_has_all_of_
     until("all have ended", async || {
         let ended = listed(&both, "filter=ended").await.len();
         let n: usize = value(&first, "bank-a", "n").await.unwrap().parse().unwrap();
-        // What reads them is a transaction too.
+        // The reading is a transaction too.
         (ended >= n && listed(&both, "filter=open").await.is_empty()).then_some(())
     })
     .await;

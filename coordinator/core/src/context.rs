@@ -30,7 +30,7 @@ pub(crate) struct Context<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) peers: &'a mut Peers,
     pub(crate) room: &'a mut Room,
-    /// What sagas tell their parents and children. It is handed on before the next input.
+    /// The words of sagas to their parents and children, which are handed on before the next input.
     pub(crate) kin: &'a mut VecDeque<(TxId, Kin)>,
 }
 

@@ -32,7 +32,7 @@ const AHEAD: &str = "its attempt number is ahead of this coordinator's, which ha
 pub struct Limits {
     /// Transactions that are under way. Open sagas that take steps have a bound of their own.
     pub max_open_transactions: usize,
-    /// Open sagas that take steps.
+    /// Open sagas that take steps, or are kept until their parents end.
     pub max_begun_transactions: usize,
     /// The work of all that are open.
     pub max_open_bytes: usize,
@@ -67,7 +67,7 @@ pub struct Coordinator {
     transactions: DigestMap<TxId, Open>,
     room: Room,
     peers: Peers,
-    /// What sagas have told their parents and children during one input; empty in between.
+    /// The words of sagas to their parents and children during one input; empty in between.
     kin: VecDeque<(TxId, Kin)>,
     /// Ended transactions whose changed record is being written.
     noting: DigestMap<TxId, Noting>,

@@ -346,8 +346,10 @@ impl Saga {
     pub(crate) fn held_bytes(&self) -> Held {
         let work_bytes = self.steps.iter().map(|step| step.definition.work_bytes()).sum();
         let result_bytes = self.gathered();
+        // One that is kept waits for the clients of its parent.
+        let waits_for_clients = self.takes_steps() || self.state == State::Kept;
         let leaving_bytes = if self.is_being_recorded() { result_bytes } else { 0 };
-        Held { work_bytes, result_bytes, leaving_bytes, begun: usize::from(self.takes_steps()) }
+        Held { work_bytes, result_bytes, leaving_bytes, begun: usize::from(waits_for_clients) }
     }
 
     /// Returns true while its decision or its end is on its way to the log.

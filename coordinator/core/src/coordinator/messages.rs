@@ -29,7 +29,7 @@ impl Coordinator {
             return unusable.handle_message(from, &message, &mut cx);
         }
         if attempt_number == AttemptNumber::NONE {
-            // What an application has prepared may be asked for as long as the transaction is open.
+            // The close may yet ask for what an application has prepared.
             if let ToCoordinator::Inquiry { .. } = message {
                 effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, attempt_number } });
             }

@@ -59,16 +59,19 @@ impl Coordinator {
     /// an operator has ended that; one that has none any more goes on by itself.
     pub(super) fn bring_families_together(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let nested = |(tx, open): (&TxId, &Open)| match open {
-            Open::Saga(saga) => saga.parent().map(|parent| (open.attempt_number(), tx.clone(), parent.clone())),
+            Open::Saga(saga) => {
+                let (parent, after) = saga.nested_in()?;
+                Some((open.attempt_number(), tx.clone(), parent.clone(), after))
+            }
             Open::TwoPhase(_) | Open::Unusable(_) => None,
         };
-        let mut children: Vec<(AttemptNumber, TxId, TxId)> = self.transactions.iter().filter_map(nested).collect();
+        let mut children: Vec<(AttemptNumber, TxId, TxId, usize)> =
+            self.transactions.iter().filter_map(nested).collect();
         children.sort_unstable();
-        for (_, tx, parent) in children {
-            let Some(child) = self.saga(&tx).cloned() else { continue };
+        for (_, tx, parent, after) in children {
             match self.transactions.get_mut(&parent) {
                 Some(Open::Saga(saga)) => {
-                    saga.nest_recovered(&child);
+                    saga.nest_recovered(tx.clone(), after);
                     if saga.has_its_way() {
                         self.kin.push_back((tx, Kin::ParentEnds));
                     }

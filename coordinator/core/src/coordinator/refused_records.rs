@@ -32,11 +32,10 @@ impl Coordinator {
             return unusable.handle_not_appended(stage, &mut cx);
         }
         let before = open.held();
-        if let Open::Saga(saga) = open
-            && let Some(parent) = saga.parent()
-        {
-            // What cannot be carried out has no family, also after a restart.
-            cx.tell(parent, Kin::Ended(tx.clone()));
+        if let Open::Saga(saga) = open {
+            // As after a restart: its parent does not wait for what cannot be carried out, and its children wait until it is ended.
+            saga.parent().into_iter().for_each(|parent| cx.tell(parent, Kin::Ended(tx.clone())));
+            saga.tell_that_it_ends(&mut cx);
         }
         let mut unusable = open.held_for(stage, &cause, &mut cx);
         for client in open.take_waiters() {

@@ -21,7 +21,7 @@ use undoubt_vocabulary::limits::MAX_BRANCHES_PER_TRANSACTION;
 use undoubt_vocabulary::saga::{self, UNDONE_ANEW};
 use undoubt_vocabulary::{AbortReason, Direction, StepIndex, TxId};
 
-/// What the sagas of a family tell each other.
+/// A word that one saga of a family tells another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kin {
     /// To a child: an ancestor ends, so it takes no steps any more, and does not end in a way of its own.
@@ -140,13 +140,16 @@ impl Saga {
         after
     }
 
+    /// Returns the saga that it is nested in, and the number of steps that had joined that before.
+    pub(crate) fn nested_in(&self) -> Option<(&TxId, usize)> {
+        self.family_parent().map(|parent| (&parent.tx, parent.after))
+    }
+
     /// Takes a child that came from the log. Children come in the order in which they began.
-    pub(crate) fn nest_recovered(&mut self, child: &Saga) {
-        let Some(Parent { after, .. }) = child.family_parent() else { return };
+    pub(crate) fn nest_recovered(&mut self, tx: TxId, after: usize) {
         if let Some(opening) = &mut self.opening {
-            let child = Child { tx: child.tx.clone(), after: *after, told: false, kept: false };
-            let place = opening.children.partition_point(|other| other.after <= child.after);
-            opening.children.insert(place, child);
+            let place = opening.children.partition_point(|other| other.after <= after);
+            opening.children.insert(place, Child { tx, after, told: false, kept: false });
         }
     }
 
@@ -256,11 +259,7 @@ impl Saga {
             }
             Kin::Finish => {
                 self.go(Way::Finish);
-                // Those that were told to close, be they kept by now or not, are to end as well.
-                self.nested_mut().iter_mut().for_each(|child| child.told = false);
-                if self.state == State::Kept {
-                    self.state = State::Completing;
-                }
+                self.make_final();
                 self.advance_or_finish(cx);
             }
             Kin::TurnBack(reason) => {
@@ -281,6 +280,15 @@ impl Saga {
         }
     }
 
+    /// Goes on to the end, as its close is provisional no more.
+    fn make_final(&mut self) {
+        // Those that were told to close, be they kept by now or not, are to end as well.
+        self.nested_mut().iter_mut().for_each(|child| child.told = false);
+        if self.state == State::Kept {
+            self.state = State::Completing;
+        }
+    }
+
     fn go(&mut self, way: Way) {
         let parent = self.opening.as_mut().and_then(|opening| opening.parent.as_mut());
         // An ancestor's end says no more than what its parent has said before.
@@ -290,6 +298,10 @@ impl Saga {
     }
 
     pub(super) fn advance_or_finish(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.state, State::LoggingClose | State::LoggingCompensation) {
+            // Should the record of its end be refused, it has to be known whether that of its way is on its way.
+            return;
+        }
         if self.is_settled() {
             self.finish(false, cx);
         } else {
@@ -348,10 +360,7 @@ impl Saga {
         if let Some(opening) = &mut self.opening {
             opening.parent = None;
         }
-        if self.state == State::Kept {
-            self.state = State::Completing;
-            self.nested_mut().iter_mut().for_each(|child| child.told = false);
-        }
+        self.make_final();
         if self.state == State::Open && self.overdue {
             return self.handle_deadline(cx);
         }

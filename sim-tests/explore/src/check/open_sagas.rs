@@ -76,8 +76,9 @@ impl Step<'_> {
 pub(super) fn check(world: &World, scenario: &Scenario, tx: &TxId, forgotten: bool) -> Result<(), String> {
     is_carried_on(world, tx)?;
     let log = &world.coordinator.log;
-    // What cannot be carried out has no family.
-    let is_orphan = |child: &&OpenSaga| child.parent() == Some(tx) && !log.unusable.contains(&child.header.tx);
+    // What cannot be carried out has no family, nor has, until a restart, what could not be recorded.
+    let may_be_held = |child: &OpenSaga| scenario.budget.refusals > 0 || log.unusable.contains(&child.header.tx);
+    let is_orphan = |child: &&OpenSaga| child.parent() == Some(tx) && !may_be_held(child);
     let orphan = log.open_sagas.values().find(is_orphan);
     if let (Some(orphan), true, false) = (orphan, log.ended.contains_key(tx), forgotten) {
         return Err(format!("nested: {tx} has ended before {}, which is nested in it", orphan.header.tx));

@@ -18,6 +18,8 @@ impl Scenario {
             Scenario::nested_deep(),
             Scenario::nested_in_order(),
             Scenario::nested_and_forgotten(),
+            Scenario::nested_and_forgotten_in_the_midst(),
+            Scenario::nested_and_refused_records(),
             Scenario::nested_and_spoiled(),
         ]
     }
@@ -151,6 +153,38 @@ impl Scenario {
         Scenario::new("nested-forgotten", about, 1, requests)
             .deadlines(Deadlines::WhenStuck)
             .explored_with(CRASH, CRASH_AND_LOSS)
+    }
+
+    pub fn nested_and_forgotten_in_the_midst() -> Scenario {
+        let requests = vec![
+            begin(),
+            then(0, nest("T2", "T1")),
+            then(1, nest("T3", "T2")),
+            then(2, join("T3", elsewhere(0, 0))),
+            then(3, close("T2")),
+            then(3, ask("T1", RequestKind::Forget)),
+        ];
+        let about = "an operator gives the outermost of three sagas up, while the one in the middle is closed";
+        Scenario::new("nested-orphans", about, 1, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(CRASH, CRASH_AND_LOSS)
+    }
+
+    pub fn nested_and_refused_records() -> Scenario {
+        let last = |request| then(3, request);
+        let requests = vec![
+            begin(),
+            then(0, nest("T2", "T1")),
+            then(1, join("T2", elsewhere(0, 0))),
+            then(2, join("T1", elsewhere(1, 0))),
+            last(close("T2")),
+            last(close("T1")),
+        ];
+        let about =
+            "a record of a saga, or of one nested in it, is refused for good: it is held until an operator forgets it";
+        Scenario::new("nested-no-record", about, 1, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .explored_with(Budget { refusals: 1, ..CRASH }, Budget { refusals: 1, ..CRASH_AND_LOSS })
     }
 
     pub fn nested_and_spoiled() -> Scenario {

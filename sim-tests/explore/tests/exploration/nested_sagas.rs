@@ -54,6 +54,16 @@ fn what_is_nested_in_a_saga_that_an_operator_gave_up_goes_on_without_it() {
 }
 
 #[test]
+fn all_that_is_nested_ends_though_an_operator_gave_the_outermost_up_in_the_midst() {
+    nothing_breaks(Scenario::nested_and_forgotten_in_the_midst());
+}
+
+#[test]
+fn a_family_of_which_one_cannot_be_recorded_comes_to_an_end() {
+    nothing_breaks(Scenario::nested_and_refused_records());
+}
+
+#[test]
 fn a_family_of_which_one_cannot_be_carried_out_comes_to_an_end() {
     nothing_breaks(Scenario::nested_and_spoiled());
 }
