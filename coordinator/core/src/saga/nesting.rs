@@ -299,7 +299,7 @@ impl Saga {
 
     pub(super) fn advance_or_finish(&mut self, cx: &mut Context<'_>) {
         if matches!(self.state, State::LoggingClose | State::LoggingCompensation) {
-            // Should the record of its end be refused, it has to be known whether that of its way is on its way.
+            // The end would go by a close or a cancellation that is not on record, should its own record be refused.
             return;
         }
         if self.is_settled() {
