@@ -113,7 +113,8 @@ impl Client {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.idle_timeout())
-            .pool_max_idle_per_host(settings.max_idle_connections_per_host)
+            // What a burst of calls has opened is there for the next one.
+            .pool_max_idle_per_host(settings.max_calls_per_host)
             .http1_max_headers(MAX_ANSWER_HEADERS)
             .http1_max_buf_size(MAX_ANSWER_HEADER_BYTES)
             .http2_max_header_list_size(u32::try_from(MAX_ANSWER_HEADER_BYTES).unwrap_or(u32::MAX))

@@ -54,14 +54,12 @@ pub struct Settings {
     pub connect_timeout_ms: u64,
     /// The time for one call that ends a branch, in milliseconds. A step's call has its attempt's.
     pub call_timeout_ms: u64,
-    /// The time for which a connection that is not used is kept, in milliseconds.
+    /// The time for which a connection that is not used is kept, in milliseconds. There are as many as were used at once.
     pub idle_timeout_ms: u64,
     /// The body of an answer, in bytes.
     pub max_response_bytes: usize,
     /// The calls of one host under way.
     pub max_calls_per_host: usize,
-    /// The connections to one host that are kept while they are not used.
-    pub max_idle_connections_per_host: usize,
     /// The calls in a row that a host gives no answer to, after which it is not called for `breaker_pause_ms`. 0: it always is.
     pub breaker_threshold: u32,
     /// The time for which such a host is not called, in milliseconds; then one call finds out.
@@ -87,7 +85,6 @@ impl Default for Settings {
             idle_timeout_ms: 60_000,
             max_response_bytes: 256 << 10,
             max_calls_per_host: 64,
-            max_idle_connections_per_host: 32,
             breaker_threshold: 20,
             breaker_pause_ms: 1_000,
             max_refused_endings: 20,
@@ -153,7 +150,6 @@ impl Settings {
             ("idle_timeout_ms", self.idle_timeout_ms, 0, 3_600_000),
             ("max_response_bytes", bytes(self.max_response_bytes), 1, bytes(MAX_ANSWER_BYTES)),
             ("max_calls_per_host", bytes(self.max_calls_per_host), 1, 100_000),
-            ("max_idle_connections_per_host", bytes(self.max_idle_connections_per_host), 0, 10_000),
             ("breaker_threshold", self.breaker_threshold.into(), 0, 1_000_000),
             ("breaker_pause_ms", self.breaker_pause_ms, 1, 600_000),
             ("max_refused_endings", self.max_refused_endings.into(), 1, 1_000_000),
