@@ -7,7 +7,7 @@
 use crate::attempt::Declined;
 use crate::class::{UNKNOWN_NAME, code_of};
 use crate::local::kept;
-use crate::record::{clamped, failure, on_record, read_branch, unclamped};
+use crate::record::{clamped, evidence, failure, on_record, read_branch, unclamped};
 use crate::sessions::Hold;
 use crate::shared::{Known, Shared};
 use std::collections::BTreeSet;
@@ -61,14 +61,20 @@ pub(crate) async fn adopt(shared: &Shared, id: &BranchId, prepare: &Prepare) -> 
         }
     };
     let missing = match taken {
-        true => look(shared, &gid).await.map_err(unclear)?,
-        false => {
+        Taken::First | Taken::Again => look(shared, &gid).await.map_err(unclear)?,
+        Taken::No => {
             Some("it was not submitted in time, and is being undone; begin it again, with its own work".to_owned())
         }
     };
     let Some(missing) = missing else { return Ok(Vote::Prepared { result: Results::encode_calls(&[]) }) };
-    if taken {
-        let_go(shared, id).await.map_err(unclear)?;
+    match taken {
+        Taken::First if evidence(shared, id).await.map_err(unclear)?.is_some() => {
+            // The abort finds that it has committed, which is reported as damage.
+            let cause = format!("somebody else has committed {gid} in the database before it was submitted");
+            return Err(Declined::Failed(ResourceError::Unclear { cause }));
+        }
+        Taken::First | Taken::Again => let_go(shared, id).await.map_err(unclear)?,
+        Taken::No => {}
     }
     shared.remove(id);
     Err(Refusal::new(RefusalCode::Condition, missing).into())
@@ -86,15 +92,29 @@ fn unclear(error: ResourceError) -> Declined {
     })
 }
 
-/// Returns false if it is being undone.
-async fn take(shared: &Shared, id: &BranchId, attempt: i64, begun_at: Timestamp) -> Result<bool, ResourceError> {
-    on_record(shared, async move |session| {
+/// Whether an attempt has what is prepared for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// No attempt had it before.
+    First,
+    Again,
+    /// It is being undone.
+    No,
+}
+
+async fn take(shared: &Shared, id: &BranchId, attempt: i64, begun_at: Timestamp) -> Result<Taken, ResourceError> {
+    let rows = on_record(shared, async move |session| {
+        // Where a row is updated, it has an xmax: the transaction that locked the one before.
         let statement = "INSERT INTO undoubt.adopted AS a (coordinator, tx, attempt, begun_at) VALUES ($1, $2, $3, $4) ON CONFLICT \
-             (coordinator, tx) DO UPDATE SET attempt = excluded.attempt, begun_at = excluded.begun_at WHERE a.attempt <= excluded.attempt";
+             (coordinator, tx) DO UPDATE SET attempt = excluded.attempt, begun_at = excluded.begun_at WHERE a.attempt <= excluded.attempt \
+             RETURNING xmax = 0";
         let (coordinator, tx, begun_at) = (&id.coordinator.0[..], id.tx.as_bytes(), clamped(begun_at.0));
-        Ok(session.execute(statement, &[&coordinator, &tx, &attempt, &begun_at]).await? > 0)
+        session.query(statement, &[&coordinator, &tx, &attempt, &begun_at]).await
     })
-    .await
+    .await?;
+    let Some(row) = rows.first() else { return Ok(Taken::No) };
+    let is_first: bool = row.try_get(0).map_err(|error| failure(&error))?;
+    Ok(if is_first { Taken::First } else { Taken::Again })
 }
 
 /// Looks for what is prepared, once the record is there: it cannot be undone any more. Returns what is missing, if anything is.

@@ -263,6 +263,8 @@ async fn a_session_that_ends_while_it_prepares_is_unclear_and_submitting_it_clea
         let unclear = enlist(&mut client, 1, "a").await;
         assert!(matches!(&unclear, Err(EnlistError::Unclear { .. })), "{unclear:?}");
         trap.happened().await.unwrap();
+        // The server may still be at what it was sent.
+        fixture.until("SELECT count(*) FROM pg_prepared_xacts", if prepared { "1" } else { "0" }).await;
         let vote = adopt(&fixture.resource, &branch(1)).await;
         match prepared {
             false => assert_condition(vote, &["nothing is prepared"]),
@@ -431,6 +433,17 @@ async fn what_another_hand_has_ended_of_it_is_reported() {
     }
     assert_eq!(fixture.commit(1).await, Ok(Ended::Gone));
     assert_eq!(fixture.abort(2).await, Ok(Ended::Gone));
+}
+
+#[tokio::test]
+async fn what_another_hand_has_committed_before_it_was_submitted_is_reported() {
+    let fixture = Fixture::new().await;
+    let mut client = fixture.client().await;
+    enlist(&mut client, 1, "a").await.unwrap();
+    fixture.sql("SELECT format('COMMIT PREPARED %L', gid) FROM pg_prepared_xacts \\gexec").await;
+    let vote = adopt(&fixture.resource, &branch(1)).await;
+    assert!(matches!(vote, Err(ResourceError::Unclear { .. })), "{vote:?}");
+    assert_eq!(fixture.abort(1).await, Ok(Ended::Gone));
 }
 
 #[tokio::test]
