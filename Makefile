@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores service-kills explore sweep compare bench build simulator setup python prometheus databases
+.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores service-kills explore sweep compare bench build bencher simulator setup python prometheus databases
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -68,12 +68,16 @@ sweep: simulator ## Simulates SEEDS=300 worlds under faults, from seed FIRST=1 o
 compare: simulator ## Two-phase commit and sagas side by side under the same failures, over SEEDS=15 seeds.
 	$(BIN)/undoubt-sim compare --seeds $${SEEDS:-15}
 
-bench: build ## What transactions cost, beside floors and peers. PARTS="headline lone" for some; PEERS=1 installs peers first.
+bench: build bencher ## What transactions cost, beside floors and peers. PARTS="headline lone" for some; PEERS=1 installs peers first.
 	@[ -z "$(PEERS)" ] || .ci/peers
 	@$(BIN)/undoubt-bench $(PARTS) --out $${OUT:-undoubt-bench-report}
 
+# What users run, and no more: a newcomer waits for it.
 build: setup
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --workspace --bin undoubt --bin undoubt-coordinator --bin undoubt-participant
+
+bencher: setup
+	$(CARGO) build --workspace --bin undoubt-bench
 
 # Alone, so that whoever changes a rule sees soon what it breaks.
 simulator: setup
