@@ -6,6 +6,7 @@
 use anyhow::Context;
 use futures::{Stream, StreamExt};
 use hdrhistogram::Histogram;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -93,10 +94,26 @@ impl Shape {
         }
     }
 
+    /// Returns the saga with this number as a gateway takes it: over HTTP services or key-value participants.
+    pub fn saga_document(&self, number: u64) -> Value {
+        let counter = self.counter(number);
+        let work = |by: i64| match &self.service {
+            Some(url) => format!("http post {url}"),
+            None => format!("add {}/{counter:06} {by}", self.run),
+        };
+        let step = |(index, participant): (usize, &String)| json!({ "name": format!("s{index}"), "at": participant, "do": [work(1)], "undo": [work(-1)] });
+        let steps: Vec<Value> = self.participants.iter().enumerate().map(step).collect();
+        json!({ "id": format!("{}-{number}", self.run), "mode": "saga", "steps": steps })
+    }
+
+    /// Returns the counter of the transaction with this number. Neighbours are far from each other, so that no range of keys is favoured.
+    fn counter(&self, number: u64) -> u64 {
+        number.wrapping_mul(7_919) % self.counters
+    }
+
     fn submission(&self, number: u64) -> Submission {
         let id = format!("{}-{number}", self.run).parse().expect("a run's name is short, and so is a number");
-        // Neighbours are far from each other, so that no range of keys is favoured.
-        let counter = number.wrapping_mul(7_919) % self.counters;
+        let counter = self.counter(number);
         let key = || format!("{}/{counter:06}", self.run);
         let work = |by: i64| -> Work {
             if let Some(procedure) = self.procedure {

@@ -2,6 +2,7 @@
 //! load, beside the same saga over key-value participants, and beside a peer at the same service. The services do nothing, in a process whose CPU time does not count.
 
 use super::finding::{Finding, Goal};
+use super::gateway::Gateway;
 use super::load::{Length, Mode, Pace, Shape};
 use super::peer::HOW_TO_INSTALL;
 use super::peer::dtmrs::{self, Dtmrs};
@@ -25,6 +26,9 @@ const STEPS: usize = 2;
 /// Forced writes that a step cannot do without: that it is attempted is stored before the call, and what it came to after it.
 const FORCED_WRITES_A_STEP: f64 = 2.0;
 
+/// Forced writes of a saga beside those of its steps: its beginning is stored before anything is sent, and its end before it is told.
+const FORCED_WRITES_A_SAGA: f64 = 2.0;
+
 /// Sagas under way at a time, and the rate that a peer reached with so many on such a machine: DTM over PostgreSQL, and Restate.
 const IN_FLIGHT: [(usize, Option<f64>); 3] = [(16, Some(935.0)), (64, None), (256, Some(795.0))];
 
@@ -35,7 +39,14 @@ pub async fn services(stage: &Stage, effort: Effort, report: &mut Report<'_>) ->
     let address = stage.service().await?;
     let (over_http, over_kv) = (over_http(stage, &address).await?, stage.cluster(STEPS).await?);
     lone(stage, &over_http, &address, effort, report).await?;
-    under_load(stage, (&over_http, &over_kv), &address, effort, report).await?;
+    let load = Load {
+        stage,
+        over_http: (&over_http, Gateway::start(stage.command_line()?, &over_http).await?),
+        over_kv: (&over_kv, Gateway::start(stage.command_line()?, &over_kv).await?),
+        url: format!("http://{address}/done"),
+        length: Length { warm_up: Duration::from_secs(1), measured: effort.measured },
+    };
+    under_load(&load, effort, report).await?;
     beside_a_peer(stage, &over_http, &address, effort, report).await
 }
 
@@ -60,11 +71,14 @@ async fn lone(
     let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, cluster.options()?)?;
     let (store, mut caller) = (floor::store(stage)?, Caller::connect(address).await?);
     let (mut floors, mut medians, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut all_floors, mut all_ratios) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
         let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let (mut forced, mut called, mut whole) = (floor::histogram()?, floor::histogram()?, floor::histogram()?);
+        let (mut forced, mut trip) = (floor::histogram()?, floor::histogram()?);
+        let (mut called, mut whole) = (floor::histogram()?, floor::histogram()?);
         for number in 0..LONE {
             forced.saturating_record(us(floor::rocks_write(&store, number).await?));
+            trip.saturating_record(us(floor::round_trip(stage.echo()).await?));
             called.saturating_record(us(caller.call().await?));
             let call = || Request::post(&format!("http://{address}/done"));
             let step = |(place, name): (usize, &String)| Step::new(&format!("s{place}"), name, call()).undo(call());
@@ -78,10 +92,15 @@ async fn lone(
         floors.push(floor);
         medians.push(median(&whole));
         ratios.push(median(&whole) / floor);
+        let all = floor + FORCED_WRITES_A_SAGA * median(&forced) + (STEPS + 1) as f64 * median(&trip);
+        all_floors.push(all);
+        all_ratios.push(median(&whole) / all);
     }
     report.add(Finding::of_rounds("floor/two-calls-and-four-forced-writes", floors, "µs"));
     report.add(Finding::of_rounds("services/lone/median", medians, "µs"));
     report.add(Finding::of_rounds("services/lone/times-floor", ratios, "x").goal(Goal::AtMost(1.3)));
+    report.add(Finding::of_rounds("floor/two-calls-six-forced-writes-and-three-round-trips", all_floors, "µs"));
+    report.add(Finding::of_rounds("services/lone/times-all-that-waits", all_ratios, "x"));
     Ok(())
 }
 
@@ -119,38 +138,72 @@ async fn beside_a_peer(
     Ok(())
 }
 
-async fn under_load(
-    stage: &Stage,
-    (over_http, over_kv): (&Cluster, &Cluster),
-    address: &str,
-    effort: Effort,
-    report: &mut Report<'_>,
-) -> anyhow::Result<()> {
-    let length = Length { warm_up: Duration::from_secs(1), measured: effort.measured };
-    for (in_flight, goal) in IN_FLIGHT {
-        let pace = Pace::Closed { in_flight };
-        let (mut rates, mut per_saga, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..effort.rounds {
-            let mut cpu = [0.0, 0.0];
-            for (place, cluster) in [over_http, over_kv].into_iter().enumerate() {
-                let service = (place == 0).then(|| format!("http://{address}/done"));
-                let shape = Shape { mode: Mode::Saga, service, ..Shape::new(&stage.run_name(), &names(STEPS)) };
-                let (measured, used) = stage::measure(cluster, &shape, pace, length).await?;
-                // The CPU time of the warm-up counts, so its sagas do.
-                let sagas = measured.per_s() * (length.warm_up + length.measured).as_secs_f64();
-                cpu[place] = (used.coordinator + used.participants).as_secs_f64() * 1e6 / sagas;
-                if place == 0 {
-                    rates.push(measured.per_s());
-                }
+/// The same saga over HTTP services and over key-value participants, by way of gRPC or of a gateway.
+struct Load<'a> {
+    stage: &'a Stage,
+    over_http: (&'a Cluster, Gateway),
+    over_kv: (&'a Cluster, Gateway),
+    url: String,
+    length: Length,
+}
+
+/// The way in which sagas are submitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Grpc,
+    Gateway,
+}
+
+/// What a load came to.
+struct Cost {
+    sagas_per_s: f64,
+    /// The CPU time of coordinator, participants and the gateway that was used.
+    cpu_us_a_saga: f64,
+}
+
+impl Load<'_> {
+    async fn measure(&self, over_http: bool, by: By, in_flight: usize) -> anyhow::Result<Cost> {
+        let (cluster, gateway) = if over_http { &self.over_http } else { &self.over_kv };
+        let service = over_http.then(|| self.url.clone());
+        let shape = Shape { mode: Mode::Saga, service, ..Shape::new(&self.stage.run_name(), &names(STEPS)) };
+        let before = servers_cpu(cluster)? + gateway.cpu()?;
+        let sagas_per_s = match by {
+            By::Grpc => {
+                let pace = Pace::Closed { in_flight };
+                stage::measure(cluster, &shape, pace, self.length).await?.0.per_s()
             }
-            per_saga.push(cpu[0]);
-            ratios.push(cpu[0] / cpu[1]);
+            By::Gateway => gateway.sagas_per_s(&shape, in_flight, self.length).await?,
+        };
+        let used = servers_cpu(cluster)? + gateway.cpu()? - before;
+        // The CPU time of the warm-up counts, so its sagas do.
+        let sagas = sagas_per_s * (self.length.warm_up + self.length.measured).as_secs_f64();
+        Ok(Cost { sagas_per_s, cpu_us_a_saga: used.as_secs_f64() * 1e6 / sagas })
+    }
+}
+
+fn servers_cpu(cluster: &Cluster) -> anyhow::Result<Duration> {
+    let usages = stage::usages(cluster)?;
+    Ok(usages.coordinator.cpu + usages.participants.iter().map(|usage| usage.cpu).sum::<Duration>())
+}
+
+async fn under_load(load: &Load<'_>, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
+    for (by, way) in [(By::Grpc, "grpc"), (By::Gateway, "gateway")] {
+        for (in_flight, goal) in IN_FLIGHT {
+            let (mut rates, mut per_saga, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..effort.rounds {
+                let http = load.measure(true, by, in_flight).await?;
+                let kv = load.measure(false, by, in_flight).await?;
+                rates.push(http.sagas_per_s);
+                per_saga.push(http.cpu_us_a_saga);
+                ratios.push(http.cpu_us_a_saga / kv.cpu_us_a_saga);
+            }
+            let name = |what: &str| format!("services/{way}/{what}/in-flight={in_flight}");
+            let rate = Finding::of_rounds(name("rate"), rates, "sagas/s");
+            report.add(goal.map_or(rate.clone(), |goal| rate.goal(Goal::AtLeast(goal))));
+            report
+                .add(Finding::of_rounds(name("cpu-a-saga"), per_saga, "µs").note("coordinator, participants, gateway"));
+            report.add(Finding::of_rounds(name("cpu-over-key-value"), ratios, "x").goal(Goal::AtMost(3.0)));
         }
-        let name = |what: &str| format!("services/{what}/in-flight={in_flight}");
-        let rate = Finding::of_rounds(name("rate"), rates, "sagas/s");
-        report.add(goal.map_or(rate.clone(), |goal| rate.goal(Goal::AtLeast(goal))));
-        report.add(Finding::of_rounds(name("cpu-a-saga"), per_saga, "µs").note("coordinator and participants"));
-        report.add(Finding::of_rounds(name("cpu-over-key-value"), ratios, "x").goal(Goal::AtMost(3.0)));
     }
     Ok(())
 }

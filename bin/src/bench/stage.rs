@@ -72,6 +72,13 @@ impl Stage {
         &self.programs
     }
 
+    /// Returns the path of the command line, which is a gateway too.
+    pub fn command_line(&self) -> anyhow::Result<PathBuf> {
+        let path = self.programs.coordinator.with_file_name("undoubt");
+        ensure!(path.is_file(), "{} is missing; build it with `make build`", path.display());
+        Ok(path)
+    }
+
     /// Returns the address of a service that does nothing, in a process of its own.
     pub async fn service(&self) -> anyhow::Result<String> {
         let (_, address) = self.service_process.get_or_try_init(|| serving(&self.helper, "--service")).await?;

@@ -1,26 +1,20 @@
 //! The peer `dtmrs`: sagas of two steps over HTTP, its log in PostgreSQL. Its steps do nothing, so that what is measured is
 //! the manager alone; ours do their work durably in the same figure.
 
+use crate::bench::json_http::JsonConnection;
 use anyhow::{Context, ensure};
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use undoubt_test_servers::Postgres;
 
 const DATABASE: &str = "dtmrs";
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub struct Dtmrs {
@@ -92,43 +86,16 @@ impl Dtmrs {
 }
 
 async fn submit_until(address: &str, service: &str, name: &str, until: Instant) -> anyhow::Result<()> {
-    let (mut connection, driving) =
-        hyper::client::conn::http1::handshake(TokioIo::new(connect(address).await?)).await?;
-    let driving = tokio::spawn(driving);
+    let mut connection = JsonConnection::connect(address).await?;
     let mut number = 0_u64;
     while Instant::now() < until {
         number += 1;
         let step =
             |what: &str| format!(r#"{{"action":"http://{service}/{what}","compensate":"http://{service}/un{what}"}}"#);
         let saga = format!(r#"{{"gid":"{name}-{number}","steps":[{},{}]}}"#, step("take"), step("give"));
-        let submitting = submit(&mut connection, address, saga);
-        timeout(ANSWER_TIMEOUT, submitting).await.context("dtmrs did not answer in time; look at its log")??;
+        let (status, told) = connection.post("/api/dtmsvr/submit", saga).await?;
+        let told = String::from_utf8_lossy(&told);
+        ensure!(status.is_success() && told.contains("SUCCESS"), "dtmrs answered {status}: {told}");
     }
-    drop(connection);
-    // The connection ends with whoever used it.
-    let _ = driving.await;
     Ok(())
-}
-
-async fn submit(connection: &mut SendRequest<Full<Bytes>>, address: &str, saga: String) -> anyhow::Result<()> {
-    let request = Request::post("/api/dtmsvr/submit")
-        .header("host", address)
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(saga)))?;
-    connection.ready().await?;
-    let response = connection.send_request(request).await?;
-    let status = response.status();
-    let told = response.into_body().collect().await?.to_bytes();
-    ensure!(
-        status.is_success() && String::from_utf8_lossy(&told).contains("SUCCESS"),
-        "dtmrs answered {status}: {}",
-        String::from_utf8_lossy(&told)
-    );
-    Ok(())
-}
-
-async fn connect(address: &str) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
