@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod certificates;
 pub mod cluster;
+pub mod conformance;
 pub mod credentials;
 pub mod databases;
 pub mod demo;

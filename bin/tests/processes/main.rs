@@ -16,6 +16,7 @@ mod callbacks;
 mod circles;
 mod command_line;
 mod configuration;
+mod conformance;
 mod connections;
 mod databases;
 mod demo;

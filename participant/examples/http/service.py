@@ -9,6 +9,7 @@ GET /things lists them. ?busy=N answers the first N attempts of a call with 503,
 import json
 import sqlite3
 import sys
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -53,9 +54,8 @@ class Service(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        db = connect()
-        rows = db.execute("SELECT thing, state FROM things ORDER BY thing").fetchall()
-        db.close()
+        with closing(connect()) as db:
+            rows = db.execute("SELECT thing, state FROM things ORDER BY thing").fetchall()
         self.answer(200, json.dumps(dict(rows)))
 
     def do_POST(self):
@@ -67,18 +67,25 @@ class Service(BaseHTTPRequestHandler):
         key = self.headers.get("Idempotency-Key")
         if url.path != "/things" or key is None:
             return self.answer(404, '"POST /things, with an Idempotency-Key"')
-        db = connect()
+        try:
+            thing = json.loads(body)["thing"]
+        except (ValueError, KeyError, TypeError):
+            return self.answer(400, '"name a thing in the JSON body"')
+        busy = int(parse_qs(url.query).get("busy", ["0"])[0])
+        # Whatever goes wrong, it is closed, so that no transaction stays open.
+        with closing(connect()) as db:
+            status, answer = self.once(db, key, thing, busy)
+        self.answer(status, answer if answer.startswith("{") else json.dumps(answer))
+
+    def once(self, db, key, thing, busy):
         db.execute("INSERT INTO attempts VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET count = count + 1", [key])
         (attempt,) = db.execute("SELECT count FROM attempts WHERE key = ?", [key]).fetchone()
-        if attempt <= int(parse_qs(url.query).get("busy", ["0"])[0]):
-            status, answer = 503, f"busy at attempt {attempt}"
-        else:
-            db.execute("BEGIN IMMEDIATE")
-            headers = self.headers
-            status, answer = handle(db, headers["Undoubt-Effect"], headers["Undoubt-Operation"], json.loads(body)["thing"])
-            db.execute("COMMIT")
-        db.close()
-        self.answer(status, answer if answer.startswith("{") else json.dumps(answer))
+        if attempt <= busy:
+            return 503, f"busy at attempt {attempt}"
+        db.execute("BEGIN IMMEDIATE")
+        done = handle(db, self.headers["Undoubt-Effect"], self.headers["Undoubt-Operation"], thing)
+        db.execute("COMMIT")
+        return done
 
     def answer(self, status, text):
         self.send_response(status)

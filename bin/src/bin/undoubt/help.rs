@@ -28,7 +28,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Operate",
         &["resolve-step", "forget", "resolve", "release-marks", "accept-loss", "recovery", "tokens", "certs", "drain"],
     ),
-    ("Try", &["demo", "demo-databases", "torture", "restores"]),
+    ("Try", &["demo", "demo-databases", "conformance", "torture", "restores"]),
     ("Help", &["completions", "help"]),
 ];
 

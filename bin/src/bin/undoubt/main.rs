@@ -7,6 +7,7 @@
 mod address_book;
 mod args;
 mod audit;
+mod conformance;
 mod doubt;
 mod exit;
 mod gateway;
@@ -110,6 +111,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Demo { seed } => show::run_demo(seed, global).await,
         Command::DemoDatabases(args) => show::run_databases(&args, global).await,
         Command::Torture(torture) => show::run_torture(&torture, global).await,
+        Command::Conformance(arguments) => conformance::check(arguments, global).await,
         Command::Restores(restores) => restores::run_restores(&restores, global).await,
         Command::Tokens { action: args::TokensAction::New } => secrets::new_token(global),
         Command::Certs { action: args::CertsAction::Init(init) } => secrets::init_certificates(&init, global),
