@@ -57,6 +57,9 @@ pub struct Config {
     pub max_open_transactions: usize,
     /// Open sagas that wait for their clients.
     pub max_begun_transactions: usize,
+    /// Attempts at transactions that are given out after one of an open saga, before participants drop what they keep of others that came
+    /// after that. Until then the low-water mark waits for it.
+    pub open_saga_old_after_attempts: u64,
     /// The work of all transactions that are not ended; a submission beyond it is refused.
     pub max_open_bytes: usize,
     /// The bytes that branches and steps of open transactions have handed back. Above three quarters of it submissions
@@ -163,6 +166,7 @@ impl Default for Config {
             max_answer_room_bytes: DEFAULT_ROOM_BYTES / 2,
             max_open_transactions: 100_000,
             max_begun_transactions: 100_000,
+            open_saga_old_after_attempts: 4_096,
             max_open_bytes: 256 << 20,
             max_gathered_bytes: 128 << 20,
             max_in_flight_per_stream: 4_096,
@@ -312,6 +316,7 @@ impl Config {
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             count("max_open_transactions", self.max_open_transactions, 10_000_000),
             count("max_begun_transactions", self.max_begun_transactions, 10_000_000),
+            ranged("open_saga_old_after_attempts", self.open_saga_old_after_attempts, 0, 1_000_000_000),
             ranged("max_open_bytes", self.max_open_bytes as u64, MAX_TRANSACTION_BYTES as u64, MAX_OPEN_BYTES),
             // At three quarters of it others are turned away, and one that is open still finds room.
             ranged(

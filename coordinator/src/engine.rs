@@ -153,6 +153,7 @@ impl Engine {
             max_gathered_bytes: config.max_gathered_bytes,
             breaker_threshold: config.breaker_threshold,
             breaker_pause: Duration::from_millis(config.breaker_pause_ms),
+            old_after_attempts: config.open_saga_old_after_attempts,
         };
         let mut engine = Engine {
             core: Coordinator::new(epoch, limits),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
-use undoubt_vocabulary::{AttemptNumber, ToParticipant, TraceContext};
+use undoubt_vocabulary::{LowWaterMark, ToParticipant, TraceContext};
 
 /// A message's own memory and the most that its encoding adds, without work and inputs.
 const MESSAGE_BYTES: usize = 192;
@@ -49,8 +49,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     messages: Vec<Outgoing>,
-    low_water_mark: AttemptNumber,
-    low_water_mark_told: AttemptNumber,
+    low_water_mark: LowWaterMark,
+    low_water_mark_told: LowWaterMark,
     closed: bool,
     /// The bytes of all messages.
     bytes: usize,
@@ -63,13 +63,15 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Drained {
     pub(crate) messages: Vec<Outgoing>,
-    pub(crate) low_water_mark: AttemptNumber,
+    pub(crate) low_water_mark: LowWaterMark,
+    /// True if others are still open below it than were told last.
+    pub(crate) tells_still_open: bool,
 }
 
 impl Queue {
     /// Queues messages, and the low-water mark as it is now. Not sent before something else is, or [`Queue::nudge`] is
     /// called.
-    pub(crate) fn push<M: Into<Outgoing>>(&self, messages: impl IntoIterator<Item = M>, low_water_mark: AttemptNumber) {
+    pub(crate) fn push<M: Into<Outgoing>>(&self, messages: impl IntoIterator<Item = M>, low_water_mark: LowWaterMark) {
         let mut waiting = self.lock();
         waiting.low_water_mark = low_water_mark;
         if waiting.overflown {
@@ -93,7 +95,7 @@ impl Queue {
     }
 
     /// Tells a low-water mark that has moved while there was nothing else to say.
-    pub(crate) fn nudge(&self, low_water_mark: AttemptNumber) {
+    pub(crate) fn nudge(&self, low_water_mark: LowWaterMark) {
         let mut waiting = self.lock();
         waiting.low_water_mark = low_water_mark;
         let has_moved = waiting.low_water_mark != waiting.low_water_mark_told;
@@ -140,12 +142,12 @@ impl Queue {
                     return None;
                 }
                 if !waiting.messages.is_empty() || waiting.low_water_mark != waiting.low_water_mark_told {
-                    waiting.low_water_mark_told = waiting.low_water_mark;
+                    let low_water_mark = waiting.low_water_mark.clone();
+                    let told = std::mem::replace(&mut waiting.low_water_mark_told, low_water_mark.clone());
+                    let tells_still_open = told.still_open() != low_water_mark.still_open();
                     waiting.bytes = 0;
-                    return Some(Drained {
-                        messages: std::mem::take(&mut waiting.messages),
-                        low_water_mark: waiting.low_water_mark,
-                    });
+                    let messages = std::mem::take(&mut waiting.messages);
+                    return Some(Drained { messages, low_water_mark, tells_still_open });
                 }
             }
             self.0.changed.notified().await;
@@ -170,7 +172,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use std::time::Duration;
-    use undoubt_vocabulary::{Execution, Prepare, Timestamp, TxId};
+    use undoubt_vocabulary::{AttemptNumber, Execution, Prepare, Timestamp, TxId};
 
     fn prepare(number: usize, work: &Bytes) -> ToParticipant {
         let tx: TxId = format!("t{number}").parse().unwrap();
@@ -193,10 +195,28 @@ mod tests {
         tokio::pin!(overflown);
         for number in 0..MIN_ALLOWED_BYTES >> 20 {
             assert!(futures::poll!(&mut overflown).is_pending(), "after {number} messages");
-            queue.push([prepare(number, &work)], AttemptNumber(1));
+            queue.push([prepare(number, &work)], AttemptNumber(1).into());
         }
         assert_eq!(overflown.await, MIN_ALLOWED_BYTES);
         assert_eq!(queue.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_still_open_is_told_where_it_has_changed_and_once() {
+        let queue = Queue::default();
+        let mark =
+            |below, open: &[u64]| LowWaterMark::new(AttemptNumber(below), open.iter().copied().map(AttemptNumber));
+        let mut told = Vec::new();
+        for next in [mark(1, &[]), mark(5, &[2, 3]), mark(6, &[2, 3]), mark(6, &[3]), mark(6, &[]), mark(7, &[])] {
+            queue.nudge(next);
+            let drained = queue.drain().await.unwrap();
+            told.push((drained.low_water_mark.to_string(), drained.tells_still_open));
+        }
+        assert_eq!(
+            told.iter().map(|(_, tells)| *tells).collect::<Vec<_>>(),
+            [false, true, false, true, true, false],
+            "{told:?}"
+        );
     }
 
     #[tokio::test]
@@ -204,10 +224,10 @@ mod tests {
         let work = Bytes::from(vec![0; 1 << 20]);
         let queue = Queue::default();
         let all = || (0..200).map(|number| prepare(number, &work));
-        queue.push(all(), AttemptNumber(1));
+        queue.push(all(), AttemptNumber(1).into());
         for _ in 0..3 {
             assert_eq!(queue.drain().await.unwrap().messages.len(), 200);
-            queue.push(all(), AttemptNumber(1));
+            queue.push(all(), AttemptNumber(1).into());
         }
         assert!(futures::poll!(std::pin::pin!(queue.overflown())).is_pending());
     }

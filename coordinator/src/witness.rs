@@ -10,10 +10,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use undoubt_coordinator_core::StillKnown;
 use undoubt_platform::{Batch, NumberedStore, StoreError};
-use undoubt_proto::convert::Malformed;
+use undoubt_proto::convert::{Malformed, low_water_mark};
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
-use undoubt_vocabulary::{AttemptNumber, Challenge, KnownAttempt, ParticipantName, Statement, WriteNumber};
+use undoubt_vocabulary::{
+    AttemptNumber, Challenge, KnownAttempt, LowWaterMark, ParticipantName, Statement, WriteNumber,
+};
 
 use crate::log::{Log, LogError, LostParts};
 
@@ -105,23 +107,23 @@ pub(crate) async fn attempts(
     participant: &ParticipantName,
     address: &str,
     patience: Duration,
-) -> Result<(Vec<KnownAttempt>, AttemptNumber), WitnessError> {
+) -> Result<(Vec<KnownAttempt>, LowWaterMark), WitnessError> {
     let (mut found, mut from) = (Vec::new(), AttemptNumber::default());
     loop {
         let asked = recall(shared, participant, address, Some(from));
         let answer = timeout(patience, asked).await.map_err(|_| WitnessError::Late)??;
-        let RecallResponse { attempts, next_attempt_number, low_water_mark, .. } = answer;
+        let RecallResponse { attempts, next_attempt_number, low_water_mark: below, still_open, .. } = answer;
         for attempt in attempts {
             found.push(attempt.try_into()?);
         }
         if next_attempt_number <= from.0 {
-            return Ok((found, AttemptNumber(low_water_mark)));
+            return Ok((found, low_water_mark(below, still_open.as_ref())?));
         }
         from = AttemptNumber(next_attempt_number);
     }
 }
 
-fn still_known(attempts: Vec<KnownAttempt>, low_water_mark: AttemptNumber) -> StillKnown {
+fn still_known(attempts: Vec<KnownAttempt>, low_water_mark: LowWaterMark) -> StillKnown {
     let attempt = |known: KnownAttempt| ((known.attempt_number, known.tx), known.in_effect.into_iter().collect());
     StillKnown { low_water_mark, attempts: attempts.into_iter().map(attempt).collect() }
 }
@@ -179,8 +181,8 @@ pub(crate) async fn note_loss(
     if !number.is_after_loss_of(&before) {
         return Ok(());
     }
-    let (attempts, low_water_mark) = attempts(shared, participant, address, patience).await?;
-    let known = still_known(attempts, low_water_mark);
+    let (attempts, over) = attempts(shared, participant, address, patience).await?;
+    let known = still_known(attempts, over);
     let log = Log::new(shared.log.clone());
     let (listed, more) = list_lost(&log, participant, &known, engine).await?;
     let losses = u32::try_from(log.losses()?.len()).unwrap_or(u32::MAX);

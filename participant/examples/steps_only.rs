@@ -12,10 +12,10 @@ use undoubt_participant::conformance;
 use undoubt_participant::resource::{
     CoordinatorMarks, Kept, Pin, Recovered, RecoveredStep, Resource, ResourceError, StepId, StepState, Steps,
 };
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, ParticipantName, RunStep, StepOutcome};
+use undoubt_vocabulary::{CoordinatorId, Epoch, LowWaterMark, ParticipantName, RunStep, StepOutcome};
 
 /// An epoch, a low-water mark, and the pinned key with the epoch that it came with.
-type Known = (Epoch, AttemptNumber, Option<(Epoch, Pin)>);
+type Known = (Epoch, LowWaterMark, Option<(Epoch, Pin)>);
 
 /// The data that survive a crash of the participant. Each call changes it once, under its lock: all of a call is there,
 /// or nothing.
@@ -66,7 +66,7 @@ impl Resource for Shelf {
                     .map(|(id, (epoch, mark, pin))| CoordinatorMarks {
                         id: *id,
                         epoch: *epoch,
-                        low_water_mark: *mark,
+                        low_water_mark: mark.clone(),
                         pin: pin.map(|(_, pin)| pin),
                     })
                     .collect(),
@@ -94,11 +94,11 @@ impl Resource for Shelf {
         Ok(())
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
         self.change(|disk| {
             let (_, known, _) = disk.coordinators.entry(coordinator).or_default();
-            *known = mark.max(*known);
-            disk.barriers.retain(|step, _| step.coordinator != coordinator || step.attempt_number >= mark);
+            *known = known.and(&over);
+            disk.barriers.retain(|step, _| step.coordinator != coordinator || !over.is_over(step.attempt_number));
         });
         Ok(())
     }

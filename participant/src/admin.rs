@@ -259,7 +259,8 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
     let coordinators = view.core.coordinators().map(|known| v1::KnownCoordinator {
         coordinator_id: known.id.0.to_vec().into(),
         epoch: known.epoch.0,
-        low_water_mark: known.low_water_mark.0,
+        low_water_mark: known.low_water_mark.below().0,
+        still_open: u32::try_from(known.low_water_mark.still_open().len()).unwrap_or(u32::MAX),
         connected: known.connected,
         public_key: known.pin.map_or_else(Bytes::new, |pin| Bytes::copy_from_slice(&pin.key.0)),
         vouched: known.pin.is_some_and(|pin| pin.vouched),

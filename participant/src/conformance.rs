@@ -175,6 +175,7 @@ pub async fn steps<W: World>(world: &mut W) {
     saga::a_refused_compensation_leaves_the_action_in_effect(world).await;
     saga::steps_of_one_saga_are_independent(world).await;
     saga::a_low_water_mark_drops_the_barriers_below_it_and_nothing_else(world).await;
+    saga::what_is_still_open_below_a_low_water_mark_stays_until_it_is_over(world).await;
 }
 
 /// Runs the rules of a resource whose [work is done elsewhere](World::works_elsewhere).
@@ -199,6 +200,7 @@ pub async fn open_sagas<W: World>(world: &mut W) {
     open_saga::a_refused_end_of_what_was_done_elsewhere_leaves_nothing_behind_and_may_succeed_later(world).await;
     open_saga::an_end_and_its_barrier_are_stored_together(world).await;
     open_saga::a_low_water_mark_drops_the_ends_below_it(world).await;
+    open_saga::ends_of_what_is_still_open_below_a_low_water_mark_stay(world).await;
     open_saga::semantic_locks_end_with_their_steps_completion(world).await;
 }
 

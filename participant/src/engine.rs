@@ -43,7 +43,7 @@ use undoubt_participant_core::{
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::pulse::Heart;
 use undoubt_platform::{Clock, CrashPoints, Random, Traces};
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, LowWaterMark, ParticipantName, Prepare, WriteNumber};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 
 pub(crate) use commands::{Command, Handle, KnownHere, View};
@@ -86,7 +86,7 @@ pub(crate) struct Engine<R> {
     /// Losses that operators have accepted.
     losses: Vec<(Loss, WriteNumber)>,
     /// Coordinators whose low-water marks have left something behind.
-    collectable: BTreeMap<CoordinatorId, AttemptNumber>,
+    collectable: BTreeMap<CoordinatorId, LowWaterMark>,
     collect_at: Option<Instant>,
     commands: mpsc::Receiver<Command>,
     effects: Vec<Effect>,

@@ -60,8 +60,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, BackupError, Store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
-    Timestamp, TraceContext, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
+    StepOutcome, Timestamp, TraceContext, TxId, Vote, WriteNumber,
 };
 
 pub use crate::room::{Held, Room};
@@ -102,13 +102,14 @@ pub trait Resource: Send + Sync + 'static {
         pin: Option<Pin>,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
-    /// Drops what was kept only to recognise attempts of this coordinator below `mark`, all of which are over: what their
-    /// branches and steps came to, barriers and semantic locks among it. Remembers the mark. Need not be durable when it
-    /// returns; after a crash either all of it is done or nothing. Branches still prepared below it stay. May be repeated.
+    /// Drops what was kept only to recognise attempts of this coordinator that are over: what their branches and steps came to,
+    /// barriers and semantic locks among it. Keeps it of those that are still open, wherever they are. Remembers what is over, with
+    /// what was over by an earlier call, whatever order the calls end in. Need not be durable when it returns; after a crash either all
+    /// of it is done or nothing. Branches still prepared stay. May be repeated.
     fn collect(
         &self,
         coordinator: CoordinatorId,
-        mark: AttemptNumber,
+        over: LowWaterMark,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
     /// Returns how much later than the first low-water mark that moved [`Resource::collect`] is called, once for all that moved by then. Marks

@@ -19,11 +19,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_participant_core::{Hello, Proof, Recall, Recalled, Session, SessionRefused};
 use undoubt_platform::{CrashPoints, Random, Reason};
+use undoubt_proto::convert::{still_open, told_open};
 use undoubt_proto::v1::participant_server::Participant;
 use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
 use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION, PROVEN_VERSION};
-use undoubt_vocabulary::{Abilities, AttemptNumber, CoordinatorId, Epoch, Statement, ToParticipant, WriteNumber};
+use undoubt_vocabulary::{
+    Abilities, AttemptNumber, CoordinatorId, Epoch, LowWaterMark, Statement, ToParticipant, WriteNumber,
+};
 
 /// A stream that does not say hello within this time is closed.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,6 +72,7 @@ impl SessionService {
         let abilities = Arc::new(move || Abilities {
             saga_steps: true,
             open_sagas: asked.takes_open_sagas(),
+            still_open: true,
             one_phase: asked.takes_branches(),
             two_phase: asked.takes_branches() && asked.can_prepare(),
         });
@@ -243,7 +247,8 @@ impl Participant for SessionService {
             number: number.map(Into::into),
             seen: seen.number.map(Into::into),
             epoch: epoch.0,
-            low_water_mark: low_water_mark.0,
+            low_water_mark: low_water_mark.below().0,
+            still_open: told_open(&low_water_mark),
             connected,
             put_back: put_back.unwrap_or_default(),
             other_coordinator_id: other.map_or_else(Bytes::new, |other| Bytes::copy_from_slice(&other.0)),
@@ -281,8 +286,14 @@ async fn receive(
 ) -> Result<(), Status> {
     let mut begun = begun.into_iter();
     let mut next = begun.next();
+    // As it was told last.
+    let mut open: Arc<[AttemptNumber]> = Arc::default();
     while let Some(batch) = next {
-        let (low_water_mark, writes) = (AttemptNumber(batch.low_water_mark), batch.stable_writes);
+        if let Some(told) = &batch.still_open {
+            open = still_open(told).map_err(|bad| Reason::InvalidRequest.refuse(bad.to_string()))?.into();
+        }
+        let low_water_mark = LowWaterMark::sharing(AttemptNumber(batch.low_water_mark), &open);
+        let writes = batch.stable_writes;
         let mut messages = batch.messages;
         let traces = traces_of(&mut messages);
         let messages: Result<Vec<ToParticipant>, _> = messages.into_iter().map(TryInto::try_into).collect();

@@ -2,11 +2,11 @@
 //!
 //! | family | what is kept | until |
 //! | --- | --- | --- |
-//! | `coordinator` | the highest epoch, the low-water mark and the pinned key of each coordinator | for good |
+//! | `coordinator` | the highest epoch, the low-water mark with what is still open below it, and the pinned key of each coordinator | for good |
 //! | `branch` | prepared branches, with what the adapter needs to commit them | they end |
-//! | `finished` | what branches came to | the low-water mark has passed them |
+//! | `finished` | what branches came to | they are over |
 //! | `heuristic` | how operators, or unknown hands, have ended branches | an operator forgets it |
-//! | `step` | barriers of sagas' steps | the low-water mark has passed them |
+//! | `step` | barriers of sagas' steps | they are over |
 //! | `audit` | who did what: the server's, see `undoubt_platform::audit` | it is old, or there is too much |
 //! | `meta` | whose store this is; its starts, and losses that were accepted | for good |
 //!
@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use undoubt_platform::{Batch, Durability, NumberedStore, Store, identity, numbered_store};
 use undoubt_proto::record::{self as stored, StepBarrier};
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, Starts, Timestamp, WriteNumber,
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Starts, Timestamp, WriteNumber,
 };
 
 pub use record::Unreadable;
@@ -50,15 +50,15 @@ pub struct TransactionTable {
 }
 
 /// The knowledge of a coordinator.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     /// The highest seen.
     epoch: Epoch,
-    low_water_mark: AttemptNumber,
-    /// The attempt number below which all that was kept has been dropped since the start, or its drop is queued: the
-    /// next range begins here. Ranges that all began at the first attempt number would have to be told apart by the
-    /// store again and again.
-    collected: AttemptNumber,
+    low_water_mark: LowWaterMark,
+    /// The attempts of which all that was kept has been dropped since the start, or its drop is queued: the next ranges
+    /// leave them out. Ranges that all began at the first attempt number would have to be told apart by the store again
+    /// and again.
+    collected: LowWaterMark,
     /// The one that replaces all others, with the epoch that it was recorded with.
     pin: Option<(Epoch, Pin)>,
 }
@@ -66,6 +66,25 @@ struct Known {
 impl std::fmt::Debug for TransactionTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TransactionTable").finish_non_exhaustive()
+    }
+}
+
+/// What is to be dropped.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// All that is over.
+    pub low_water_mark: LowWaterMark,
+    /// The attempts whose records are dropped now, in rising order.
+    pub attempt_numbers: Vec<Range<AttemptNumber>>,
+    /// True unless nothing is still open below the low-water mark, and nothing was.
+    stores_still_open: bool,
+}
+
+impl From<LowWaterMark> for Passed {
+    /// Drops all that is over, whether it was dropped before or not.
+    fn from(low_water_mark: LowWaterMark) -> Self {
+        let attempt_numbers = low_water_mark.since(&LowWaterMark::default());
+        Passed { low_water_mark, attempt_numbers, stores_still_open: true }
     }
 }
 
@@ -159,7 +178,7 @@ impl TransactionTable {
         epoch: Epoch,
         pin: Option<Pin>,
     ) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, epoch, AttemptNumber::default(), pin.map(|pin| (epoch, pin)));
+        let known = self.note(coordinator, epoch, &LowWaterMark::default(), pin.map(|pin| (epoch, pin)));
         let mut batch = Batch::default();
         record::put_epoch(&mut batch, coordinator, known.epoch);
         if let Some(pin) = known.pin {
@@ -168,24 +187,37 @@ impl TransactionTable {
         Ok(self.store.write(batch, Durability::Forced).await?)
     }
 
-    /// Returns the attempt numbers whose records are to be dropped now, up to the highest low-water mark.
-    pub fn begin_to_collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Range<AttemptNumber> {
+    /// Returns what is to be dropped now: what is over by this low-water mark, or was by another.
+    pub fn begin_to_collect(&self, coordinator: CoordinatorId, low_water_mark: &LowWaterMark) -> Passed {
         let mut all = self.coordinators();
         let known = all.entry(coordinator).or_default();
-        known.low_water_mark = mark.max(known.low_water_mark);
-        let from = std::mem::replace(&mut known.collected, known.low_water_mark);
-        from..known.low_water_mark
+        let had_open = !known.low_water_mark.still_open().is_empty();
+        known.low_water_mark = known.low_water_mark.and(low_water_mark);
+        let before = std::mem::replace(&mut known.collected, known.low_water_mark.clone());
+        let stores_still_open = had_open || !known.low_water_mark.still_open().is_empty();
+        let attempt_numbers = known.collected.since(&before);
+        Passed { low_water_mark: known.low_water_mark.clone(), attempt_numbers, stores_still_open }
     }
 
-    /// Adds that all these attempt numbers are over, and drops what is kept to recognise them.
-    pub fn put_collected(&self, batch: &mut Batch, coordinator: CoordinatorId, passed: Range<AttemptNumber>) {
-        record::put_low_water_mark(batch, coordinator, passed.end);
-        record::delete_finished(batch, coordinator, passed.clone());
-        record::delete_steps(batch, coordinator, passed);
+    /// Adds what is over, and drops what was kept to recognise that.
+    pub fn put_collected(&self, batch: &mut Batch, coordinator: CoordinatorId, passed: &Passed) {
+        record::put_low_water_mark(batch, coordinator, passed.low_water_mark.below());
+        if passed.stores_still_open {
+            record::put_still_open(batch, coordinator, passed.low_water_mark.still_open());
+        }
+        for attempt_numbers in &passed.attempt_numbers {
+            record::delete_finished(batch, coordinator, attempt_numbers.clone());
+            record::delete_steps(batch, coordinator, attempt_numbers.clone());
+        }
     }
 
-    /// Notes that there are records of attempts under these numbers now, or still. What the low-water mark had passed
-    /// by then belongs to the next range.
+    /// Notes that what was to be dropped has not been.
+    pub fn note_not_collected(&self, coordinator: CoordinatorId, passed: &Passed) {
+        self.note_stored(passed.attempt_numbers.iter().map(|attempts| (coordinator, attempts.start)));
+    }
+
+    /// Notes that there are records of attempts under these numbers now, or still. What was over by then belongs to the
+    /// next ranges.
     pub fn note_stored(&self, attempts: impl IntoIterator<Item = (CoordinatorId, AttemptNumber)>) {
         let mut attempts = attempts.into_iter().peekable();
         if attempts.peek().is_none() {
@@ -193,8 +225,10 @@ impl TransactionTable {
         }
         let mut all = self.coordinators();
         for (coordinator, attempt_number) in attempts {
-            if let Some(known) = all.get_mut(&coordinator) {
-                known.collected = known.collected.min(attempt_number);
+            if let Some(known) = all.get_mut(&coordinator)
+                && known.collected.is_over(attempt_number)
+            {
+                known.collected = known.collected.up_to(attempt_number);
             }
         }
     }
@@ -204,19 +238,19 @@ impl TransactionTable {
         &self,
         coordinator: CoordinatorId,
         epoch: Epoch,
-        low_water_mark: AttemptNumber,
+        low_water_mark: &LowWaterMark,
         pin: Option<(Epoch, Pin)>,
     ) -> Known {
         let mut all = self.coordinators();
         let known = all.entry(coordinator).or_default();
         known.epoch = epoch.max(known.epoch);
-        known.low_water_mark = low_water_mark.max(known.low_water_mark);
+        known.low_water_mark = known.low_water_mark.and(low_water_mark);
         if let Some((at, pin)) = pin
             && known.pin.as_ref().is_none_or(|before| pin.replaces(at, before))
         {
             known.pin = Some((at, pin));
         }
-        *known
+        known.clone()
     }
 
     fn coordinators(&self) -> MutexGuard<'_, BTreeMap<CoordinatorId, Known>> {

@@ -10,6 +10,7 @@
 //! saturate at 49 days.
 
 mod field;
+mod low_water_mark;
 mod message;
 mod outcome;
 mod proof;
@@ -18,6 +19,7 @@ mod trace;
 mod vote;
 mod witness;
 
+pub use low_water_mark::{low_water_mark, still_open, told_open};
 pub use outcome::{KnownOutcome, branch_outcome};
 
 use undoubt_vocabulary::InvalidId;

@@ -18,7 +18,7 @@ use undoubt_participant::{Config, Environment, run_steps};
 use undoubt_platform::dial::TcpDial;
 use undoubt_platform::{Access, CrashPoints, Metrics, OsRandom, SystemClock};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Refusal, RefusalCode, RunStep, StepOutcome,
+    CoordinatorId, Epoch, LowWaterMark, ParticipantName, Refusal, RefusalCode, RunStep, StepOutcome,
 };
 
 /// Field 9 of `undoubt.work.v1.Work`, for which there is no name: the text "three".
@@ -46,7 +46,7 @@ impl Resource for Bells {
         Ok(())
     }
 
-    async fn collect(&self, _: CoordinatorId, _: AttemptNumber) -> Result<(), ResourceError> {
+    async fn collect(&self, _: CoordinatorId, _: LowWaterMark) -> Result<(), ResourceError> {
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use crate::support::cli::{undoubt, undoubt_json};
 use crate::support::{banks, start};
 use serde_json::json;
 use std::time::Duration;
-use undoubt::cluster::{Cluster, Who};
+use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::{
     Client, ClientOptions, CompletionOrder, JoinError, Joined, OpenSaga, OpenStep, Opening, Outcome, RetryPolicy, TxId,
@@ -22,7 +22,11 @@ const HASTY: RetryPolicy = RetryPolicy {
 };
 
 pub async fn opened() -> Cluster {
-    let cluster = start(banks()).await;
+    opened_by(banks()).await
+}
+
+pub async fn opened_by(plan: Plan) -> Cluster {
+    let cluster = start(plan).await;
     let put = ["submit", "--on", "bank-a", "put seats 10", "--on", "bank-b", "put rooms 5"];
     undoubt(&cluster, &put).await.expect(0, &["committed"]);
     cluster

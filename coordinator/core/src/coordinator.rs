@@ -22,7 +22,9 @@ use heuristics::Noting;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use undoubt_vocabulary::{Abilities, AttemptNumber, DigestMap, Epoch, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{
+    Abilities, Ability, AttemptNumber, DigestMap, Epoch, LowWaterMark, ParticipantName, Timestamp, TxId,
+};
 
 /// The reason why a record is not carried out that no earlier start can have written.
 const AHEAD: &str = "its attempt number is ahead of this coordinator's, which has lost a start of its own";
@@ -43,6 +45,8 @@ pub struct Limits {
     pub breaker_threshold: u32,
     /// The time after which one of auto's transactions tries again.
     pub breaker_pause: Duration,
+    /// The attempts that are given out after one of an open saga, before low-water marks pass that.
+    pub old_after_attempts: u64,
 }
 
 /// The state of a coordinator as a whole.
@@ -87,7 +91,7 @@ impl Coordinator {
             peers: Peers {
                 connected: BTreeSet::new(),
                 limited: BTreeMap::new(),
-                low_water_marks: LowWaterMarks::default(),
+                low_water_marks: LowWaterMarks::new(limits.old_after_attempts),
                 breakers: Breakers::new(limits.breaker_threshold, limits.breaker_pause),
             },
             kin: VecDeque::new(),
@@ -111,6 +115,7 @@ impl Coordinator {
             Input::Forgotten { latest } => self.forgotten = self.forgotten.max(Some(latest)),
             Input::RecoveryDone { paused } => {
                 self.phase = Phase::Serving;
+                self.peers.low_water_marks.begin(self.next_attempt_number);
                 self.bring_families_together(now, effects);
                 if paused || self.recovery_paused {
                     self.pause_recovery();
@@ -162,12 +167,11 @@ impl Coordinator {
         self.transactions.len()
     }
 
-    /// Returns the lowest attempt number still open between this coordinator and the participant (R11). Goes with every
-    /// batch.
-    pub fn low_water_mark(&self, participant: &ParticipantName) -> AttemptNumber {
+    /// Returns what is over between this coordinator and the participant (R11). Goes with every batch.
+    pub fn low_water_mark(&self, participant: &ParticipantName) -> LowWaterMark {
         match self.phase {
             // Before the log is read nothing is known to be over.
-            Phase::Recovering => AttemptNumber::default(),
+            Phase::Recovering => LowWaterMark::default(),
             Phase::Serving | Phase::Draining => self.peers.low_water_marks.of(participant, self.next_attempt_number),
         }
     }
@@ -288,6 +292,7 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         self.peers.connected.insert(participant.clone());
+        self.peers.low_water_marks.meet(&participant, abilities.has(Ability::StillOpen));
         if abilities == Abilities::ALL {
             self.peers.limited.remove(&participant);
         } else {

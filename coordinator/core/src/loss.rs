@@ -4,14 +4,14 @@ use crate::coordinator::Coordinator;
 use crate::record::{Barrier, EndedBranch, EndedRecord};
 use crate::saga::step_index;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, StepIndex, StepName, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, LowWaterMark, ParticipantName, StepIndex, StepName, TxId};
 
 /// The attempts of a coordinator that a participant still knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StillKnown {
-    /// Attempts below it were over when the log was as it is now, so nothing of them is lost.
-    pub low_water_mark: AttemptNumber,
-    /// Attempts from there on, with the steps whose actions are in effect.
+    /// The attempts that were over when the log was as it is now, so nothing of them is lost.
+    pub low_water_mark: LowWaterMark,
+    /// Others, with the steps whose actions are in effect.
     pub attempts: BTreeMap<(AttemptNumber, TxId), BTreeSet<StepIndex>>,
 }
 
@@ -40,12 +40,12 @@ impl Part {
 
 impl StillKnown {
     fn is_gone(&self, attempt_number: AttemptNumber, tx: &TxId) -> bool {
-        attempt_number >= self.low_water_mark && !self.attempts.contains_key(&(attempt_number, tx.clone()))
+        !self.low_water_mark.is_over(attempt_number) && !self.attempts.contains_key(&(attempt_number, tx.clone()))
     }
 
     /// Returns those of an attempt's parts that are not any more as the participant had answered.
     fn lost(&self, attempt_number: AttemptNumber, tx: &TxId, parts: impl Iterator<Item = Part>) -> Vec<Part> {
-        if attempt_number < self.low_water_mark {
+        if self.low_water_mark.is_over(attempt_number) {
             return Vec::new();
         }
         let attempt = self.attempts.get(&(attempt_number, tx.clone()));

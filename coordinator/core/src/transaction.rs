@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
 use crate::loss::Part;
+use crate::low_water_mark::Hold;
 use crate::open_transaction::{Admitted, OpenInput};
 use crate::record::{EndedBranch, EndedRecord, OpenKind, OpenRecord, Record, Stage};
 use crate::room::Held;
@@ -160,7 +161,7 @@ impl Transaction {
             held: false,
         };
         for branch in &transaction.branches {
-            cx.peers.low_water_marks.open(&branch.participant, attempt_number);
+            cx.peers.low_water_marks.open(&branch.participant, attempt_number, Hold::ToItsEnd);
         }
         cx.note(&transaction.tx, Note::Begun { branches: transaction.branches.len() });
         transaction.wait_for(client, wait, cx);
@@ -197,7 +198,7 @@ impl Transaction {
         let place = |branch: &Branch| results.iter().position(|(part, _)| is_of(part, &branch.participant));
         branches.sort_by_key(|branch| place(branch).unwrap_or(usize::MAX));
         for branch in branches.iter().filter(|branch| branch.vote != BranchVote::Confirmed) {
-            cx.peers.low_water_marks.open(&branch.participant, attempt_number);
+            cx.peers.low_water_marks.open(&branch.participant, attempt_number, Hold::ToItsEnd);
         }
         let transaction = Transaction {
             tx,

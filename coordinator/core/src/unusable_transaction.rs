@@ -1,11 +1,12 @@
 //! A transaction whose record can be read and not carried out, or which could not be recorded (R13).
 //!
-//! It is held, so that nobody presumes anything about it (R4) and its participants' low-water mark stays (R11), and so
+//! It is held, so that nobody presumes anything about it (R4) and it is not over at its participants (R11), and so
 //! that an operator sees it and ends it. Nothing else is done for it.
 
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Client, Request};
+use crate::low_water_mark::Hold;
 use crate::record::{EndedBranch, EndedRecord, Record, Stage, UnusableRecord};
 use crate::transaction::{BranchView, TransactionView};
 use std::collections::BTreeSet;
@@ -38,7 +39,9 @@ impl Unusable {
     /// given out.
     pub(crate) fn hold(record: UnusableRecord, kept_open: BTreeSet<AttemptNumber>, cx: &mut Context<'_>) -> Unusable {
         for participant in &record.participants {
-            kept_open.iter().for_each(|attempt_number| cx.peers.low_water_marks.open(participant, *attempt_number));
+            for attempt_number in &kept_open {
+                cx.peers.low_water_marks.open(participant, *attempt_number, Hold::ToItsEnd);
+            }
         }
         cx.note(&record.tx, Note::Unusable { cause: record.cause.clone() });
         Unusable { record, kept_open, waiters: BTreeSet::new(), state: State::Held }

@@ -22,6 +22,7 @@ const LIMITS: Limits = Limits {
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 0,
     breaker_pause: Duration::ZERO,
+    old_after_attempts: 1_000,
 };
 
 /// More results of the largest size than one transaction may gather.

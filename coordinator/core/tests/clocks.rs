@@ -17,6 +17,7 @@ const LIMITS: Limits = Limits {
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 0,
     breaker_pause: Duration::from_secs(1),
+    old_after_attempts: 1_000,
 };
 const SECOND_US: u64 = 1_000_000;
 const HOUR_US: u64 = 3_600 * SECOND_US;

@@ -11,8 +11,8 @@ use undoubt_coordinator_core::{
     Request, SagaRecord, StillKnown, Unfinished,
 };
 use undoubt_vocabulary::{
-    Abilities, AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex,
-    Timestamp, ToCoordinator, TxId,
+    Abilities, AttemptNumber, BranchOutcome, Epoch, LowWaterMark, Outcome, ParticipantName, RetryPolicy, SagaStep,
+    StepIndex, Timestamp, ToCoordinator, TxId,
 };
 
 const ATTEMPT_NUMBER: AttemptNumber = AttemptNumber(10);
@@ -26,12 +26,12 @@ fn tx() -> TxId {
 }
 
 fn low_water_mark(low_water_mark: u64) -> StillKnown {
-    StillKnown { low_water_mark: AttemptNumber(low_water_mark), attempts: BTreeMap::new() }
+    StillKnown { low_water_mark: AttemptNumber(low_water_mark).into(), attempts: BTreeMap::new() }
 }
 
 fn knows(steps: &[u16]) -> StillKnown {
     let steps: BTreeSet<StepIndex> = steps.iter().map(|step| StepIndex(*step)).collect();
-    StillKnown { low_water_mark: AttemptNumber(0), attempts: BTreeMap::from([((ATTEMPT_NUMBER, tx()), steps)]) }
+    StillKnown { low_water_mark: LowWaterMark::default(), attempts: BTreeMap::from([((ATTEMPT_NUMBER, tx()), steps)]) }
 }
 
 /// A transaction whose branches, or, where it says at whom they were, steps came to this.
@@ -101,6 +101,7 @@ fn recovered(unfinished: Unfinished) -> Coordinator {
         max_gathered_bytes: 1 << 20,
         breaker_threshold: 0,
         breaker_pause: Duration::ZERO,
+        old_after_attempts: 1_000,
     };
     let mut core = Coordinator::new(Epoch(1), limits);
     put(&mut core, Input::Recovered(unfinished));

@@ -11,8 +11,8 @@ use undoubt_coordinator_core::{
     OpenedRecord, Record, Rejection, Request, StepAnswer, Terms, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
-    Abilities, AttemptNumber, Direction, Epoch, Outcome, ParticipantName, Refusal, RefusalCode, RetryPolicy, RunStep,
-    SagaStep, StepIndex, StepName, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId,
+    Abilities, AttemptNumber, Direction, Epoch, LowWaterMark, Outcome, ParticipantName, Refusal, RefusalCode,
+    RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId,
 };
 
 const LIMITS: Limits = Limits {
@@ -22,6 +22,7 @@ const LIMITS: Limits = Limits {
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 0,
     breaker_pause: Duration::ZERO,
+    old_after_attempts: 1_000,
 };
 
 const PARTICIPANTS: [&str; 3] = ["a", "b", "c"];
@@ -70,8 +71,10 @@ struct Walk {
     barriers: BTreeMap<(ParticipantName, AttemptNumber, StepIndex), Barrier>,
     /// The last attempt that was refused; participants remember it until their session ends.
     refused: BTreeMap<(ParticipantName, StepIndex, Direction), (u32, RefusalCode)>,
-    /// The highest low-water mark that a participant has seen.
-    low_water_marks: BTreeMap<ParticipantName, AttemptNumber>,
+    /// What a participant has seen to be over.
+    low_water_marks: BTreeMap<ParticipantName, LowWaterMark>,
+    /// Low-water marks pass the saga at once, or soon, or not before a restart.
+    limits: Limits,
     clients: BTreeMap<u64, StepName>,
     told: BTreeMap<StepName, StepAnswer>,
     outcome: Option<Outcome>,
@@ -88,13 +91,15 @@ fn tx() -> TxId {
 
 impl Walk {
     fn new(seed: u64, sabotage: Sabotage) -> Walk {
+        let limits = Limits { old_after_attempts: [0, 1, 1_000][seed as usize % 3], ..LIMITS };
         let mut walk = Walk {
             seed,
             sabotage,
             calm: false,
             steps: Vec::new(),
             completions: Completions::Together,
-            coordinator: Coordinator::new(Epoch(1), LIMITS),
+            coordinator: Coordinator::new(Epoch(1), limits),
+            limits,
             epoch: 1,
             now: 1,
             unstable: VecDeque::new(),
@@ -190,7 +195,7 @@ impl Walk {
     fn see_low_water_mark(&mut self, participant: &ParticipantName) {
         let mark = self.coordinator.low_water_mark(participant);
         let seen = self.low_water_marks.entry(participant.clone()).or_default();
-        *seen = (*seen).max(mark);
+        *seen = seen.and(&mark);
     }
 
     fn put(&mut self, input: Input) {
@@ -303,7 +308,7 @@ impl Walk {
 
     fn crash(&mut self) {
         self.epoch += 1;
-        self.coordinator = Coordinator::new(Epoch(self.epoch), LIMITS);
+        self.coordinator = Coordinator::new(Epoch(self.epoch), self.limits);
         // The writes under way may have reached the disk or not.
         for _ in 0..self.draw(self.unstable.len() + 1) {
             let record = self.unstable.pop_front().expect("there are so many");
@@ -344,9 +349,8 @@ impl Walk {
 
     fn run(&mut self, at: ParticipantName, run: RunStep) {
         let RunStep { tx, attempt_number, step, direction, attempt, .. } = run;
-        let seen = self.low_water_marks.get(&at).copied().unwrap_or_default();
-        if attempt_number < seen {
-            assert!(!self.coordinator.holds(&tx), "{at} has seen its low-water mark pass {attempt_number}");
+        if self.low_water_marks.get(&at).is_some_and(|seen| seen.is_over(attempt_number)) {
+            assert!(!self.coordinator.holds(&tx), "{at} has seen that {attempt_number} is over");
             let outcome = StepOutcome::Refused(Refusal::new(RefusalCode::Late, ""));
             return self.said.push((at, ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }));
         }

@@ -24,6 +24,7 @@ const LIMITS: Limits = Limits {
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 1,
     breaker_pause: Duration::from_secs(1),
+    old_after_attempts: 1_000,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ const LIMITS: Limits = Limits {
     max_gathered_bytes: 1 << 30,
     breaker_threshold: 0,
     breaker_pause: Duration::from_secs(1),
+    old_after_attempts: 1_000,
 };
 
 fn put(coordinator: &mut Coordinator, input: Input) -> Vec<Effect> {

@@ -21,6 +21,7 @@ const LIMITS: Limits = Limits {
     max_gathered_bytes: 1 << 20,
     breaker_threshold: 0,
     breaker_pause: Duration::ZERO,
+    old_after_attempts: 1_000,
 };
 
 struct Run {
@@ -176,7 +177,7 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         assert_eq!(view.phase, TransactionPhase::Unusable, "{case}");
         assert!(view.unusable_because.unwrap().contains("it is too large"), "{case}");
         assert_eq!(
-            run.core.low_water_mark(&name(0)),
+            run.core.low_water_mark(&name(0)).below(),
             AttemptNumber::first_of(Epoch(1)),
             "{case}: the low-water mark stays"
         );
@@ -214,7 +215,7 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         assert!(ended.is_damaged(), "{case}");
         assert!(matches!(ended.outcome, Outcome::Committed | Outcome::Aborted(AbortReason::Unusable { .. })));
         assert_eq!((run.core.open_transactions(), run.core.open_with(&name(0))), (0, 0), "{case}");
-        assert!(run.core.low_water_mark(&name(0)) > AttemptNumber::first_of(Epoch(1)), "{case}");
+        assert!(run.core.low_water_mark(&name(0)).below() > AttemptNumber::first_of(Epoch(1)), "{case}");
     }
 }
 
@@ -248,11 +249,11 @@ fn giving_up_what_is_ahead_leaves_the_low_water_mark_of_what_is_open() {
     // Nobody is connected, so it stays open.
     run.submit(branches(2));
     assert!(
-        run.core.low_water_mark(&name(0)) < AttemptNumber::first_of(Epoch(1)),
+        run.core.low_water_mark(&name(0)).below() < AttemptNumber::first_of(Epoch(1)),
         "what may be in doubt there stays above the low-water mark"
     );
     forget(&mut run, "ahead");
-    assert_eq!(run.core.low_water_mark(&name(0)), AttemptNumber::first_of(Epoch(1)));
+    assert_eq!(run.core.low_water_mark(&name(0)).below(), AttemptNumber::first_of(Epoch(1)));
 }
 
 #[test]
@@ -262,7 +263,7 @@ fn the_end_of_what_is_open_leaves_the_low_water_mark_of_what_is_ahead() {
     run.put(Input::Request(Request::Cancel { tx: tx(), client: Client(3) }));
     forget(&mut run, "one");
     assert_eq!(run.core.open_transactions(), 1);
-    assert!(run.core.low_water_mark(&name(0)) < AttemptNumber::first_of(Epoch(1)));
+    assert!(run.core.low_water_mark(&name(0)).below() < AttemptNumber::first_of(Epoch(1)));
 }
 
 #[test]
@@ -310,10 +311,10 @@ fn what_was_folded_and_may_have_gone_on_otherwise_is_held_in_its_place() {
         assert!(!told.iter().any(|effect| matches!(effect, Effect::Send { .. })), "{told:?}");
     }
     assert_eq!(run.core.view(&tx()).unwrap().phase, TransactionPhase::Unusable);
-    assert!(run.core.low_water_mark(&name(0)) <= AttemptNumber(7), "its low-water mark stays");
+    assert!(run.core.low_water_mark(&name(0)).below() <= AttemptNumber(7), "its low-water mark stays");
     forget(&mut run, "t");
     assert!(run.ended.as_ref().unwrap().is_damaged());
-    assert!(run.core.low_water_mark(&name(0)) > AttemptNumber(7));
+    assert!(run.core.low_water_mark(&name(0)).below() > AttemptNumber(7));
 }
 
 /// Takes one input, and nothing is stable or refused by itself.

@@ -3,7 +3,7 @@
 use crate::queue::{Outgoing, Queue};
 use tokio::sync::watch;
 use undoubt_vocabulary::{
-    Abilities, Ability, AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, ToCoordinator,
+    Abilities, Ability, Direction, LowWaterMark, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, ToCoordinator,
     ToParticipant,
 };
 
@@ -131,7 +131,7 @@ impl Link {
     }
 
     /// Hands what has gathered to the session. Without one it is dropped: the core repeats what matters on the next.
-    pub(super) fn send(&mut self, low_water_mark: AttemptNumber) {
+    pub(super) fn send(&mut self, low_water_mark: LowWaterMark) {
         let messages = std::mem::take(&mut self.outgoing);
         match &self.state {
             LinkState::Connected { queue, .. } => queue.push(messages, low_water_mark),
@@ -139,7 +139,7 @@ impl Link {
         }
     }
 
-    pub(super) fn nudge(&self, low_water_mark: AttemptNumber) {
+    pub(super) fn nudge(&self, low_water_mark: LowWaterMark) {
         match &self.state {
             LinkState::Connected { queue, .. } => queue.nudge(low_water_mark),
             LinkState::Disconnected { .. } => {}
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use std::time::Duration;
-    use undoubt_vocabulary::{StepIndex, TxId};
+    use undoubt_vocabulary::{AttemptNumber, StepIndex, TxId};
 
     #[test]
     fn whoever_lacks_an_ability_is_not_asked_for_it_and_is_answered_for() {

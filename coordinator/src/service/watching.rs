@@ -161,6 +161,7 @@ mod tests {
             max_gathered_bytes: 99,
             breaker_threshold: 0,
             breaker_pause,
+            old_after_attempts: 9,
         };
         let mut core = Coordinator::new(Epoch(1), limits);
         core.handle_input(Timestamp(1), Input::RecoveryDone { paused: false }, &mut Vec::new());

@@ -4,12 +4,15 @@ use crate::points::around_send;
 use crate::queue::{Outgoing, Queue, bytes_of};
 use tokio::sync::mpsc;
 use undoubt_platform::{CrashPoints, NumberedStore};
-use undoubt_proto::v1::{CoordinatorBatch, ToParticipant};
+use undoubt_proto::v1::{CoordinatorBatch, StillOpen, ToParticipant};
 use undoubt_vocabulary::ParticipantName;
 use undoubt_vocabulary::limits::USUAL_COORDINATOR_BATCH_BYTES;
 
 /// A batch closes before it has more messages than this, or more bytes than is usual.
 pub(crate) const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+
+/// The most bytes that the encoding of an attempt number takes.
+const ATTEMPT_NUMBER_BYTES: usize = 10;
 
 /// Drains the queue into the stream until either is closed.
 pub(super) async fn send(
@@ -21,15 +24,18 @@ pub(super) async fn send(
 ) {
     while let Some(drained) = queue.drain().await {
         let mut messages = drained.messages.into_iter().peekable();
+        let mut still_open: Option<StillOpen> = drained.tells_still_open.then(|| (&drained.low_water_mark).into());
         loop {
+            let still_open = still_open.take();
+            let mut bytes = still_open.as_ref().map_or(0, |open| open.attempt_numbers.len() * ATTEMPT_NUMBER_BYTES);
             let mut batch = CoordinatorBatch {
                 hello: None,
-                low_water_mark: drained.low_water_mark.0,
+                low_water_mark: drained.low_water_mark.below().0,
                 messages: Vec::new(),
                 stable_writes: log.stable().writes,
                 proof: None,
+                still_open,
             };
-            let mut bytes = 0;
             let mut reached = Vec::new();
             while let Some(outgoing) = messages.next_if(|next| fits(batch.messages.len(), bytes, next)) {
                 bytes += bytes_of(&outgoing);
@@ -86,7 +92,7 @@ mod tests {
 
     async fn batches(messages: Vec<ToParticipant>) -> Vec<CoordinatorBatch> {
         let queue = Queue::default();
-        queue.push(messages, AttemptNumber(1));
+        queue.push(messages, AttemptNumber(1).into());
         let (sender, mut receiver) = mpsc::channel(1_000);
         let name: ParticipantName = "bank".parse().unwrap();
         let crash = CrashPoints::default();

@@ -8,7 +8,8 @@ use crate::release::Release;
 use crate::standing::{Loss, Seen};
 use crate::step::StepId;
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Timestamp, ToCoordinator, TxId, WriteNumber,
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, LowWaterMark, Prepare, RunStep, Timestamp, ToCoordinator, TxId,
+    WriteNumber,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -145,10 +146,10 @@ pub enum Effect {
         tx: TxId,
         release: Release,
     },
-    /// Drop what was kept only to recognise this coordinator's attempts below the low-water mark. Not answered.
+    /// Drop what was kept only to recognise those of this coordinator's attempts that are over. Not answered.
     Collect {
         coordinator: CoordinatorId,
-        low_water_mark: AttemptNumber,
+        low_water_mark: LowWaterMark,
     },
     Answer {
         operator: Operator,

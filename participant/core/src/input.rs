@@ -9,8 +9,8 @@ use crate::standing::{Recall, Seen};
 use crate::step::{StepId, StepState};
 use bytes::Bytes;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, PublicKey, Starts, StepOutcome, Timestamp, ToParticipant, TxId, Vote,
-    WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, PublicKey, Starts, StepOutcome, Timestamp, ToParticipant, TxId,
+    Vote, WriteNumber,
 };
 
 /// One stream from a coordinator. The driver draws the number, never the same twice.
@@ -27,7 +27,7 @@ pub enum Recovered {
     Coordinator {
         id: CoordinatorId,
         epoch: Epoch,
-        low_water_mark: AttemptNumber,
+        low_water_mark: LowWaterMark,
         pin: Option<Pin>,
     },
     /// A prepared branch, which holds its locks again.
@@ -142,7 +142,7 @@ pub enum Input {
     /// A batch's low-water mark, before its messages.
     LowWaterMark {
         session: Session,
-        low_water_mark: AttemptNumber,
+        low_water_mark: LowWaterMark,
     },
     /// A message of the coordinator of a session.
     Message {

@@ -22,7 +22,9 @@ use crate::standing::{Seen, Standing};
 use crate::step::{StepState, StepView};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, DigestMap, Epoch, ToCoordinator, TxId, WriteNumber};
+use undoubt_vocabulary::{
+    AttemptNumber, CoordinatorId, DigestMap, Epoch, LowWaterMark, ToCoordinator, TxId, WriteNumber,
+};
 
 pub use unsubmitted::AskedAbout;
 
@@ -53,10 +55,12 @@ pub struct Participant {
     names: BTreeMap<String, CoordinatorId>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Known {
     epoch: Epoch,
-    low_water_mark: AttemptNumber,
+    low_water_mark: LowWaterMark,
+    /// What is over and was forgotten, since the start.
+    forgotten: LowWaterMark,
     session: Option<Session>,
     /// A hello whose epoch is being recorded.
     joining: Option<(Session, Epoch)>,
@@ -75,11 +79,11 @@ struct Known {
 }
 
 /// The knowledge of a coordinator, for operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownCoordinator {
     pub id: CoordinatorId,
     pub epoch: Epoch,
-    pub low_water_mark: AttemptNumber,
+    pub low_water_mark: LowWaterMark,
     pub connected: bool,
     pub pin: Option<Pin>,
 }
@@ -118,7 +122,7 @@ impl Participant {
             Input::Pinned { coordinator, key, operator } => self.handle_pinned(coordinator, key, operator, effects),
             Input::SessionClosed { session } => self.handle_session_closed(session),
             Input::LowWaterMark { session, low_water_mark } => {
-                self.handle_low_water_mark(session, low_water_mark, effects)
+                self.handle_low_water_mark(session, &low_water_mark, effects)
             }
             Input::Message { session, message } => self.handle_message(session, message, effects),
             Input::Executed { branch, vote } => self.handle_executed(&branch, vote, effects),
@@ -204,7 +208,7 @@ impl Participant {
         self.coordinators.iter().map(|(id, known)| KnownCoordinator {
             id: *id,
             epoch: known.epoch,
-            low_water_mark: known.low_water_mark,
+            low_water_mark: known.low_water_mark.clone(),
             connected: known.session.is_some(),
             pin: known.pin,
         })
@@ -270,17 +274,21 @@ impl Participant {
         Kept::up_to(self.limits.largest_kept_bytes, result)
     }
 
-    /// Takes a batch's low-water mark: everything below it is over between the two (R11).
-    fn handle_low_water_mark(&mut self, session: Session, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    /// Takes a batch's low-water mark, which says what is over between the two (R11). What was over before stays over.
+    fn handle_low_water_mark(&mut self, session: Session, told: &LowWaterMark, effects: &mut Vec<Effect>) {
         let Some((coordinator, known)) = self.of_session(session) else { return };
-        if low_water_mark <= known.low_water_mark {
+        let low_water_mark = known.low_water_mark.and(told);
+        if low_water_mark == known.low_water_mark {
             return;
         }
-        known.low_water_mark = low_water_mark;
-        let below = (coordinator, AttemptNumber::default())..(coordinator, low_water_mark);
-        let passed: Vec<TxId> = self.by_attempt_number.range(below).map(|(_, tx)| tx.clone()).collect();
-        let mut durable = self.sagas.forget_below(coordinator, low_water_mark);
-        for tx in passed {
+        let passed = low_water_mark.since(&known.forgotten);
+        (known.low_water_mark, known.forgotten) = (low_water_mark.clone(), low_water_mark);
+        let mut durable = false;
+        for attempt_numbers in passed {
+            durable |= self.sagas.forget(coordinator, attempt_numbers);
+        }
+        let over: Vec<TxId> = self.over(coordinator).map(|(_, tx)| tx.clone()).collect();
+        for tx in over {
             let Some(branch) = self.branches.get(&tx) else { continue };
             match &branch.state {
                 // It is kept until its coordinator has said whether it is damage.
@@ -307,17 +315,32 @@ impl Participant {
         self.collect(coordinator, effects);
     }
 
-    /// Lets the resource drop what it keeps below the low-water mark, up to the first branch that is not over here. Were the mark
-    /// itself stored, a branch that somebody else commits while the participant is down would lie below it, and the next start would
+    /// Returns what is over with this coordinator.
+    fn low_water_mark(&self, coordinator: CoordinatorId) -> LowWaterMark {
+        self.coordinators.get(&coordinator).map(|known| known.low_water_mark.clone()).unwrap_or_default()
+    }
+
+    /// Returns the branches that are there though their attempts are over, in the order of attempt numbers.
+    fn over(&self, coordinator: CoordinatorId) -> impl Iterator<Item = (AttemptNumber, &TxId)> {
+        let low_water_mark = self.low_water_mark(coordinator);
+        let below = (coordinator, AttemptNumber::default())..(coordinator, low_water_mark.below());
+        let branches = self.by_attempt_number.range(below).map(|((_, attempt_number), tx)| (*attempt_number, tx));
+        branches.filter(move |(attempt_number, _)| low_water_mark.is_over(*attempt_number))
+    }
+
+    /// Lets the resource drop what it keeps of what is over, up to the first branch that is not over here. Were the mark
+    /// itself stored, a branch that somebody else commits while the participant is down would be over by it, and the next start would
     /// take its evidence for something that is over.
     pub(super) fn collect(&mut self, coordinator: CoordinatorId, effects: &mut Vec<Effect>) {
-        let Some(known) = self.coordinators.get_mut(&coordinator).filter(|known| known.is_uncollected) else { return };
-        let below = (coordinator, AttemptNumber::default())..(coordinator, known.low_water_mark);
+        if !self.coordinators.get(&coordinator).is_some_and(|known| known.is_uncollected) {
+            return;
+        }
         let is_heuristic = |tx: &TxId| self.branches.get(tx).is_some_and(|branch| branch.is_heuristic());
-        let mut kept = self.by_attempt_number.range(below).filter(|(_, tx)| !is_heuristic(tx));
-        let first = kept.next().map(|((_, attempt_number), _)| *attempt_number);
+        let first = self.over(coordinator).find(|(_, tx)| !is_heuristic(tx)).map(|(attempt_number, _)| attempt_number);
+        let Some(known) = self.coordinators.get_mut(&coordinator) else { return };
         known.is_uncollected = first.is_some();
-        let low_water_mark = first.unwrap_or(known.low_water_mark);
+        let low_water_mark =
+            first.map_or_else(|| known.low_water_mark.clone(), |first| known.low_water_mark.up_to(first));
         effects.push(Effect::Collect { coordinator, low_water_mark });
     }
 

@@ -3,6 +3,7 @@
 use crate::input::Operator;
 use crate::step::{Acted, State, StepId, StepView};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, KnownAttempt, KnownState, StepIndex, Timestamp, TxId};
 
 /// A saga, in the order of its coordinator's attempt numbers, which is the order of low-water marks.
@@ -164,10 +165,10 @@ impl Sagas {
         own.flat_map(|(_, saga)| saga.steps.values_mut()).for_each(State::count_attempts_anew);
     }
 
-    /// Forgets what is not under way below the low-water mark. Says whether the resource has anything to forget of it.
-    pub(crate) fn forget_below(&mut self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> bool {
+    /// Forgets what is not under way of attempts that are over. Says whether the resource has anything to forget of it.
+    pub(crate) fn forget(&mut self, coordinator: CoordinatorId, over: Range<AttemptNumber>) -> bool {
         let first = |attempt_number| StepId::first_of(coordinator, attempt_number).saga();
-        let passed = first(AttemptNumber::default())..first(low_water_mark);
+        let passed = first(over.start)..first(over.end);
         let mut stored = false;
         for (_, saga) in self.all.extract_if(passed, |_, saga| !saga.is_under_way()) {
             stored |= saga.steps.values().any(State::is_stored);

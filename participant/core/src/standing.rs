@@ -1,7 +1,7 @@
 //! The question whether this participant's log is the newest, as far as anybody has shown.
 
 use crate::pin::Proof;
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Start, Starts, Timestamp, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, LowWaterMark, Start, Starts, Timestamp, WriteNumber};
 
 /// The knowledge of a participant about its own log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ pub struct Recall {
 pub struct Recalled {
     pub seen: Seen,
     pub epoch: Epoch,
-    pub low_water_mark: AttemptNumber,
+    pub low_water_mark: LowWaterMark,
     pub connected: bool,
     pub put_back: Option<String>,
     /// Another coordinator was known last under this name.

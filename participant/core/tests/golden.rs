@@ -410,7 +410,7 @@ fn what_makes_no_sense_in_a_state_has_no_effect() {
     let noted = || hear(ToParticipant::Noted { tx: tx("T1"), attempt_number: t });
     let old =
         || Input::Message { session: Session(9), message: ToParticipant::Commit { tx: tx("T1"), attempt_number: t } };
-    let lowered = || Input::LowWaterMark { session: Session(1), low_water_mark: attempt_number(0, 0) };
+    let lowered = || Input::LowWaterMark { session: Session(1), low_water_mark: attempt_number(0, 0).into() };
 
     let executing = |script: &mut Script| script.prepare("T1", t, TwoPhase);
     let in_doubt = |script: &mut Script| {

@@ -6,7 +6,7 @@ use undoubt_participant_core::{
     Answer, Effect, Hello, Input, Limits, Operator, Participant, Pin, Proof, Recall, Recovered, Seen, Session,
     SessionRefused, Trust, Unproven,
 };
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, PublicKey, Start};
+use undoubt_vocabulary::{CoordinatorId, Epoch, LowWaterMark, PublicKey, Start};
 
 const OWN: CoordinatorId = CoordinatorId([1; 16]);
 const ANOTHER: CoordinatorId = CoordinatorId([2; 16]);
@@ -109,7 +109,7 @@ fn a_coordinator_that_is_known_without_a_key_waits_for_an_operators_word_or_for_
     let known = |trust| {
         let mut core = participant(trust);
         let recovered =
-            Recovered::Coordinator { id: OWN, epoch: Epoch(3), low_water_mark: AttemptNumber(0), pin: None };
+            Recovered::Coordinator { id: OWN, epoch: Epoch(3), low_water_mark: LowWaterMark::default(), pin: None };
         put(&mut core, Input::Recovered(recovered));
         core
     };

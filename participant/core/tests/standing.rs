@@ -229,7 +229,7 @@ fn whether_an_attempt_below_the_low_water_mark_committed_alone_is_not_known_any_
     let prepare = prepare(Execution::OnePhase);
     put(&mut core, Input::Message { session, message: ToParticipant::Prepare(prepare) });
     put(&mut core, Input::Executed { branch: branch("t", 5), vote: Vote::Committed { result: Bytes::new() } });
-    put(&mut core, Input::LowWaterMark { session, low_water_mark: AttemptNumber(6) });
+    put(&mut core, Input::LowWaterMark { session, low_water_mark: AttemptNumber(6).into() });
     let (tx, attempt_number) = ("t".parse().unwrap(), AttemptNumber(5));
     let effects = put(&mut core, Input::Message { session, message: ToParticipant::Settle { tx, attempt_number } });
     let unknown = |effect: &Effect| {

@@ -26,10 +26,10 @@ impl Resource for Vault {
         self.shelf.record_epoch(coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
-        let passed = |branch: &BranchId| branch.coordinator == coordinator && branch.attempt_number < mark;
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        let passed = |branch: &BranchId| branch.coordinator == coordinator && over.is_over(branch.attempt_number);
         self.change(|ledger, _| ledger.finished.retain(|kept| !passed(&kept.branch)));
-        self.shelf.collect(coordinator, mark).await
+        self.shelf.collect(coordinator, over).await
     }
 }
 

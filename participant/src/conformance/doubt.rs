@@ -3,7 +3,7 @@
 use super::BranchWorld;
 use super::subject::{ANOTHER_COORDINATOR, Attempt, COORDINATOR, Subject, attempt, attempt_of, done};
 use crate::resource::{Branches as _, Heuristic, HeuristicBranch, PreparedBranch, Recovered, Resource as _};
-use undoubt_vocabulary::{AttemptNumber, Timestamp};
+use undoubt_vocabulary::{AttemptNumber, LowWaterMark, Timestamp};
 
 pub(super) async fn a_prepared_branch_survives_a_crash_with_its_locks<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
@@ -90,8 +90,8 @@ pub(super) async fn a_low_water_mark_drops_what_is_finished_below_it_and_nothing
         subject.carry_out(finished, subject.world.put("k", "v")).await;
     }
     subject.prepare(&in_doubt, subject.world.put("held", "v")).await;
-    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(5))).await;
-    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(2))).await;
+    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(5).into())).await;
+    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(2).into())).await;
     // The next forced write makes it durable.
     subject.prepare(&attempt(301), subject.world.put("another", "v")).await;
 
@@ -100,12 +100,12 @@ pub(super) async fn a_low_water_mark_drops_what_is_finished_below_it_and_nothing
     assert!(!remembers(&below), "what is finished below the low-water mark is dropped");
     assert!(remembers(&at) && remembers(&above), "what is finished at or above the low-water mark stays");
     assert!(remembers(&elsewhere), "one coordinator's low-water mark is nothing to another's branches");
-    assert_eq!(low_water_mark(&recovered), Some(AttemptNumber(5)), "the highest low-water mark is remembered");
+    assert_eq!(low_water_mark(&recovered), Some(AttemptNumber(5).into()), "the highest low-water mark is remembered");
     let stays = recovered.prepared.iter().any(|prepared| prepared.branch == in_doubt.branch);
     assert!(stays, "a branch that is in doubt below the low-water mark stays until its decision");
     subject.assert_locked("held", "a branch that is in doubt below the low-water mark keeps its locks").await;
 }
 
-fn low_water_mark(recovered: &Recovered) -> Option<AttemptNumber> {
-    recovered.coordinators.iter().find(|marks| marks.id == COORDINATOR).map(|marks| marks.low_water_mark)
+pub(super) fn low_water_mark(recovered: &Recovered) -> Option<LowWaterMark> {
+    recovered.coordinators.iter().find(|marks| marks.id == COORDINATOR).map(|marks| marks.low_water_mark.clone())
 }

@@ -22,12 +22,12 @@ pub(super) async fn what_another_hand_has_committed_is_reported_after_crashes<W:
 
     let mut asking = Asking::restarted(subject).await;
     assert_eq!(asking.asked(), BTreeSet::from([tx(&decided), tx(&foreign)]), "what has committed is asked about");
-    asking.tell(Input::LowWaterMark { session: SESSION, low_water_mark: AttemptNumber(9) }).await;
+    asking.tell(Input::LowWaterMark { session: SESSION, low_water_mark: AttemptNumber(9).into() }).await;
     let mut asking = Asking::restarted(asking.subject).await;
     assert_eq!(asking.asked(), BTreeSet::from([tx(&decided), tx(&foreign)]), "and again, as long as nobody answers");
 
     asking.hear(ToParticipant::Commit { tx: tx(&decided), attempt_number: decided.branch.attempt_number }).await;
-    asking.tell(Input::LowWaterMark { session: SESSION, low_water_mark: AttemptNumber(10) }).await;
+    asking.tell(Input::LowWaterMark { session: SESSION, low_water_mark: AttemptNumber(10).into() }).await;
     asking.hear(aborted(&foreign)).await;
     let reported = BTreeSet::from([(tx(&foreign), BranchOutcome::HeuristicallyCommitted)]);
     let committed = (tx(&decided), BranchOutcome::Committed);

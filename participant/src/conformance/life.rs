@@ -26,7 +26,7 @@ pub(super) async fn the_last_pin_of_a_coordinator_survives_a_crash_with_its_epoc
     done("record_epoch", subject.resource.record_epoch(ANOTHER_COORDINATOR, Epoch(1), pin(9, false))).await;
     // Neither an epoch without a pin nor a low-water mark takes it away.
     done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(4), None)).await;
-    done("collect", subject.resource.collect(ANOTHER_COORDINATOR, AttemptNumber(5))).await;
+    done("collect", subject.resource.collect(ANOTHER_COORDINATOR, AttemptNumber(5).into())).await;
     let (subject, recovered) = subject.crash().await;
     let known = |recovered: &Recovered| {
         let mut known: Vec<_> = recovered.coordinators.iter().map(|marks| (marks.id, marks.epoch, marks.pin)).collect();

@@ -68,7 +68,7 @@ pub(super) async fn ends_of_steps_are_held_after_a_crash_and_not_missed_once_col
     assert_eq!(starts.lack(&shown), None, "what was answered for before a crash is held after it");
     let more = WriteNumber { writes: shown.writes + 1, ..shown };
     assert_eq!(starts.lack(&more), Some(Lack::Writes), "one more than there were is missed");
-    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(9))).await;
+    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(9).into())).await;
     // What was collected is not durable before the next commit.
     subject.carry_out(&attempt(11), subject.world.put("j", "new")).await;
     let (_, recovered) = subject.crash().await;
@@ -79,7 +79,7 @@ pub(super) async fn rows_that_are_collected_are_not_missed<W: BranchWorld>(world
     let subject = Subject::fresh(world).await;
     subject.carry_out(&attempt(1), subject.world.put("k", "new")).await;
     let shown = number(&subject);
-    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(9))).await;
+    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(9).into())).await;
     // What was collected is not durable before the next commit.
     subject.carry_out(&attempt(11), subject.world.put("j", "new")).await;
     let (_, recovered) = subject.crash().await;

@@ -6,7 +6,7 @@ use super::server::{Server, Step, step};
 use super::subject::Subject;
 use crate::resource::{Recovered, StepState, Steps as _};
 use bytes::Bytes;
-use undoubt_vocabulary::{AttemptNumber, Direction, RefusalCode, RunStep, StepOutcome};
+use undoubt_vocabulary::{AttemptNumber, Direction, LowWaterMark, RefusalCode, RunStep, StepOutcome};
 
 /// The moments at which a call is cut short: after so many turns of it.
 const MOMENTS: usize = 6;
@@ -169,6 +169,36 @@ pub(super) async fn a_low_water_mark_drops_the_ends_below_it<W: World>(world: &m
     let mut kept: Vec<_> = recovered.steps.iter().map(|kept| kept.step.attempt_number.0).collect();
     kept.sort_unstable();
     assert_eq!(kept, [5, 5, 5, 301], "the ends below the low-water mark are dropped, the others stay");
+}
+
+pub(super) async fn ends_of_what_is_still_open_below_a_low_water_mark_stay<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let (acted, elsewhere) = (step(3, 0), step(3, 1));
+    server.done(&acted, server.subject.world.put("k", "v")).await;
+    server.done(&step(4, 0), server.subject.world.put("another", "v")).await;
+    let passed = LowWaterMark::new(AttemptNumber(5), [AttemptNumber(3)]);
+    server.low_water_mark(passed.clone()).await;
+    let mut server = server.crash().await;
+    server.low_water_mark(passed).await;
+    let completion = server.subject.world.put("k", "completed");
+    assert_done(&server.complete(&acted, 1, completion).await, "what is still open is completed");
+    let work = server.subject.world.put("elsewhere", "v");
+    let ended = server.end_elsewhere(&elsewhere, Direction::Completing, 1, work).await;
+    assert_done(&ended, "what was done elsewhere is ended, though the low-water mark had passed its saga by then");
+    server.low_water_mark(LowWaterMark::new(AttemptNumber(9), [AttemptNumber(3)])).await;
+    let mut server = server.crash().await;
+    let again = server.subject.world.put("k", "completed again");
+    assert_done(
+        &server.complete(&acted, 1, again).await,
+        "its end is remembered, though a low-water mark has passed it",
+    );
+    assert_value(&server, "completed", "a completion does its work once").await;
+    server.low_water_mark(AttemptNumber(9)).await;
+    // The next forced write makes it durable.
+    server.done(&step(301, 0), server.subject.world.put("another", "v")).await;
+    let (_, recovered) = server.subject.crash().await;
+    let kept: Vec<_> = recovered.steps.iter().map(|kept| kept.step.attempt_number.0).collect();
+    assert_eq!(kept, [301], "the ends of what was still open are dropped once it is over");
 }
 
 pub(super) async fn semantic_locks_end_with_their_steps_completion<W: World>(world: &mut W) {

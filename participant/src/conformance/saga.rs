@@ -1,11 +1,11 @@
 //! Steps of sagas: the barrier and the work are one.
 
-use super::World;
 use super::server::{Server, Step, step};
 use super::subject::{ANOTHER_COORDINATOR, COORDINATOR, Subject, done};
-use crate::resource::{RecoveredStep, StepState, Steps as _};
+use super::{World, doubt};
+use crate::resource::{Recovered, RecoveredStep, StepState, Steps as _};
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, StepOutcome};
+use undoubt_vocabulary::{AttemptNumber, Direction, LowWaterMark, Refusal, RefusalCode, StepOutcome};
 
 pub(super) async fn an_action_that_comes_twice_runs_once_and_is_answered_the_same<W: World>(world: &mut W) {
     let mut server = Server::fresh(world).await;
@@ -234,6 +234,67 @@ pub(super) async fn a_low_water_mark_drops_the_barriers_below_it_and_nothing_els
     kept.sort();
     let expected = [(false, 4), (true, 5), (true, 300), (true, 301)];
     assert_eq!(kept, expected, "barriers below the low-water mark are dropped, those of its own coordinator only");
+}
+
+pub(super) async fn what_is_still_open_below_a_low_water_mark_stays_until_it_is_over<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let (open, ends) = (step(2, 0), step(4, 0));
+    for saga in [&open, &ends, &step(3, 0), &step(5, 0)] {
+        server.done(saga, server.subject.world.put("k", "v")).await;
+    }
+    server.low_water_mark(low_water_mark(6, &[2, 4])).await;
+    // Of what is still open another step may come.
+    server.done(&step(2, 1), server.subject.world.put("joined", "v")).await;
+    let (subject, recovered) = server.subject.crash().await;
+    assert_eq!(kept(&recovered), [2, 2, 4], "what is still open below the low-water mark keeps its barriers");
+    let stored = doubt::low_water_mark(&recovered);
+    assert_eq!(stored, Some(low_water_mark(6, &[2, 4])), "what is still open is stored with the low-water mark");
+
+    let mut server = Server::restart(subject).await;
+    let again = server.act(&open, 1, server.subject.world.put("k", "again")).await;
+    assert!(matches!(again, StepOutcome::Done { .. }), "what is still open is not late, but {again:?}");
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("v"), "an action runs once, whatever has passed it");
+    let late = server.act(&step(3, 0), 1, server.subject.world.put("k", "late")).await;
+    assert_refused(&late, RefusalCode::Late, "what was over is late, also after a crash");
+    let undone = server.compensate(&ends, 1, server.subject.world.put("k", "undone")).await;
+    assert!(matches!(undone, StepOutcome::Done { .. }), "what is still open can be undone, which is {undone:?}");
+    let mut server = server.crash().await;
+    let again = server.compensate(&ends, 1, server.subject.world.put("k", "undone again")).await;
+    assert!(matches!(again, StepOutcome::Done { .. }), "it is undone, also after a crash: {again:?}");
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("undone"), "a compensation runs once");
+
+    server.low_water_mark(low_water_mark(6, &[2])).await;
+    let late = server.act(&ends, 2, server.subject.world.put("k", "late")).await;
+    assert_refused(&late, RefusalCode::Late, "what was still open and is over is late");
+    // The next forced write makes it durable.
+    server.done(&step(301, 0), server.subject.world.put("another", "v")).await;
+    let (subject, recovered) = server.subject.crash().await;
+    assert_eq!(kept(&recovered), [2, 2, 301], "the barriers of what was still open go once it is over");
+
+    // A session of a coordinator that has restarted, or the order of messages, may tell less than was told before.
+    let mut server = Server::restart(subject).await;
+    for lower in [low_water_mark(2, &[]), low_water_mark(5, &[2, 3, 4])] {
+        server.low_water_mark(lower).await;
+        let late = server.act(&step(3, 0), 1, server.subject.world.put("k", "late")).await;
+        assert_refused(&late, RefusalCode::Late, "what was over stays over");
+    }
+    server.low_water_mark(AttemptNumber(302)).await;
+    server.done(&step(302, 0), server.subject.world.put("another", "v")).await;
+    let (_, recovered) = server.subject.crash().await;
+    assert_eq!(kept(&recovered), [302], "once all is over nothing is left");
+    assert_eq!(doubt::low_water_mark(&recovered), Some(AttemptNumber(302).into()), "and nothing is called open");
+}
+
+fn low_water_mark(below: u64, still_open: &[u64]) -> LowWaterMark {
+    LowWaterMark::new(AttemptNumber(below), still_open.iter().copied().map(AttemptNumber))
+}
+
+/// Returns the attempt numbers of the coordinator's barriers.
+fn kept(recovered: &Recovered) -> Vec<u64> {
+    let own = recovered.steps.iter().filter(|kept| kept.step.coordinator == COORDINATOR);
+    let mut kept: Vec<u64> = own.map(|kept| kept.step.attempt_number.0).collect();
+    kept.sort_unstable();
+    kept
 }
 
 pub(super) fn assert_refused(outcome: &StepOutcome, expected: RefusalCode, why: &str) {

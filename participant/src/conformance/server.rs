@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{Answer, Effect, Hello, Input, Limits, Operator, Participant, Proof, Session, Trust};
 use undoubt_vocabulary::{
-    AttemptNumber, Direction, Epoch, RunStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant,
+    Direction, Epoch, LowWaterMark, RunStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant,
 };
 
 const SESSION: Session = Session(1);
@@ -173,7 +173,8 @@ impl<'w, W: World> Server<'w, W> {
     }
 
     /// Moves the coordinator's low-water mark.
-    pub async fn low_water_mark(&mut self, low_water_mark: AttemptNumber) {
+    pub async fn low_water_mark(&mut self, low_water_mark: impl Into<LowWaterMark>) {
+        let low_water_mark = low_water_mark.into();
         self.tell(Input::LowWaterMark { session: SESSION, low_water_mark }).await;
     }
 

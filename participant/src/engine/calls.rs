@@ -307,7 +307,7 @@ impl<R: Branches> Engine<R> {
         for (coordinator, low_water_mark) in std::mem::take(&mut self.collectable) {
             let resource = self.resource.clone();
             self.call(move |patience| async move {
-                patience.until_done(|| resource.collect(coordinator, low_water_mark)).await?;
+                patience.until_done(|| resource.collect(coordinator, low_water_mark.clone())).await?;
                 Ok(Done::Nothing)
             });
         }

@@ -14,7 +14,7 @@ use undoubt_platform::server::EngineGone;
 use undoubt_platform::{BackingUp, BackupError};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, KnownAttempt, PublicKey, Timestamp, ToParticipant, TxId, WriteNumber,
+    AttemptNumber, CoordinatorId, KnownAttempt, LowWaterMark, PublicKey, Timestamp, ToParticipant, TxId, WriteNumber,
 };
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     },
     Batch {
         session: Session,
-        low_water_mark: AttemptNumber,
+        low_water_mark: LowWaterMark,
         /// The coordinator's, on stable storage.
         writes: u64,
         messages: Vec<ToParticipant>,

@@ -18,8 +18,8 @@ use undoubt_participant_core::{Hello, Proof};
 use undoubt_platform::{SeededRandom, SystemClock};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, PublicKey, RefusalCode, RunStep, StepIndex,
-    StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, LowWaterMark, Prepare, PublicKey, RefusalCode, RunStep,
+    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 const COORDINATOR: CoordinatorId = CoordinatorId([1; 16]);
@@ -88,7 +88,7 @@ impl Running {
     }
 
     async fn tell_traced(&self, messages: Vec<ToParticipant>, traces: Vec<(usize, v1::TraceContext)>) {
-        let (session, low_water_mark) = (SESSION, AttemptNumber(0));
+        let (session, low_water_mark) = (SESSION, LowWaterMark::default());
         let received = self.engine.room_to_receive(0).await.unwrap();
         let batch = Command::Batch { session, low_water_mark, writes: 0, messages, traces, received };
         self.engine.tell(batch).await.unwrap();
@@ -347,7 +347,7 @@ impl Resource for CannotPrepare {
         self.0.record_epoch(coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
+    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: LowWaterMark) -> Result<(), ResourceError> {
         self.0.collect(coordinator, low_water_mark).await
     }
 

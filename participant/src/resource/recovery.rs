@@ -6,7 +6,7 @@ use undoubt_participant_core::branch_id::BranchId;
 use undoubt_participant_core::heuristic::Heuristic;
 use undoubt_participant_core::step::{StepId, StepState};
 use undoubt_participant_core::{Kept, Loss, Pin};
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Starts, Timestamp, WriteNumber};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, LowWaterMark, Starts, Timestamp, WriteNumber};
 
 /// The state that survived in a resource. Everything here is complete: of each call before the crash, either all is
 /// told or nothing.
@@ -19,23 +19,23 @@ pub struct Recovered {
     pub prepared: Vec<PreparedBranch>,
     /// Branches whose abort has begun and owes something yet: they are aborted again until it is done.
     pub aborting: Vec<PreparedBranch>,
-    /// The outcomes of branches, at or above the low-water mark of their coordinator.
+    /// The outcomes of branches whose attempts are not over.
     pub finished: Vec<FinishedBranch>,
     pub heuristics: Vec<HeuristicBranch>,
-    /// Barriers of sagas' steps, at or above the low-water mark of their coordinator.
+    /// Barriers of the steps of sagas whose attempts are not over.
     pub steps: Vec<RecoveredStep>,
     /// The log, of a resource that numbers its writes.
     pub log: Option<RecoveredLog>,
 }
 
 /// The epoch and the low-water mark that are stored of a coordinator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoordinatorMarks {
     pub id: CoordinatorId,
     /// The highest epoch seen (R5).
     pub epoch: Epoch,
-    /// The highest low-water mark: every attempt below it is over.
-    pub low_water_mark: AttemptNumber,
+    /// The attempts that are over, as far as that was stored.
+    pub low_water_mark: LowWaterMark,
     /// The key that was stored with an epoch.
     pub pin: Option<Pin>,
 }

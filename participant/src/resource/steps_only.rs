@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, Store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
-    Timestamp, TraceContext, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
+    StepOutcome, Timestamp, TraceContext, TxId, Vote, WriteNumber,
 };
 
 /// A resource without branches: every prepare is refused, so none is ever in doubt.
@@ -36,8 +36,8 @@ impl<R: Steps> Resource for StepsOnly<R> {
         self.0.record_epoch(coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
-        self.0.collect(coordinator, mark).await
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        self.0.collect(coordinator, over).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {

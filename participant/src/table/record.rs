@@ -3,7 +3,7 @@
 use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, FINISHED, HEURISTIC, STEP};
 use crate::heuristic;
 use crate::resource::{BranchId, Heuristic, Pin, StepId};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use prost::Message;
 use std::ops::Range;
 use undoubt_platform::{Batch, Family};
@@ -33,6 +33,7 @@ pub enum Unreadable {
 pub(super) enum CoordinatorEntry {
     Epoch(CoordinatorId, Epoch),
     LowWaterMark(CoordinatorId, AttemptNumber),
+    StillOpen(CoordinatorId, Vec<AttemptNumber>),
     Pin(CoordinatorId, Epoch, Pin),
 }
 
@@ -93,6 +94,16 @@ pub(super) fn put_low_water_mark(batch: &mut Batch, coordinator: CoordinatorId, 
     batch.put(COORDINATOR, schema::low_water_mark_key(coordinator), low_water_mark.0.to_be_bytes());
 }
 
+/// Puts the attempts that are still open below the low-water mark. Where there are none there is no such key, as with versions that
+/// did not know it: those refuse a folder that has it, and so do not take what is still open for over.
+pub(super) fn put_still_open(batch: &mut Batch, coordinator: CoordinatorId, still_open: &[AttemptNumber]) {
+    let key = schema::still_open_key(coordinator);
+    if still_open.is_empty() {
+        return batch.delete(COORDINATOR, key);
+    }
+    batch.put_with(COORDINATOR, key, |bytes| still_open.iter().for_each(|attempt| bytes.put_u64(attempt.0)));
+}
+
 pub(super) fn put_pin(batch: &mut Batch, coordinator: CoordinatorId, (epoch, pin): (Epoch, Pin)) {
     let Pin { key, vouched } = pin;
     put(
@@ -143,6 +154,14 @@ pub(super) fn read_coordinator(key: Bytes, value: Bytes) -> Result<CoordinatorEn
         CoordinatorKey::LowWaterMark(id) => {
             let number = value[..].try_into().map_err(|_| wrong_length())?;
             CoordinatorEntry::LowWaterMark(id, AttemptNumber(u64::from_be_bytes(number)))
+        }
+        CoordinatorKey::StillOpen(id) => {
+            let (numbers, rest) = value.as_chunks();
+            if !rest.is_empty() {
+                return Err(wrong_length());
+            }
+            let attempts = numbers.iter().map(|number| AttemptNumber(u64::from_be_bytes(*number)));
+            CoordinatorEntry::StillOpen(id, attempts.collect())
         }
         CoordinatorKey::Pin(id) => {
             let PinnedKey { public_key, vouched, epoch } = PinnedKey::decode(value)?;

@@ -4,14 +4,14 @@ use super::record::{self, CoordinatorEntry, Unreadable};
 use super::schema::{self, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
 use super::{Barrier, Known, TransactionTable};
 use crate::resource::{
-    BranchId, CoordinatorMarks, FinishedBranch, HeuristicBranch, Kept, PreparedBranch, Recovered, RecoveredStep,
+    BranchId, CoordinatorMarks, FinishedBranch, HeuristicBranch, Kept, Pin, PreparedBranch, Recovered, RecoveredStep,
     ResourceError, SHORT_RESULT_BYTES, StepId, StepState,
 };
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::StepBarrier;
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, LowWaterMark, Timestamp, TxId};
 
 /// Records read at a time; of those that may hold a result of a megabyte fewer.
 const SCAN_PAGE_RECORDS: usize = 1_024;
@@ -22,21 +22,20 @@ pub(super) fn recover(
     mut each_prepared: impl FnMut(&PreparedBranch, Bytes) -> Result<(), Unreadable>,
     mut each_step: impl FnMut(&StepId, &StepBarrier),
 ) -> Result<Recovered, ResourceError> {
-    let mut coordinators = BTreeMap::new();
+    let mut stored: BTreeMap<CoordinatorId, Stored> = BTreeMap::new();
     each(table, COORDINATOR, |key, value| {
-        let (id, known) = match record::read_coordinator(key, value)? {
-            CoordinatorEntry::Epoch(id, epoch) => (id, table.note(id, epoch, AttemptNumber::default(), None)),
-            CoordinatorEntry::LowWaterMark(id, low_water_mark) => {
-                (id, table.note(id, Epoch::default(), low_water_mark, None))
-            }
-            CoordinatorEntry::Pin(id, epoch, pin) => {
-                (id, table.note(id, Epoch::default(), AttemptNumber::default(), Some((epoch, pin))))
-            }
-        };
-        coordinators.insert(id, known);
+        match record::read_coordinator(key, value)? {
+            CoordinatorEntry::Epoch(id, epoch) => stored.entry(id).or_default().epoch = epoch,
+            CoordinatorEntry::LowWaterMark(id, below) => stored.entry(id).or_default().below = below,
+            CoordinatorEntry::StillOpen(id, still_open) => stored.entry(id).or_default().still_open = still_open,
+            CoordinatorEntry::Pin(id, epoch, pin) => stored.entry(id).or_default().pin = Some((epoch, pin)),
+        }
         Ok(())
     })?;
-    let coordinators = coordinators.into_iter().map(marks).collect();
+    let known = stored.into_iter().map(|(id, Stored { epoch, below, still_open, pin })| {
+        (id, table.note(id, epoch, &LowWaterMark::new(below, still_open), pin))
+    });
+    let coordinators = known.map(marks).collect();
     let mut recovered = Recovered { coordinators, ..Recovered::default() };
     each(table, BRANCH, |key, value| {
         let (branch, record) = record::read_prepared(key, value.clone())?;
@@ -66,6 +65,15 @@ pub(super) fn recover(
         Ok(())
     })?;
     Ok(recovered)
+}
+
+/// The records of one coordinator.
+#[derive(Default)]
+struct Stored {
+    epoch: Epoch,
+    below: AttemptNumber,
+    still_open: Vec<AttemptNumber>,
+    pin: Option<(Epoch, Pin)>,
 }
 
 fn marks((id, known): (CoordinatorId, Known)) -> CoordinatorMarks {

@@ -13,7 +13,7 @@ pub const FINISHED: Family = Family("finished");
 pub const STEP: Family = Family("step");
 /// Heuristic outcomes, by transaction.
 pub const HEURISTIC: Family = Family("heuristic");
-/// Epochs, low-water marks and pinned keys, by coordinator.
+/// Epochs, low-water marks, what is still open below them, and pinned keys, by coordinator.
 pub const COORDINATOR: Family = Family("coordinator");
 pub use undoubt_platform::audit::AUDIT;
 
@@ -23,6 +23,7 @@ pub const META: Family = Family("meta");
 const EPOCH: &[u8] = b"epoch/";
 const LOW_WATER_MARK: &[u8] = b"low-water-mark/";
 const PIN: &[u8] = b"pin/";
+const STILL_OPEN: &[u8] = b"still-open/";
 const COORDINATOR_ID_BYTES: usize = 16;
 const ATTEMPT_NUMBER_BYTES: usize = 8;
 const STEP_BYTES: usize = 2;
@@ -50,6 +51,10 @@ pub(super) fn epoch_key(coordinator: CoordinatorId) -> Bytes {
 
 pub(super) fn low_water_mark_key(coordinator: CoordinatorId) -> Bytes {
     joined(&[LOW_WATER_MARK, &coordinator.0])
+}
+
+pub(super) fn still_open_key(coordinator: CoordinatorId) -> Bytes {
+    joined(&[STILL_OPEN, &coordinator.0])
 }
 
 pub(super) fn pin_key(coordinator: CoordinatorId) -> Bytes {
@@ -84,6 +89,7 @@ pub(super) enum CoordinatorKey {
     Epoch(CoordinatorId),
     LowWaterMark(CoordinatorId),
     Pin(CoordinatorId),
+    StillOpen(CoordinatorId),
 }
 
 /// Reads a key of the family `coordinator`; `None` if it is none.
@@ -91,7 +97,8 @@ pub(super) fn read_coordinator_key(key: &[u8]) -> Option<CoordinatorKey> {
     let id = |prefix: &[u8]| CoordinatorId::try_from(key.strip_prefix(prefix)?).ok();
     let epoch = id(EPOCH).map(CoordinatorKey::Epoch);
     let low_water_mark = || id(LOW_WATER_MARK).map(CoordinatorKey::LowWaterMark);
-    epoch.or_else(low_water_mark).or_else(|| id(PIN).map(CoordinatorKey::Pin))
+    let still_open = || id(STILL_OPEN).map(CoordinatorKey::StillOpen);
+    epoch.or_else(low_water_mark).or_else(|| id(PIN).map(CoordinatorKey::Pin)).or_else(still_open)
 }
 
 fn joined(parts: &[&[u8]]) -> Bytes {

@@ -415,6 +415,7 @@ pub fn session() -> Vec<Sample> {
                 proof: None,
                 stable_writes: 9,
                 low_water_mark: ATTEMPT_NUMBER,
+                still_open: Some(v1::StillOpen { attempt_numbers: vec![3, ATTEMPT_NUMBER - 1] }),
                 messages: vec![v1::ToParticipant {
                     tx: TX,
                     attempt_number: ATTEMPT_NUMBER,

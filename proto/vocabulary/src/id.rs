@@ -269,8 +269,8 @@ impl Epoch {
 /// Numbers the attempts of one coordinator in the order they began, across its epochs.
 ///
 /// Every message about a transaction carries the number of its attempt. Attempt numbers give an exact guard against
-/// late messages that needs no clock: the coordinator tells a participant the lowest attempt number that is still open
-/// between them, and whatever is prepared below it is late (R11).
+/// late messages that needs no clock: the coordinator tells a participant which of them are over between the two, as a
+/// [`LowWaterMark`](crate::LowWaterMark), and whatever of these is prepared is late (R11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttemptNumber(pub u64);
 

@@ -29,6 +29,9 @@ pub const MAX_BRANCHES_PER_TRANSACTION: usize = 64;
 /// Open sagas that are nested in each other, the outermost included.
 pub const MAX_NESTED_SAGAS: usize = 8;
 
+/// Attempts below a low-water mark that are still open, for each coordinator and participant.
+pub const MAX_STILL_OPEN: usize = 1_024;
+
 /// The work of one branch, as the resource manager's own bytes.
 pub const MAX_WORK_BYTES: usize = 1 << 20;
 
@@ -116,6 +119,7 @@ pub const LIMITS: &[Limit] = &[
     limit!(Bytes MAX_NAME_BYTES, "A name of a participant, a coordinator, a step or an identity; at least 1.", "`INVALID_REQUEST`, or the server does not start."),
     limit!(Count MAX_BRANCHES_PER_TRANSACTION, "Branches of one transaction, or steps of one saga.", "`TOO_MANY_BRANCHES`; of a saga `INVALID_SAGA`."),
     limit!(Count MAX_NESTED_SAGAS, "Open sagas nested in each other, the outermost included.", "`NO_PARENT`."),
+    limit!(Count MAX_STILL_OPEN, "Attempts of open sagas that a low-water mark passes, for each coordinator and participant.", "The mark waits for the next of them, as it does for others, and the participant keeps what came after that. A longer list than that is refused with `INVALID_REQUEST`, and the session ends."),
     limit!(Bytes MAX_WORK_BYTES, "The work of one branch or step.", "`TOO_LARGE`, field `branches.NAME.work`."),
     limit!(Bytes MAX_TRANSACTION_BYTES, "The work of all branches of one transaction together; of a saga with its compensations.", "`TOO_LARGE`."),
     limit!(Bytes MAX_RESULT_BYTES, "The result of a branch or a step.", "The transaction aborts, or compensates, with `too-large`; past the pivot the step is stuck."),

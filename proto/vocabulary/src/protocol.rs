@@ -28,10 +28,13 @@ pub enum Ability {
     TwoPhase,
     /// Runs the steps of open sagas: completions, and compensations of what was done elsewhere.
     OpenSagas,
+    /// Keeps what is still open below a low-water mark.
+    StillOpen,
 }
 
 impl Ability {
-    const ALL: [Ability; 4] = [Ability::SagaSteps, Ability::OnePhase, Ability::TwoPhase, Ability::OpenSagas];
+    const ALL: [Ability; 5] =
+        [Ability::SagaSteps, Ability::OnePhase, Ability::TwoPhase, Ability::OpenSagas, Ability::StillOpen];
 
     /// Returns its name on the wire.
     pub fn name(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Ability {
             Ability::OnePhase => "one-phase",
             Ability::TwoPhase => "two-phase",
             Ability::OpenSagas => "open-sagas",
+            Ability::StillOpen => "still-open",
         }
     }
 }
@@ -57,24 +61,32 @@ pub struct Abilities {
     pub one_phase: bool,
     pub two_phase: bool,
     pub open_sagas: bool,
+    pub still_open: bool,
 }
 
 impl Abilities {
-    pub const ALL: Abilities = Abilities { saga_steps: true, one_phase: true, two_phase: true, open_sagas: true };
+    pub const ALL: Abilities =
+        Abilities { saga_steps: true, one_phase: true, two_phase: true, open_sagas: true, still_open: true };
+
+    /// Can do nothing.
+    pub const NONE: Abilities =
+        Abilities { saga_steps: false, one_phase: false, two_phase: false, open_sagas: false, still_open: false };
 
     /// Returns what a participant that speaks this version can do. From version 2 on it can do what it names, and nothing else.
     /// Before, abilities had no names and everybody could do all that there was then, save whoever said that it `cannot_prepare`.
     pub fn of<'a>(version: u32, cannot_prepare: bool, named: impl Iterator<Item = &'a str>) -> Abilities {
         if version < 2 {
-            return Abilities { two_phase: !cannot_prepare, open_sagas: false, ..Abilities::ALL };
+            let two_phase = !cannot_prepare;
+            return Abilities { saga_steps: true, one_phase: true, two_phase, ..Abilities::NONE };
         }
-        let mut abilities = Abilities { saga_steps: false, one_phase: false, two_phase: false, open_sagas: false };
+        let mut abilities = Abilities::NONE;
         for name in named {
             match Ability::ALL.into_iter().find(|ability| ability.name() == name) {
                 Some(Ability::SagaSteps) => abilities.saga_steps = true,
                 Some(Ability::OnePhase) => abilities.one_phase = true,
                 Some(Ability::TwoPhase) => abilities.two_phase = true,
                 Some(Ability::OpenSagas) => abilities.open_sagas = true,
+                Some(Ability::StillOpen) => abilities.still_open = true,
                 // An ability of a later version, which is not asked for here.
                 None => {}
             }
@@ -88,6 +100,7 @@ impl Abilities {
             Ability::OnePhase => self.one_phase,
             Ability::TwoPhase => self.two_phase,
             Ability::OpenSagas => self.open_sagas,
+            Ability::StillOpen => self.still_open,
         }
     }
 
@@ -119,7 +132,7 @@ mod tests {
 
     #[test]
     fn whoever_names_its_abilities_has_no_others() {
-        let none = Abilities { saga_steps: false, one_phase: false, two_phase: false, open_sagas: false };
+        let none = Abilities::NONE;
         assert_eq!(Abilities::of(2, false, ["saga-steps-of-the-future"].into_iter()), none);
         let steps = Abilities { saga_steps: true, ..none };
         assert_eq!(Abilities::of(2, false, ["of the future", "saga-steps"].into_iter()), steps);
@@ -130,7 +143,7 @@ mod tests {
 
     #[test]
     fn before_abilities_had_names_everybody_could_do_all_save_to_prepare_who_denied_it() {
-        let all = Abilities { open_sagas: false, ..Abilities::ALL };
+        let all = Abilities { open_sagas: false, still_open: false, ..Abilities::ALL };
         assert_eq!(Abilities::of(1, false, std::iter::empty()), all);
         assert_eq!(Abilities::of(1, true, ["two-phase"].into_iter()), Abilities { two_phase: false, ..all });
     }

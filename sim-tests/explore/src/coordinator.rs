@@ -403,8 +403,9 @@ impl CoordinatorHost {
                 rules::check_noted(&to, &message, &self.log)?;
                 let low_water_mark = match (mutant, &message) {
                     (Some(Mutant::LowWaterMarkRunsAhead), ToParticipant::Settle { attempt_number, .. }) => {
-                        attempt_number.next()
+                        attempt_number.next().into()
                     }
+                    (Some(Mutant::StillOpenUntold), _) => process.core.low_water_mark(&to).below().into(),
                     (_, _) => process.core.low_water_mark(&to),
                 };
                 let Some(to) = participant_number(&to).filter(|to| *to < scenario.participants) else {
@@ -456,6 +457,7 @@ impl Process {
             max_gathered_bytes: usize::MAX,
             breaker_threshold: u32::from(scenario.breakers),
             breaker_pause: Duration::from_micros(1),
+            old_after_attempts: scenario.old_after_attempts,
         };
         let core = Coordinator::new(Epoch(log.epoch), limits);
         Process {

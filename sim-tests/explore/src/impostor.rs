@@ -14,7 +14,7 @@ use std::fmt;
 use undoubt_participant_core::{
     Effect, Hello, Input, Limits, Participant, Pin, Proof, Recovered, Session, SessionRefused, Trust,
 };
-use undoubt_vocabulary::{AttemptNumber, Challenge, CoordinatorId, Epoch, PublicKey, Statement};
+use undoubt_vocabulary::{Challenge, CoordinatorId, Epoch, LowWaterMark, PublicKey, Statement};
 
 const COORDINATOR: CoordinatorId = CoordinatorId([1; 16]);
 /// The coordinator's keys, the former first.
@@ -327,7 +327,7 @@ impl World {
             Action::Start => {
                 let mut core = participant();
                 if let Some((epoch, pin)) = self.stored {
-                    let low_water_mark = AttemptNumber::default();
+                    let low_water_mark = LowWaterMark::default();
                     let recovered =
                         Recovered::Coordinator { id: COORDINATOR, epoch, low_water_mark, pin: pin.map(|(_, pin)| pin) };
                     core.handle_input(Input::Recovered(recovered), &mut Vec::new());

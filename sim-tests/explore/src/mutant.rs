@@ -194,4 +194,10 @@ pub enum Mutant {
     ParentForgotten,
     /// What was completed and is to be undone is undone as the step that was completed.
     UndoneAsItself,
+    /// A participant is not told what is still open below the low-water mark (breaks R11).
+    StillOpenUntold,
+    /// A resource drops what it keeps of all below the low-water mark (breaks R11).
+    StillOpenCollected,
+    /// What is still open below the low-water mark is forgotten at a participant's restart (breaks R11).
+    StillOpenForgotten,
 }

@@ -6,7 +6,7 @@
 use crate::part::Part;
 use std::fmt;
 use undoubt_participant_core::SessionRefused;
-use undoubt_vocabulary::{AttemptNumber, Epoch, RunStep, StepOutcome, ToCoordinator, ToParticipant, Vote, WriteNumber};
+use undoubt_vocabulary::{Epoch, LowWaterMark, RunStep, StepOutcome, ToCoordinator, ToParticipant, Vote, WriteNumber};
 
 /// One packet in flight. Sorted by session first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub(crate) enum Body {
     Refused(SessionRefused),
     /// A batch of one, with the low-water mark as it was when the batch was made.
     ToParticipant {
-        low_water_mark: AttemptNumber,
+        low_water_mark: LowWaterMark,
         /// The coordinator's stable writes; 0: they are not numbered.
         writes: u64,
         message: ToParticipant,

@@ -216,7 +216,8 @@ impl Running<'_> {
             Act::Message { session, body } => match &**body {
                 Body::Hello { epoch, number, shown } => self.hello(*session, *epoch, *number, *shown),
                 Body::ToParticipant { low_water_mark, writes, message } => {
-                    let (session, low_water_mark, message) = (Session(*session), *low_water_mark, message.clone());
+                    let (session, low_water_mark, message) =
+                        (Session(*session), low_water_mark.clone(), message.clone());
                     self.handle_input(Input::Seen { session, writes: *writes })?;
                     self.handle_input(Input::LowWaterMark { session, low_water_mark })?;
                     self.handle_input(Input::Message { session, message })
@@ -379,6 +380,9 @@ impl Running<'_> {
             Effect::Collect { .. } if self.manner.mutant == Some(Mutant::EvidenceCollected) => {
                 let known = process.core.coordinators().map(|known| known.low_water_mark).max();
                 self.storage.collect(known.unwrap_or_default());
+            }
+            Effect::Collect { low_water_mark, .. } if self.manner.mutant == Some(Mutant::StillOpenCollected) => {
+                self.storage.collect(low_water_mark.below().into());
             }
             Effect::Collect { low_water_mark, .. } => self.storage.collect(low_water_mark),
             Effect::Answer { answer, .. } => return self.check_answer(&answer),

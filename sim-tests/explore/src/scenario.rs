@@ -103,6 +103,8 @@ pub struct Scenario {
     pub keeps_evidence_alone: bool,
     /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
     pub breakers: bool,
+    /// The attempts that are given out after one of an open saga, before low-water marks pass that.
+    pub old_after_attempts: u64,
     /// Writes are numbered, and the folder of this machine may be copied and put back.
     pub restored: Option<Machine>,
     /// The budget of the tests.

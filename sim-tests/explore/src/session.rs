@@ -60,7 +60,7 @@ impl World {
             }
         });
         let host = &self.seats[participant].host;
-        let (known, low_water_mark) = (host.known(), host.storage.low_water_mark);
+        let (known, low_water_mark) = (host.known(), host.storage.low_water_mark.clone());
         if machines.scenario.restored == Some(Machine::Participant(participant)) && self.restored.accepted {
             self.restored.change(|restored| restored.is_met = true);
         }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_lock::Mode;
 use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, Seen, StepId, StepState};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, LowWaterMark, Timestamp, TxId};
 
 pub(crate) use barrier::{Came, Marks, result_of};
 
@@ -23,7 +23,7 @@ pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Storage {
     pub(crate) epoch: Option<Epoch>,
-    pub(crate) low_water_mark: AttemptNumber,
+    pub(crate) low_water_mark: LowWaterMark,
     pub(crate) values: BTreeMap<Bytes, Bytes>,
     pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
     /// The branches that committed, with their results if they did so in one phase.
@@ -73,7 +73,7 @@ pub(crate) struct HeuristicRecord {
 pub(crate) enum Unforced {
     Abort(PreparedRecord),
     Collection {
-        low_water_mark: AttemptNumber,
+        low_water_mark: LowWaterMark,
         finished: BTreeMap<(AttemptNumber, TxId), Bytes>,
         steps: BTreeMap<StepId, StepState>,
         marks: Marks,
@@ -180,7 +180,8 @@ impl Storage {
     /// Returns true if there is evidence that the branch has committed. What the stored low-water mark has passed is deleted.
     pub(crate) fn is_evident(&self, tx: &TxId, attempt_number: AttemptNumber) -> bool {
         let found = self.found_committed.get(tx).is_some_and(|record| record.branch.attempt_number == attempt_number);
-        found && attempt_number >= self.low_water_mark || self.finished.contains_key(&(attempt_number, tx.clone()))
+        found && !self.low_water_mark.is_over(attempt_number)
+            || self.finished.contains_key(&(attempt_number, tx.clone()))
     }
 
     /// Undoes a branch whose abort owes something, and keeps that.
@@ -198,14 +199,11 @@ impl Storage {
         }
     }
 
-    pub(crate) fn collect(&mut self, low_water_mark: AttemptNumber) {
-        let kept = self.finished.split_off(&(low_water_mark, TxId::lowest()));
-        let finished = std::mem::replace(&mut self.finished, kept);
-        let kept = self.steps.split_off(&StepId::first_of(COORDINATOR, low_water_mark));
-        let steps = std::mem::replace(&mut self.steps, kept);
-        let kept = self.marks.split_off(&StepId::first_of(COORDINATOR, low_water_mark));
-        let marks = std::mem::replace(&mut self.marks, kept);
-        let before = std::mem::replace(&mut self.low_water_mark, low_water_mark);
+    pub(crate) fn collect(&mut self, over: LowWaterMark) {
+        let finished = self.finished.extract_if(.., |(attempt_number, _), _| over.is_over(*attempt_number)).collect();
+        let steps = self.steps.extract_if(.., |step, _| over.is_over(step.attempt_number)).collect();
+        let marks = self.marks.extract_if(.., |step, _| over.is_over(step.attempt_number)).collect();
+        let before = std::mem::replace(&mut self.low_water_mark, over);
         self.write_lazily(Unforced::Collection { low_water_mark: before, finished, steps, marks });
     }
 
@@ -255,7 +253,10 @@ impl Storage {
         let coordinator = self.epoch.map(|epoch| Recovered::Coordinator {
             id: COORDINATOR,
             epoch,
-            low_water_mark: self.low_water_mark,
+            low_water_mark: match mutant {
+                Some(Mutant::StillOpenForgotten) => self.low_water_mark.below().into(),
+                Some(_) | None => self.low_water_mark.clone(),
+            },
             pin: None,
         });
         let prepared =
@@ -273,7 +274,8 @@ impl Storage {
         let finished = self.finished.iter().map(|((attempt_number, tx), result)| {
             (BranchId { tx: tx.clone(), attempt_number: *attempt_number, coordinator: COORDINATOR }, result.clone())
         });
-        let found = self.found_committed.values().filter(|record| record.branch.attempt_number >= self.low_water_mark);
+        let found =
+            self.found_committed.values().filter(|record| !self.low_water_mark.is_over(record.branch.attempt_number));
         let finished = finished.chain(found.map(|record| (record.branch.clone(), Bytes::new())));
         let finished = finished.map(|(branch, result)| match (is_evidence, Kept::Here(result)) {
             (true, result) => Recovered::Evidence { branch, result },

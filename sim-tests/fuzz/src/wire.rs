@@ -6,7 +6,7 @@ use prost::{Message, Name};
 use std::fmt::Debug;
 use undoubt_coordinator::{Config, decoders as coordinator};
 use undoubt_participant::decoders as participant;
-use undoubt_proto::convert::{KnownOutcome, Malformed};
+use undoubt_proto::convert::{KnownOutcome, Malformed, still_open};
 use undoubt_proto::{codec, v1};
 use undoubt_vocabulary::{
     AbortReason, AttemptNumber, BranchOutcome, Direction, Execution, KnownAttempt, KnownState, Outcome, PartName,
@@ -77,6 +77,9 @@ fn coordinator_batch(input: &[u8]) {
     let Some(batch) = read::<v1::CoordinatorBatch>(input) else { return };
     if let Some(Err(why)) = batch.hello.as_ref().map(participant::hello) {
         says_why(&why.message(), input);
+    }
+    if let Some(Err(why)) = batch.still_open.as_ref().map(still_open) {
+        says_why(&why, input);
     }
     for message in batch.messages {
         match ToParticipant::try_from(message) {
@@ -289,8 +292,13 @@ fn coordinator_batches() -> Vec<Vec<u8>> {
     };
     let messages = for_participants().into_iter().map(Into::into).collect();
     let batch = v1::CoordinatorBatch { hello: Some(hello), ..v1::CoordinatorBatch::default() };
-    let later =
-        v1::CoordinatorBatch { low_water_mark: 5, stable_writes: 6, messages, ..v1::CoordinatorBatch::default() };
+    let later = v1::CoordinatorBatch {
+        low_water_mark: 5,
+        still_open: Some(v1::StillOpen { attempt_numbers: vec![2, 4] }),
+        stable_writes: 6,
+        messages,
+        ..v1::CoordinatorBatch::default()
+    };
     vec![batch.encode_to_vec(), later.encode_to_vec()]
 }
 

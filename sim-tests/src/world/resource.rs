@@ -19,8 +19,8 @@ use undoubt_participant::resource::{
     Release, Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, Execution, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
-    StepOutcome, Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, Execution, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode,
+    RunStep, Starts, StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 /// The answer is lost.
@@ -159,11 +159,11 @@ impl<R: Branches> Resource for Observed<R> {
         self.resource.record_epoch(coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
-        for branch in self.hands.take_below(coordinator, low_water_mark) {
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        for branch in self.hands.take_over(coordinator, &over) {
             self.resource.forget_heuristic(branch).await?;
         }
-        self.resource.collect(coordinator, low_water_mark).await
+        self.resource.collect(coordinator, over).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {

@@ -27,6 +27,9 @@ use undoubt_platform::{
 /// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
 
+/// So few that low-water marks pass the open sagas of these short runs.
+const OPEN_SAGA_OLD_AFTER_ATTEMPTS: u64 = 3;
+
 /// Runs once; whoever supervises starts it anew. Ends only if the process does.
 pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
     shared.recorder.record(host, Event::Started);
@@ -191,6 +194,7 @@ fn coordinator_config(shared: &Shared) -> coordinator::Config {
         keep_alive_ms: 2_000,
         retention_s: shape.retention_s,
         min_free_bytes: MIN_FREE_BYTES,
+        open_saga_old_after_attempts: OPEN_SAGA_OLD_AFTER_ATTEMPTS,
         max_gathered_bytes: shape
             .max_gathered_bytes
             .and_then(|bytes| usize::try_from(bytes).ok())

@@ -130,6 +130,7 @@ impl Between {
             while self.takes_more(batch.encoded_len(), USUAL_COORDINATOR_BATCH_BYTES) {
                 let Ok(Some(next)) = timeout(RIGHT_BEHIND, from.recv()).await else { break };
                 batch.messages.extend(next.messages);
+                batch.still_open = next.still_open.or(batch.still_open);
             }
             self.weigh(Direction::ToParticipant, participant, batch.messages.len(), batch.encoded_len());
             if let Some(hello) = &mut batch.hello {
@@ -280,7 +281,8 @@ impl Between {
             self.shared.recorder.record(self.host, Standing::Remembers { by, committed }.into());
         }
         if self.shared.mutates(Mutant::RecallIgnored) {
-            *answer = v1::RecallResponse { low_water_mark: answer.low_water_mark, ..v1::RecallResponse::default() };
+            let (low_water_mark, still_open) = (answer.low_water_mark, answer.still_open.take());
+            *answer = v1::RecallResponse { low_water_mark, still_open, ..v1::RecallResponse::default() };
         }
     }
 

@@ -98,7 +98,11 @@ pub async fn participant(name: &str, global: &Global) -> Result<Exit, Failure> {
         let facts = fields(&facts);
         let rows = state.coordinators.iter().map(|coordinator| {
             let connected = if coordinator.connected { "connected" } else { "not connected" };
-            let (epoch, low_water_mark) = (coordinator.epoch.0.to_string(), coordinator.low_water_mark.to_string());
+            let epoch = coordinator.epoch.0.to_string();
+            let low_water_mark = match coordinator.still_open {
+                0 => coordinator.low_water_mark.to_string(),
+                open => format!("{}, {open} below it still open", coordinator.low_water_mark),
+            };
             let key = match (coordinator.key, coordinator.vouched) {
                 (None, _) => "none".to_owned(),
                 (Some(key), true) => format!("{key}, vouched for"),

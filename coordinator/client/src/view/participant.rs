@@ -44,8 +44,10 @@ pub struct KnownCoordinator {
     pub id: CoordinatorId,
     /// The highest epoch that it has spoken with.
     pub epoch: Epoch,
-    /// Attempts below this number are over.
+    /// Attempts below this number are over, save as many as are still open.
     pub low_water_mark: AttemptNumber,
+    /// Attempts below the low-water mark that are still open: those of open sagas that have waited long.
+    pub still_open: u32,
     /// It has a session with the participant.
     pub connected: bool,
     /// The public key by which it is known; `None`: it is known without one.
@@ -167,6 +169,7 @@ impl TryFrom<v1::KnownCoordinator> for KnownCoordinator {
             id: coordinator_id(&wire.coordinator_id)?,
             epoch,
             low_water_mark,
+            still_open: wire.still_open,
             connected: wire.connected,
             key: wire.public_key[..].try_into().ok().map(PublicKey),
             vouched: wire.vouched,

@@ -6,6 +6,7 @@
 use super::{At, Joined, Run, Saga, State, Step, WaitsFor};
 use crate::context::Context;
 use crate::effect::{Note, Timer};
+use crate::low_water_mark::Hold;
 use crate::saga::log::Written;
 use std::sync::Arc;
 use undoubt_vocabulary::saga::CHECK_BACK;
@@ -30,7 +31,7 @@ impl Saga {
     pub(crate) fn ask_back(&mut self, attempt_number: AttemptNumber, cx: &mut Context<'_>) {
         let Some(check_back) = self.opening.as_ref().and_then(|opening| opening.check_back.clone()) else { return };
         self.note(Note::DeadlinePassed, cx);
-        cx.peers.low_water_marks.open(&check_back.participant, attempt_number);
+        cx.peers.low_water_marks.open(&check_back.participant, attempt_number, Hold::WhileYoung);
         let SagaStep { name, participant, .. } = &*check_back;
         self.note(Note::Joined { at: participant.clone(), step: name.clone() }, cx);
         let joined = Joined::unrecorded(attempt_number);

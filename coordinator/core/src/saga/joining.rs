@@ -4,6 +4,7 @@ use super::{At, Run, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection, StepAnswer};
 use crate::input::{Client, Joining};
+use crate::low_water_mark::Hold;
 use crate::saga::log::Written;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -110,7 +111,7 @@ impl Saga {
     pub(crate) fn join(&mut self, joining: Joining, attempt_number: AttemptNumber, cx: &mut Context<'_>) {
         let Joining { step, digest, client, wait, .. } = joining;
         if !self.is_two_phase() {
-            cx.peers.low_water_marks.open(&step.participant, attempt_number);
+            cx.peers.low_water_marks.open(&step.participant, attempt_number, Hold::WhileYoung);
         }
         self.note(Note::Joined { at: step.participant.clone(), step: step.name.clone() }, cx);
         let callers = BTreeSet::from([Caller { client, for_action: wait }]);

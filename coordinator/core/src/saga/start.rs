@@ -3,6 +3,7 @@
 use super::{At, Former, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Note, Timer};
+use crate::low_water_mark::Hold;
 use crate::open_transaction::Admitted;
 use crate::record::{Progress, SagaRecord};
 use crate::saga::log::Written;
@@ -125,8 +126,9 @@ impl Saga {
             // Nothing is sent under its attempt number.
             return;
         }
+        let hold = if self.opening.is_some() { Hold::WhileYoung } else { Hold::ToItsEnd };
         for participant in self.participants() {
-            cx.peers.low_water_marks.open(&participant, self.attempt_number_at(&participant));
+            cx.peers.low_water_marks.open(&participant, self.attempt_number_at(&participant), hold);
         }
     }
 }

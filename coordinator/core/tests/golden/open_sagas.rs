@@ -10,7 +10,9 @@ use undoubt_coordinator_core::{
     Beginning, Client, Completions, Input, Joining, Request, StepResolution, Terms, Timer, Unfinished,
 };
 use undoubt_vocabulary::saga::CHECK_BACK;
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Direction, RefusalCode, RetryPolicy, SagaStep, StepIndex};
+use undoubt_vocabulary::{
+    Abilities, AttemptNumber, BranchOutcome, Direction, RefusalCode, RetryPolicy, SagaStep, StepIndex,
+};
 
 const ACTION: Direction = Direction::Forward;
 const COMPENSATION: Direction = Direction::Compensating;
@@ -268,6 +270,88 @@ fn a_participant_that_is_joined_late_knows_the_saga_by_a_number_that_no_mark_has
     script.acted("a", "T1", SAGA, 0, "of another");
     script.acted("a", "T1", SECOND, 0, "x=1");
     check("open-late", &script.text);
+}
+
+impl Script {
+    /// A transaction of one branch at each, under this attempt number, from its beginning to its end.
+    fn pass(&mut self, client: u64, id: &str, attempt_number: AttemptNumber) {
+        self.submit(client, id, 1, &["a", "b"]);
+        for name in ["a", "b"] {
+            self.vote(name, id, attempt_number, prepared(""));
+        }
+        self.stable();
+        for name in ["a", "b"] {
+            self.finished(name, id, attempt_number, BranchOutcome::Committed);
+        }
+        self.stable();
+    }
+}
+
+/// One step has run at `a`, low-water marks have passed it, and another has joined there.
+fn passed() -> Script {
+    let mut script = Script::passing(0);
+    script.begin(1, Completions::Together);
+    script.stable();
+    script.join(2, acting("a"), true);
+    script.stable();
+    script.acted("a", "T1", FIRST, 0, "x=1");
+    script.stable();
+    script.show("T1");
+    script.pass(3, "T2", SECOND);
+    script.show("T1");
+    script.join(4, acting("a2"), true);
+    script.stable();
+    script.acted("a", "T1", FIRST, 1, "x=2");
+    script.stable();
+    script.show("T1");
+    script
+}
+
+#[test]
+fn low_water_marks_pass_an_open_saga_that_is_old_and_say_that_it_is_still_open_until_it_has_ended() {
+    let mut script = passed();
+    script.ask_to_close(5, true);
+    script.stable();
+    for step in 0..2 {
+        script.ran("a", "T1", FIRST, (step, COMPLETION, 1), done(""));
+    }
+    script.show("T1");
+    script.all_stable();
+    script.show_low_water_marks();
+    check("open-passed", &script.text);
+}
+
+#[test]
+fn a_participant_that_keeps_nothing_below_a_low_water_mark_is_told_one_that_waits_for_the_saga() {
+    let mut script = passed();
+    let abilities = Abilities { still_open: false, ..Abilities::ALL };
+    script.connect_with("a", "keeps nothing below a low-water mark", abilities);
+    script.show("T1");
+    script.pass(6, "T3", attempt_number(1, 3));
+    script.show("T1");
+    script.connect("a");
+    script.show("T1");
+    check("open-not-passed", &script.text);
+}
+
+#[test]
+fn after_a_crash_what_the_low_water_mark_had_passed_is_still_open() {
+    let script = passed();
+    let stored = script.stored("T1").expect("it is on record");
+    let mut script = Script::recovering(2, &[stored]);
+    script.tell("the log is read", Input::RecoveryDone { paused: false });
+    script.connect("a");
+    script.connect("b");
+    script.show("T1");
+    script.cancel(7, "T1");
+    script.stable();
+    for step in [1, 0] {
+        script.compensated("a", "T1", FIRST, step);
+    }
+    script.show("T1");
+    script.all_stable();
+    script.show_low_water_marks();
+    check("open-crash-passed", &script.text);
 }
 
 #[test]

@@ -28,7 +28,12 @@ pub struct Script {
 impl Script {
     /// A coordinator in its first epoch, connected to `a` and `b`.
     pub fn new() -> Script {
-        let mut script = Script::recovering(1, &[]);
+        Script::passing(1_000)
+    }
+
+    /// The same, whose low-water marks pass an attempt of an open saga once more than so many were given out after it.
+    pub fn passing(old_after_attempts: u64) -> Script {
+        let mut script = Script::beginning(1, old_after_attempts);
         script.tell("the log is read", Input::RecoveryDone { paused: false });
         script.connect("a");
         script.connect("b");
@@ -37,18 +42,7 @@ impl Script {
 
     /// A coordinator that starts in this epoch and finds these records in its log.
     pub fn recovering(epoch: u32, log: &[Unfinished]) -> Script {
-        let limits = Limits {
-            max_begun_transactions: 10,
-            max_open_transactions: 8,
-            max_open_bytes: 1 << 30,
-            max_gathered_bytes: 1 << 30,
-            breaker_threshold: 2,
-            breaker_pause: Duration::from_secs(10),
-        };
-        let coordinator = Coordinator::new(Epoch(epoch), limits);
-        let now = Timestamp(1_000_000 * u64::from(epoch));
-        let (ended, unstable, open_sagas, text) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new(), String::new());
-        let mut script = Script { coordinator, now, ended, unstable, open_sagas, text };
+        let mut script = Script::beginning(epoch, 1_000);
         for record in log {
             if let Unfinished::Opened(header, steps) = record {
                 let steps = steps.iter().map(|step| (step.index, step.clone())).collect();
@@ -58,6 +52,22 @@ impl Script {
             script.tell(&found, Input::Recovered(record.clone()));
         }
         script
+    }
+
+    fn beginning(epoch: u32, old_after_attempts: u64) -> Script {
+        let limits = Limits {
+            max_begun_transactions: 10,
+            max_open_transactions: 8,
+            max_open_bytes: 1 << 30,
+            max_gathered_bytes: 1 << 30,
+            breaker_threshold: 2,
+            breaker_pause: Duration::from_secs(10),
+            old_after_attempts,
+        };
+        let coordinator = Coordinator::new(Epoch(epoch), limits);
+        let now = Timestamp(1_000_000 * u64::from(epoch));
+        let (ended, unstable, open_sagas, text) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new(), String::new());
+        Script { coordinator, now, ended, unstable, open_sagas, text }
     }
 
     /// Tells it, and writes the line and the effects.
@@ -165,13 +175,18 @@ impl Script {
             format!("{name} {}{outcome}", branch.state)
         };
         let branches: Vec<String> = view.branches.iter().map(branch).collect();
-        let low_water_marks: Vec<String> = ["a", "b"]
-            .iter()
-            .map(|name| format!("{name} {}", self.coordinator.low_water_mark(&participant(name))))
-            .collect();
-        let line =
-            format!("    = {}: {}; low-water marks {}", view.phase, branches.join(", "), low_water_marks.join(", "));
+        let line = format!("    = {}: {}; {}", view.phase, branches.join(", "), self.low_water_marks());
         self.write(&line);
+    }
+
+    pub fn show_low_water_marks(&mut self) {
+        let line = format!("    = {}", self.low_water_marks());
+        self.write(&line);
+    }
+
+    fn low_water_marks(&self) -> String {
+        let of = |name: &str| format!("{name} {}", self.coordinator.low_water_mark(&participant(name)));
+        format!("low-water marks {}", ["a", "b"].map(of).join(", "))
     }
 
     /// Every record that was appended until now is on stable storage.

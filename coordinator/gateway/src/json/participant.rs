@@ -27,6 +27,8 @@ pub struct KnownCoordinator {
     pub id: String,
     pub epoch: u32,
     pub low_water_mark: String,
+    /// The number of attempts below the low-water mark that are still open.
+    pub still_open: u32,
     pub connected: bool,
     /// The public key by which it is known, in hexadecimal digits.
     pub key: Option<String>,
@@ -96,6 +98,7 @@ impl From<&ParticipantState> for ParticipantSelf {
             id: coordinator.id.to_string(),
             epoch: coordinator.epoch.0,
             low_water_mark: coordinator.low_water_mark.to_string(),
+            still_open: coordinator.still_open,
             connected: coordinator.connected,
             key: coordinator.key.map(|key| key.to_string()),
             vouched: coordinator.vouched,

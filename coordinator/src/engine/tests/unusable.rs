@@ -150,7 +150,7 @@ async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovere
             .unwrap();
         assert!(matches!(cancelled, Replied::Core(Answer::Rejected(Rejection::Unusable { .. }))), "{id}");
     }
-    let low_water_mark = world.handle.inspect(|view| view.core.low_water_mark(&name(0))).await.unwrap();
+    let low_water_mark = world.handle.inspect(|view| view.core.low_water_mark(&name(0)).below()).await.unwrap();
     assert_eq!(
         low_water_mark,
         AttemptNumber::first_of(Epoch(1)).next(),

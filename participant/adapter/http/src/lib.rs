@@ -70,7 +70,7 @@ use undoubt_participant::resource::{
 use undoubt_participant::table::{self, TransactionTable};
 use undoubt_platform::{BackingUp, Batch, Durability, Family, NumberedStore, Store, numbered_store};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp,
+    CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp,
     TraceContext, Vote, WriteNumber,
 };
 
@@ -190,13 +190,13 @@ impl Resource for HttpServices {
         self.table.record_epoch(coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
-        let passed = self.table.begin_to_collect(coordinator, mark);
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        let passed = self.table.begin_to_collect(coordinator, &over);
         let mut batch = Batch::default();
-        self.table.put_collected(&mut batch, coordinator, passed.clone());
+        self.table.put_collected(&mut batch, coordinator, &passed);
         let written = attempt::write(self, batch, Durability::Lazy).await;
         if written.is_err() {
-            self.table.note_stored([(coordinator, passed.start)]);
+            self.table.note_not_collected(coordinator, &passed);
         }
         written
     }

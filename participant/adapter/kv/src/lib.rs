@@ -36,7 +36,6 @@ use bytes::Bytes;
 use marks::Marks;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
@@ -46,13 +45,13 @@ use undoubt_participant::resource::{
     Release, Resource, ResourceError, Room, StepId, StepState, Steps,
 };
 use undoubt_participant::room::SMALL_BYTES;
-use undoubt_participant::table::TransactionTable;
+use undoubt_participant::table::{Passed, TransactionTable};
 use undoubt_platform::numbered_store;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, DigestMap, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
-    StepOutcome, Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, DigestMap, Epoch, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode,
+    RunStep, Starts, StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 use write_bound::Writing;
@@ -201,7 +200,7 @@ impl KeyValue {
 fn collection(
     kv: &KeyValue,
     coordinator: CoordinatorId,
-    passed: Range<AttemptNumber>,
+    passed: &Passed,
     marks: &[(StepId, BTreeSet<Bytes>)],
 ) -> Result<Batch, ResourceError> {
     let mut batch = Batch::default();
@@ -229,15 +228,15 @@ impl Resource for KeyValue {
         self.table.record_epoch(coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
-        let passed = self.table.begin_to_collect(coordinator, low_water_mark);
-        let marks = self.marks.take_below(coordinator, passed.end);
-        let written = match collection(self, coordinator, passed.clone(), &marks) {
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        let passed = self.table.begin_to_collect(coordinator, &over);
+        let marks = self.marks.take_over(coordinator, &passed.low_water_mark);
+        let written = match collection(self, coordinator, &passed, &marks) {
             Ok(batch) => self.write(batch, Durability::Lazy).await,
             Err(error) => Err(error),
         };
         if written.is_err() {
-            self.table.note_stored([(coordinator, passed.start)]);
+            self.table.note_not_collected(coordinator, &passed);
             self.marks.put_back(marks);
         }
         written

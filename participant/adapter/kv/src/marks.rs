@@ -19,7 +19,7 @@ use undoubt_participant::resource::{Mark, Release, ResourceError, StepId};
 use undoubt_participant::table::{successor, unreadable};
 use undoubt_platform::{Batch, Direction, Durability};
 use undoubt_proto::record::{MarksReleased, StepBarrier};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Refusal, RefusalCode, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, LowWaterMark, Refusal, RefusalCode, TxId};
 use undoubt_work::text::shown;
 
 /// The keys each step has marked.
@@ -49,14 +49,14 @@ impl Marks {
             .map(|(other, _)| other.clone())
     }
 
-    pub(super) fn take_below(
+    pub(super) fn take_over(
         &self,
         coordinator: CoordinatorId,
-        low_water_mark: AttemptNumber,
+        low_water_mark: &LowWaterMark,
     ) -> Vec<(StepId, BTreeSet<Bytes>)> {
-        let below =
-            StepId::first_of(coordinator, AttemptNumber::default())..StepId::first_of(coordinator, low_water_mark);
-        self.all().extract_if(below, |_, _| true).collect()
+        let first_of = |attempt_number| StepId::first_of(coordinator, attempt_number);
+        let below = first_of(AttemptNumber::default())..first_of(low_water_mark.below());
+        self.all().extract_if(below, |step, _| low_water_mark.is_over(step.attempt_number)).collect()
     }
 
     fn take_saga(
@@ -114,7 +114,7 @@ fn are_of_one_saga(one: &StepId, other: &StepId) -> bool {
     (one.coordinator, one.attempt_number, &one.tx) == (other.coordinator, other.attempt_number, &other.tx)
 }
 
-/// Deletes the marks of steps that the low-water mark has passed. A barrier that was left behind may name a key that
+/// Deletes the marks of steps that are over. A barrier that was left behind may name a key that
 /// another saga has marked since.
 pub(super) fn delete_passed(
     kv: &KeyValue,

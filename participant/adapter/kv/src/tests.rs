@@ -17,7 +17,7 @@ use undoubt_participant::resource::CoordinatorMarks;
 use undoubt_proto::work::operation::Kind;
 use undoubt_proto::work::{Add, Put};
 use undoubt_rocks::{RocksOptions, RocksStore};
-use undoubt_vocabulary::{Execution, Refusal, RefusalCode};
+use undoubt_vocabulary::{Execution, LowWaterMark, Refusal, RefusalCode};
 use world::{MemoryWorld, RocksWorld, add, get, put, put_of, value, work};
 
 const OWNER: CoordinatorId = CoordinatorId([1; 16]);
@@ -338,7 +338,7 @@ async fn a_folder_from_before_there_were_sagas_is_opened_and_keeps_what_it_has()
     let recovered = open(&FAMILIES).recover(&participant()).await.unwrap();
     assert_eq!(
         recovered.coordinators,
-        [CoordinatorMarks { id: OWNER, epoch: Epoch(7), low_water_mark: AttemptNumber(0), pin: None }]
+        [CoordinatorMarks { id: OWNER, epoch: Epoch(7), low_water_mark: LowWaterMark::default(), pin: None }]
     );
 }
 

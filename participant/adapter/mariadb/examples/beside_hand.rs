@@ -241,7 +241,7 @@ async fn measure(
         async move {
             while way == Way::Participant && !over.load(Ordering::Relaxed) {
                 tokio::time::sleep(COLLECT_AFTER).await;
-                resource.collect(COORDINATOR, numbers.low_water_mark()).await.unwrap();
+                resource.collect(COORDINATOR, numbers.low_water_mark().into()).await.unwrap();
             }
         }
     });

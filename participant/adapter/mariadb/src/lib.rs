@@ -62,8 +62,8 @@ use undoubt_participant::resource::{
 use undoubt_platform::Store;
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
-    WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome,
+    Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use check::check;
@@ -117,8 +117,8 @@ impl Resource for MariaDb {
         undoubt_sql::COLLECT_AFTER
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
-        record::collect(&self.shared, coordinator, mark).await
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        record::collect(&self.shared, coordinator, &over).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {

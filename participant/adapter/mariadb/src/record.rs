@@ -9,7 +9,7 @@ use mysql_async::{Error, Row};
 use std::collections::BTreeMap;
 use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
 use undoubt_sql::{Class, PreparedName};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, LowWaterMark, StepIndex, Timestamp, TxId};
 
 /// Rows that one statement deletes of what the low-water mark has passed.
 const MAX_COLLECTED_ROWS: usize = 500;
@@ -92,14 +92,20 @@ pub(crate) async fn record_epoch(
     run(shared, &sql).await.map(drop)
 }
 
-/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not. One at a time: two would wait for
+/// Remembers first what is over: it is not told again, whether it is deleted yet or not. One at a time: two would wait for
 /// each other's rows.
 pub(crate) async fn collect(
     shared: &Shared,
     coordinator: CoordinatorId,
-    mark: AttemptNumber,
+    over: &LowWaterMark,
 ) -> Result<(), ResourceError> {
-    let (id, mark) = (bytes(&coordinator.0), mark.0);
+    let (id, mark) = (bytes(&coordinator.0), over.below().0);
+    let numbers: Vec<String> = over.still_open().iter().map(|attempt| attempt.0.to_string()).collect();
+    // What is still open has few rows, which are looked at again each time.
+    let is_over = match numbers.is_empty() {
+        true => format!("attempt < {mark}"),
+        false => format!("attempt < {mark} AND attempt NOT IN ({})", numbers.join(", ")),
+    };
     // Their ends were unclear, and are asked for again: what their evidence says is needed then.
     let open: Vec<String> = shared
         .open_below(coordinator, mark)
@@ -110,12 +116,8 @@ pub(crate) async fn collect(
         true => String::new(),
         false => format!(" AND (attempt, tx) NOT IN ({})", open.join(", ")),
     };
-    let remember = format!(
-        "INSERT INTO undoubt_coordinator (id, low_water_mark) VALUES ({id}, {mark}) ON DUPLICATE KEY UPDATE low_water_mark = \
-         GREATEST(low_water_mark, {mark})"
-    );
-    run(shared, &remember).await?;
     let _alone = shared.collecting.lock().await;
+    remember(shared, &id, mark, &numbers, &is_over).await?;
     let (attempt, step) = (Part::Number("attempt"), Part::Number("step"));
     let (tx, marked) = (Part::Bytes("tx"), Part::Bytes("marked"));
     for (table, key, runs) in [
@@ -124,10 +126,34 @@ pub(crate) async fn collect(
         ("undoubt_pending", &[attempt, step, tx, marked], &[]),
     ] {
         let spared = if table == "undoubt_finished" { spared.as_str() } else { "" };
-        delete_below(shared, table, key, runs, &format!("coordinator = {id} AND attempt < {mark}{spared}"), &id)
-            .await?;
+        delete_below(shared, table, key, runs, &format!("coordinator = {id} AND {is_over}{spared}"), &id).await?;
     }
     Ok(())
+}
+
+/// Remembers a low-water mark, and which attempts below it are still open. What was over by an earlier one stays over.
+async fn remember(
+    shared: &Shared,
+    id: &str,
+    mark: u64,
+    still_open: &[String],
+    is_over: &str,
+) -> Result<(), ResourceError> {
+    let mut statements: Vec<String> = Vec::new();
+    if !still_open.is_empty() {
+        statements.push(format!(
+            "INSERT IGNORE INTO undoubt_still_open (coordinator, attempt) SELECT {id}, o.attempt FROM JSON_TABLE('[{}]', '$[*]' COLUMNS \
+             (attempt BIGINT UNSIGNED PATH '$')) AS o WHERE o.attempt >= COALESCE((SELECT low_water_mark FROM undoubt_coordinator WHERE id \
+             = {id}), 0)",
+            still_open.join(",")
+        ));
+    }
+    statements.push(format!(
+        "INSERT INTO undoubt_coordinator (id, low_water_mark) VALUES ({id}, {mark}) ON DUPLICATE KEY UPDATE low_water_mark = \
+         GREATEST(low_water_mark, {mark})"
+    ));
+    statements.push(format!("DELETE FROM undoubt_still_open WHERE coordinator = {id} AND {is_over}"));
+    together(shared, &statements.join("; ")).await
 }
 
 /// Deletes the rows below a mark that can be seen, each looked up by its whole key: what is in doubt is not seen, and so is not waited

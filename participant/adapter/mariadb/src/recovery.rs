@@ -21,10 +21,12 @@ use undoubt_participant::resource::{
 };
 use undoubt_sql::{Identity, PreparedName};
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp};
+use undoubt_vocabulary::{
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, LowWaterMark, ParticipantName, PublicKey, Timestamp,
+};
 
 /// The version of the tables that this participant works with.
-pub(crate) const VERSION: u64 = 3;
+pub(crate) const VERSION: u64 = 4;
 
 /// Runs that are kept, with the numbers of their writes. What others show of older ones is not looked up any more.
 const MAX_RUNS: u64 = 10_000;
@@ -150,9 +152,11 @@ async fn listed(shared: &Shared, hold: &Hold) -> Result<Vec<PreparedName>, Resou
 }
 
 async fn read(shared: &Shared, hold: &Hold) -> Result<Recovered, ResourceError> {
+    let open: BTreeSet<(CoordinatorId, AttemptNumber)> =
+        all(shared, STILL_OPEN, still_open).await?.into_iter().collect();
     let recovered = Recovered {
         prepared: in_doubt(shared, hold).await?,
-        coordinators: all(shared, COORDINATORS, coordinator).await?,
+        coordinators: all(shared, COORDINATORS, |row| coordinator(row, &open)).await?,
         log: Some(witness::recovered(shared, hold).await?),
         heuristics: all(shared, HEURISTICS, heuristic).await?,
         finished: all(shared, &finished(), finished_branch).await?,
@@ -200,15 +204,17 @@ async fn all<T>(
 
 const COORDINATORS: &str = "SELECT id, epoch, low_water_mark, pin, pin_vouched FROM undoubt_coordinator ORDER BY id";
 
+const STILL_OPEN: &str = "SELECT coordinator, attempt FROM undoubt_still_open";
+
 const HEURISTICS: &str =
     "SELECT coordinator, attempt, tx, begun_at, committed, decided_at, who, reason, decision FROM undoubt_heuristic";
 
-/// What the low-water mark has passed may not be deleted yet. Long results stay where they are.
+/// What is over may not be deleted yet. Long results stay where they are.
 fn finished() -> String {
     format!(
         "SELECT f.coordinator, f.attempt, f.tx, IF(LENGTH(f.result) <= {SHORT_RESULT_BYTES}, f.result, NULL) FROM undoubt_finished f LEFT \
-         JOIN undoubt_coordinator c ON c.id = f.coordinator WHERE f.attempt >= COALESCE(c.low_water_mark, 0) AND NOT EXISTS (SELECT 1 \
-         FROM undoubt_heuristic h WHERE h.coordinator = f.coordinator AND h.attempt = f.attempt AND h.tx = f.tx) ORDER BY 1, 2, 3"
+         JOIN undoubt_coordinator c ON c.id = f.coordinator WHERE (f.attempt >= COALESCE(c.low_water_mark, 0) OR EXISTS (SELECT 1 \
+         FROM undoubt_still_open o WHERE o.coordinator = f.coordinator AND o.attempt = f.attempt)) AND NOT EXISTS (SELECT 1 FROM undoubt_heuristic h WHERE h.coordinator = f.coordinator AND h.attempt = f.attempt AND h.tx = f.tx) ORDER BY 1, 2, 3"
     )
 }
 
@@ -217,20 +223,31 @@ fn steps() -> String {
         "SELECT s.coordinator, s.attempt, s.step, s.tx, s.state, IF(LENGTH(s.result) <= {SHORT_RESULT_BYTES}, s.result, NULL), EXISTS \
          (SELECT 1 FROM undoubt_pending p WHERE p.coordinator = s.coordinator AND p.attempt = s.attempt AND p.step = s.step AND p.tx = \
          s.tx) FROM undoubt_step s LEFT JOIN undoubt_coordinator c ON c.id = s.coordinator WHERE s.attempt >= \
-         COALESCE(c.low_water_mark, 0) ORDER BY 1, 2, 3, 4"
+         COALESCE(c.low_water_mark, 0) OR EXISTS (SELECT 1 FROM undoubt_still_open o WHERE o.coordinator = s.coordinator AND o.attempt = \
+         s.attempt) ORDER BY 1, 2, 3, 4"
     )
 }
 
-fn coordinator(row: &Row) -> Result<CoordinatorMarks, ResourceError> {
+fn still_open(row: &Row) -> Result<(CoordinatorId, AttemptNumber), ResourceError> {
+    Ok((coordinator_id(row)?, AttemptNumber(number(row, 1)?)))
+}
+
+fn coordinator_id(row: &Row) -> Result<CoordinatorId, ResourceError> {
+    CoordinatorId::try_from(&binary(row, 0)?[..]).map_err(|error| damaged(&error.to_string()))
+}
+
+fn coordinator(row: &Row, open: &BTreeSet<(CoordinatorId, AttemptNumber)>) -> Result<CoordinatorMarks, ResourceError> {
+    let id = coordinator_id(row)?;
+    let open = open.iter().filter(|(coordinator, _)| *coordinator == id).map(|(_, attempt)| *attempt);
     let key: Option<Vec<u8>> = row.get(3).unwrap_or_default();
     let pin = key.map(|key| {
         let key = key[..].try_into().map_err(|_| damaged("a coordinator's key has another length than 32"))?;
         Ok::<_, ResourceError>(Pin { key: PublicKey(key), vouched: number(row, 4)? > 0 })
     });
     Ok(CoordinatorMarks {
-        id: CoordinatorId::try_from(&binary(row, 0)?[..]).map_err(|error| damaged(&error.to_string()))?,
+        id,
         epoch: Epoch(u32::try_from(number(row, 1)?).map_err(|_| damaged("an epoch is too high"))?),
-        low_water_mark: AttemptNumber(number(row, 2)?),
+        low_water_mark: LowWaterMark::new(AttemptNumber(number(row, 2)?), open),
         pin: pin.transpose()?,
     })
 }

@@ -17,23 +17,38 @@ const SCHEMA: &str = concat!(
     "\n",
     include_str!("schema_since_2.sql"),
     "\n",
+    include_str!("schema_since_3.sql"),
+    "\n",
     include_str!("schema_identity.sql")
 );
 
-/// The statements that bring tables of version 2 to version 3, which they say last.
-const FROM_2: &str = include_str!("schema_from_2.sql");
+/// The statements that bring tables of version 3 to version 4, which they say last.
+const FROM_3: &str = concat!(include_str!("schema_since_3.sql"), "\n", include_str!("schema_from_3.sql"));
 
-/// The statements that bring tables of version 1 to version 3.
+/// The statements that bring tables of version 2 to version 4.
+const FROM_2: &str = concat!(
+    include_str!("schema_from_2.sql"),
+    "\n",
+    include_str!("schema_since_3.sql"),
+    "\n",
+    include_str!("schema_from_3.sql")
+);
+
+/// The statements that bring tables of version 1 to version 4.
 const FROM_1: &str = concat!(
     include_str!("schema_from_1.sql"),
     "\n",
     include_str!("schema_since_2.sql"),
     "\n",
-    include_str!("schema_from_2.sql")
+    include_str!("schema_from_2.sql"),
+    "\n",
+    include_str!("schema_since_3.sql"),
+    "\n",
+    include_str!("schema_from_3.sql")
 );
 
 /// The participant's own tables, in the order in which they are removed; the identity, without which nothing begins, first.
-pub(crate) const TABLES: [&str; 11] = [
+pub(crate) const TABLES: [&str; 12] = [
     "undoubt_identity",
     "undoubt_run",
     "undoubt_coordinator",
@@ -45,6 +60,7 @@ pub(crate) const TABLES: [&str; 11] = [
     "undoubt_seen",
     "undoubt_loss",
     "undoubt_kept",
+    "undoubt_still_open",
 ];
 
 /// The reason why the tables are not made or not removed.
@@ -127,6 +143,7 @@ pub async fn init(settings: &Settings, user: Option<&str>) -> Result<(), SchemaE
         None => init_sql(user),
         Some(1) => with_grants(FROM_1, user),
         Some(2) => with_grants(FROM_2, user),
+        Some(3) => with_grants(FROM_3, user),
         Some(_) => return Err(SchemaError::Exists),
     };
     session.run(&sql).await?;

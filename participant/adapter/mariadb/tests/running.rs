@@ -129,7 +129,7 @@ async fn what_is_over_is_deleted_without_waiting_for_what_is_in_doubt() {
         assert_eq!(resource.commit(branch(number)).await, Ok(Ended::AsTold));
     }
     // The third is below the mark and in doubt.
-    resource.collect(COORDINATOR, AttemptNumber(6)).await.unwrap();
+    resource.collect(COORDINATOR, AttemptNumber(6).into()).await.unwrap();
     let left = "SELECT attempt FROM undoubt_finished ORDER BY 1";
     assert_eq!(server.sql(DATABASE, left).await.unwrap(), "6");
     assert_eq!(waits(&server).await, before, "nothing has waited for a lock");
@@ -137,6 +137,6 @@ async fn what_is_over_is_deleted_without_waiting_for_what_is_in_doubt() {
         assert_eq!(resource.commit(branch(number)).await, Ok(Ended::AsTold));
     }
     assert_eq!(server.sql(DATABASE, left).await.unwrap(), "3\n5\n6\n7");
-    resource.collect(COORDINATOR, AttemptNumber(8)).await.unwrap();
+    resource.collect(COORDINATOR, AttemptNumber(8).into()).await.unwrap();
     assert_eq!(server.sql(DATABASE, left).await.unwrap(), "");
 }

@@ -60,7 +60,7 @@ async fn a_copy_lacks_what_was_committed_after_it_and_an_operator_may_accept_tha
     assert_eq!(again.starts.lack(&told), None);
     assert_eq!(again.remembered.get(&b"coordinator/1"[..]), Some(&Bytes::from_static(b"seen")));
     assert_eq!(resource.commit(branch(1)).await, Ok(Ended::AsTold));
-    resource.collect(COORDINATOR, AttemptNumber(3)).await.unwrap();
+    resource.collect(COORDINATOR, AttemptNumber(3).into()).await.unwrap();
     let seen = resource.number().unwrap();
     assert_eq!((seen.start, seen.writes), (again.starts.now, 1));
     stop(&resource).await;
@@ -157,8 +157,9 @@ async fn an_audit_record_is_found_again_and_whoever_was_taken_over_from_adds_not
     assert_eq!(kept.trim(), "first\tsomebody did something");
 }
 
-/// Brings the tables down to version 2, and from there to version 1.
-const DOWN: [&str; 2] = [
+/// Brings the tables down to version 3, from there to version 2, and from there to version 1.
+const DOWN: [&str; 3] = [
+    "DROP TABLE undoubt_still_open; UPDATE undoubt_identity SET version = 3;",
     "ALTER TABLE undoubt_step MODIFY COLUMN state ENUM('acted', 'compensated', 'empty') NOT NULL; UPDATE undoubt_identity SET version = 2;",
     "ALTER TABLE undoubt_identity DROP COLUMN log, DROP COLUMN put_back; ALTER TABLE undoubt_run DROP COLUMN losses, DROP COLUMN mark, DROP \
      COLUMN collected; ALTER TABLE undoubt_finished DROP COLUMN run; ALTER TABLE undoubt_step DROP COLUMN run, DROP COLUMN undone_run; DROP \

@@ -17,12 +17,12 @@ use undoubt_sql::EnlistedName;
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Timestamp, Vote};
 use undoubt_work::Results;
 
-/// Returns the statement that deletes the records of what is over below a low-water mark. What is adopted and still in doubt keeps its own.
-/// `coordinator`: a literal.
-pub(crate) fn collect(coordinator: &str, mark: i64, most: u64) -> String {
+/// Returns the statement that deletes the records of what is over. What is adopted and still in doubt keeps its own.
+/// `coordinator`: a literal. `is_over`: a condition on `attempt`.
+pub(crate) fn collect(coordinator: &str, is_over: &str, most: u64) -> String {
     format!(
         "WITH over AS (DELETE FROM undoubt.adopted WHERE ctid = ANY(ARRAY(SELECT a.ctid FROM undoubt.adopted a JOIN undoubt.enlisted e USING \
-         (coordinator, tx) WHERE a.coordinator = {coordinator} AND a.attempt < {mark} LIMIT {most})) RETURNING coordinator, tx) DELETE FROM \
+         (coordinator, tx) WHERE a.coordinator = {coordinator} AND {is_over} LIMIT {most})) RETURNING coordinator, tx) DELETE FROM \
          undoubt.enlisted e USING over WHERE (e.coordinator, e.tx) = (over.coordinator, over.tx)"
     )
 }

@@ -55,8 +55,8 @@ use undoubt_participant::resource::{
 use undoubt_platform::Store;
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
-    WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome,
+    Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use check::check;
@@ -107,8 +107,8 @@ impl Resource for PostgreSql {
         undoubt_sql::COLLECT_AFTER
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
-        record::collect(&self.shared, coordinator, mark).await
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        record::collect(&self.shared, coordinator, &over).await
     }
 
     fn number(&self) -> Option<WriteNumber> {

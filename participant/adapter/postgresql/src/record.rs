@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tokio_postgres::Error;
 use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
 use undoubt_sql::{Class, RowNumber};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, LowWaterMark, StepIndex, Timestamp, TxId};
 
-/// Rows that one statement deletes of what the low-water mark has passed.
+/// Rows that one statement deletes of what is over.
 const MAX_COLLECTED_ROWS: u64 = 2_000;
 
 /// Returns what an error of a record means for the call that needs it.
@@ -86,13 +86,17 @@ pub(crate) async fn note_written(shared: &Shared) -> Result<(), ResourceError> {
     Ok(())
 }
 
-/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not.
+/// Remembers first what is over: it is not told again, whether it is deleted yet or not.
 pub(crate) async fn collect(
     shared: &Shared,
     coordinator: CoordinatorId,
-    mark: AttemptNumber,
+    over: &LowWaterMark,
 ) -> Result<(), ResourceError> {
-    let mark = clamped(mark.0);
+    let mark = clamped(over.below().0);
+    let still_open: Vec<String> = over.still_open().iter().map(|attempt| clamped(attempt.0).to_string()).collect();
+    let still_open = format!("'{{{}}}'::bigint[]", still_open.join(","));
+    // What is still open has few rows, which are looked at again each time.
+    let is_over = format!("attempt < {mark} AND attempt <> ALL({still_open})");
     let highest = shared.numbers()?.highest();
     // Their ends were unclear, and are asked for again: what their evidence says is needed then.
     let open = shared.open_below(coordinator, mark.unsigned_abs());
@@ -103,8 +107,8 @@ pub(crate) async fn collect(
     let id = literal::bytes(&coordinator.0);
     let below = |table: &str, and: &str| {
         format!(
-            "DELETE FROM undoubt.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.{table} WHERE coordinator = {id} AND attempt < \
-             {mark}{and} LIMIT {MAX_COLLECTED_ROWS}))"
+            "DELETE FROM undoubt.{table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.{table} WHERE coordinator = {id} AND \
+             {is_over}{and} LIMIT {MAX_COLLECTED_ROWS}))"
         )
     };
     let spared = format!(" AND (attempt, tx) NOT IN (VALUES (-1::bigint, ''::bytea){open})");
@@ -113,14 +117,20 @@ pub(crate) async fn collect(
         "SELECT set_config('synchronous_commit', 'off', true)".to_owned(),
         // Rows that say how far the start has come are among those that go.
         kept::note_written_text(highest),
+        // What was over by an earlier mark stays over.
+        format!(
+            "INSERT INTO undoubt.still_open SELECT {id}, attempt FROM unnest({still_open}) attempt WHERE attempt >= coalesce((SELECT \
+             low_water_mark FROM undoubt.coordinator WHERE id = {id}), 0) ON CONFLICT DO NOTHING"
+        ),
         format!(
             "INSERT INTO undoubt.coordinator AS c (id, low_water_mark) VALUES ({id}, {mark}) ON CONFLICT (id) DO UPDATE SET \
              low_water_mark = greatest(c.low_water_mark, excluded.low_water_mark)"
         ),
+        format!("DELETE FROM undoubt.still_open WHERE coordinator = {id} AND {is_over}"),
         below("finished", &spared),
         below("step", ""),
         below("pending", ""),
-        enlisted::collect(&id, mark, MAX_COLLECTED_ROWS),
+        enlisted::collect(&id, &is_over, MAX_COLLECTED_ROWS),
     ];
     loop {
         let parts: Vec<Part<'_>> = statements.iter().cloned().map(Part::Text).collect();

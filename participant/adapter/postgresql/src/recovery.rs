@@ -19,10 +19,12 @@ use undoubt_participant::resource::{
     RecoveredStep, ResourceError, SHORT_RESULT_BYTES,
 };
 use undoubt_sql::{Identity, PreparedName};
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp};
+use undoubt_vocabulary::{
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, LowWaterMark, ParticipantName, PublicKey, Timestamp,
+};
 
 /// The version of the schema that this participant works with.
-pub(crate) const VERSION: i32 = 3;
+pub(crate) const VERSION: i32 = 4;
 
 /// The first version of PostgreSQL whose `pg_terminate_backend` waits.
 pub(crate) const LEAST_SERVER_VERSION: i32 = 140_000;
@@ -227,19 +229,21 @@ async fn read(shared: &Shared, in_doubt: Vec<InDoubt>) -> Result<Recovered, Reso
         recovered.prepared.push(PreparedBranch { branch: id, begun_at, result: None });
     }
     let tables = on_record(shared, async |session| {
-        let coordinators = "SELECT id, epoch, low_water_mark, pin, pin_vouched FROM undoubt.coordinator ORDER BY id";
+        let coordinators = "SELECT id, epoch, low_water_mark, pin, pin_vouched, ARRAY(SELECT attempt FROM undoubt.still_open WHERE \
+             coordinator = id) FROM undoubt.coordinator ORDER BY id";
         let heuristics =
             "SELECT coordinator, attempt, tx, begun_at, committed, at, who, reason, decision FROM undoubt.heuristic";
-        // What the low-water mark has passed may not be deleted yet. Long results stay where they are.
+        // What is over may not be deleted yet. Long results stay where they are.
         let finished = "SELECT f.coordinator, f.attempt, f.tx, CASE WHEN length(result) <= $1 THEN result END FROM (SELECT coordinator, \
              attempt, tx, result FROM undoubt.finished UNION ALL SELECT coordinator, attempt, tx, '' FROM undoubt.adopted JOIN \
              undoubt.enlisted USING (coordinator, tx) WHERE attempt IS NOT NULL) f \
-             LEFT JOIN undoubt.coordinator c ON c.id = f.coordinator WHERE f.attempt >= coalesce(c.low_water_mark, 0) AND NOT EXISTS \
+             LEFT JOIN undoubt.coordinator c ON c.id = f.coordinator WHERE (f.attempt >= coalesce(c.low_water_mark, 0) OR EXISTS \
+             (SELECT FROM undoubt.still_open o WHERE (o.coordinator, o.attempt) = (f.coordinator, f.attempt))) AND NOT EXISTS \
              (SELECT FROM undoubt.heuristic h WHERE (h.coordinator, h.attempt, h.tx) = (f.coordinator, f.attempt, f.tx)) ORDER BY 1, 2, 3";
         let steps = "SELECT s.coordinator, s.attempt, s.step, s.tx, s.state, CASE WHEN length(result) <= $1 THEN result END, EXISTS \
              (SELECT FROM undoubt.pending p WHERE (p.coordinator, p.attempt, p.step, p.tx) = (s.coordinator, s.attempt, s.step, s.tx)) \
-             FROM undoubt.step s LEFT JOIN undoubt.coordinator c ON c.id = s.coordinator WHERE s.attempt >= coalesce(c.low_water_mark, 0) \
-             ORDER BY 1, 2, 3, 4";
+             FROM undoubt.step s LEFT JOIN undoubt.coordinator c ON c.id = s.coordinator WHERE s.attempt >= coalesce(c.low_water_mark, 0) OR EXISTS \
+             (SELECT FROM undoubt.still_open o WHERE (o.coordinator, o.attempt) = (s.coordinator, s.attempt)) ORDER BY 1, 2, 3, 4";
         let short = i32::try_from(SHORT_RESULT_BYTES).expect("it is short");
         Ok((
             session.query(coordinators, &[]).await?,
@@ -263,6 +267,8 @@ fn coordinator(row: &Row) -> Result<CoordinatorMarks, ResourceError> {
     let mark: i64 = row.try_get(2).map_err(unreadable)?;
     let key: Option<&[u8]> = row.try_get(3).map_err(unreadable)?;
     let vouched: Option<bool> = row.try_get(4).map_err(unreadable)?;
+    let still_open: Vec<i64> = row.try_get(5).map_err(unreadable)?;
+    let still_open = still_open.into_iter().map(|attempt| AttemptNumber(unclamped(attempt)));
     let pin = key.map(|key| {
         let key = key.try_into().map_err(|_| damaged("a coordinator's key has another length than 32"))?;
         Ok::<_, ResourceError>(Pin { key: PublicKey(key), vouched: vouched.unwrap_or_default() })
@@ -270,7 +276,7 @@ fn coordinator(row: &Row) -> Result<CoordinatorMarks, ResourceError> {
     Ok(CoordinatorMarks {
         id: CoordinatorId::try_from(id).map_err(|error| damaged(&error.to_string()))?,
         epoch: Epoch(u32::try_from(epoch).map_err(|_| damaged("an epoch is too high"))?),
-        low_water_mark: AttemptNumber(unclamped(mark)),
+        low_water_mark: LowWaterMark::new(AttemptNumber(unclamped(mark)), still_open),
         pin: pin.transpose()?,
     })
 }

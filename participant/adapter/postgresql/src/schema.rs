@@ -9,18 +9,37 @@ use tokio_postgres::Error;
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
-const SCHEMA: &str = concat!(include_str!("schema.sql"), "\n", include_str!("schema_since_2.sql"));
+const SCHEMA: &str = concat!(
+    include_str!("schema.sql"),
+    "\n",
+    include_str!("schema_since_2.sql"),
+    "\n",
+    include_str!("schema_since_3.sql")
+);
 
-/// The statements that bring a schema of version 2 to version 3, which they say last.
-const FROM_2: &str = include_str!("schema_from_2.sql");
+/// The statements that bring a schema of version 3 to version 4, which they say last.
+const FROM_3: &str = concat!(include_str!("schema_since_3.sql"), "\n", include_str!("schema_from_3.sql"));
 
-/// The statements that bring a schema of version 1 to version 3.
+/// The statements that bring a schema of version 2 to version 4.
+const FROM_2: &str = concat!(
+    include_str!("schema_from_2.sql"),
+    "\n",
+    include_str!("schema_since_3.sql"),
+    "\n",
+    include_str!("schema_from_3.sql")
+);
+
+/// The statements that bring a schema of version 1 to version 4.
 const FROM_1: &str = concat!(
     include_str!("schema_from_1.sql"),
     "\n",
     include_str!("schema_since_2.sql"),
     "\n",
-    include_str!("schema_from_2.sql")
+    include_str!("schema_from_2.sql"),
+    "\n",
+    include_str!("schema_since_3.sql"),
+    "\n",
+    include_str!("schema_from_3.sql")
 );
 
 /// The reason why the schema is not made or not removed.
@@ -90,6 +109,7 @@ pub async fn init(settings: &Settings, role: Option<&str>) -> Result<(), SchemaE
         None => init_sql(role),
         Some(1) => in_one_transaction(FROM_1, role),
         Some(2) => in_one_transaction(FROM_2, role),
+        Some(3) => in_one_transaction(FROM_3, role),
         Some(_) => return Err(SchemaError::Exists),
     };
     Ok(session.client.batch_execute(&sql).await?)

@@ -68,7 +68,7 @@ async fn a_restart_lacks_nothing_also_when_rows_were_collected_and_the_server_wa
         }
         shown.push(fixture.number());
         if start == 1 {
-            fixture.resource.collect(CoordinatorId([7; 16]), AttemptNumber(15)).await.unwrap();
+            fixture.resource.collect(CoordinatorId([7; 16]), AttemptNumber(15).into()).await.unwrap();
             assert_eq!(fixture.sql("SELECT count(*) FROM undoubt.finished").await, "0");
         }
         fixture.server.kill_9();
@@ -151,8 +151,9 @@ async fn whoever_was_taken_over_from_keeps_nothing_any_more() {
     assert_eq!(fixture.sql("SELECT count(*) FROM undoubt.kept WHERE family = 'audit'").await, "0");
 }
 
-/// Brings the schema down to version 2, and from there to version 1.
-const DOWN: [&str; 2] = [
+/// Brings the schema down to version 3, from there to version 2, and from there to version 1.
+const DOWN: [&str; 3] = [
+    "DROP TABLE undoubt.still_open; UPDATE undoubt.identity SET version = 3",
     "ALTER TABLE undoubt.step DROP CONSTRAINT step_state_check, ADD CONSTRAINT step_state_check CHECK (state IN ('acted', 'compensated', \
      'empty')); UPDATE undoubt.identity SET version = 2",
     "ALTER TABLE undoubt.finished DROP COLUMN start, DROP COLUMN write; ALTER TABLE undoubt.step DROP COLUMN start, DROP COLUMN write; DROP \

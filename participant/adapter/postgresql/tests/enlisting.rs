@@ -97,9 +97,9 @@ async fn what_an_application_has_prepared_commits_as_any_branch() {
     assert_eq!((fixture.value("a").await, fixture.prepared().await), ("own".into(), "0".into()));
     // An abort that comes late changes nothing, and says so.
     assert_eq!(fixture.abort(1).await, Ok(Ended::Gone));
-    fixture.resource.collect(COORDINATOR, AttemptNumber(1)).await.unwrap();
+    fixture.resource.collect(COORDINATOR, AttemptNumber(1).into()).await.unwrap();
     assert_eq!(records(&fixture).await, "1 1");
-    fixture.resource.collect(COORDINATOR, AttemptNumber(2)).await.unwrap();
+    fixture.resource.collect(COORDINATOR, AttemptNumber(2).into()).await.unwrap();
     assert_eq!(records(&fixture).await, "0 0");
     // The session goes on as before.
     assert_eq!(client.query("SELECT 1", &[]).await.unwrap().len(), 1);

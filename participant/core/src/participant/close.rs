@@ -1,17 +1,17 @@
-//! The end of a saga: its semantic locks go, and below the low-water mark it is forgotten.
+//! The end of a saga: its semantic locks go, and once the low-water mark says that it is over it is forgotten.
 
 use super::Participant;
 use crate::effect::Effect;
 use crate::saga::{Closing, Saga, SagaKey};
 use crate::step::{State, StepId};
-use undoubt_vocabulary::{AttemptNumber, ToCoordinator};
+use undoubt_vocabulary::ToCoordinator;
 
 impl Participant {
     /// Waits for what is under way, so that nothing of the saga can leave a semantic lock after its end.
-    pub(super) fn handle_close(&mut self, key: SagaKey, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_close(&mut self, key: SagaKey, is_over: bool, effects: &mut Vec<Effect>) {
         let saga = self.sagas.get(&key);
-        // The low-water mark may have passed a saga that was given up while one of its steps is still under way.
-        if key.1 < low_water_mark && !saga.is_some_and(Saga::is_under_way) {
+        // A saga that was given up may be over while one of its steps is still under way.
+        if is_over && !saga.is_some_and(Saga::is_under_way) {
             return self.send_closed(key, effects);
         }
         match saga.map_or(Closing::Open, |saga| saga.closing) {
@@ -45,10 +45,10 @@ impl Participant {
             self.sagas.set_closing(key.clone(), Closing::Closed);
             self.send_closed(key, effects);
         }
-        let low_water_mark =
-            self.coordinators.get(&coordinator).map_or(AttemptNumber::default(), |known| known.low_water_mark);
-        // The low-water mark passed while it was under way.
-        if attempt_number < low_water_mark && self.sagas.forget_below(coordinator, low_water_mark) {
+        // It was over while it was under way.
+        if self.low_water_mark(coordinator).is_over(attempt_number)
+            && self.sagas.forget(coordinator, attempt_number..attempt_number.next())
+        {
             if let Some(known) = self.coordinators.get_mut(&coordinator) {
                 known.is_uncollected = true;
             }

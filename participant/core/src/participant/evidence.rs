@@ -52,9 +52,7 @@ impl Participant {
 
     /// Takes evidence for that of a commit that the coordinator has asked for, or may have.
     pub(super) fn explain(&mut self, id: &BranchId, result: Kept, effects: &mut Vec<Effect>) {
-        let is_passed =
-            self.coordinators.get(&id.coordinator).is_some_and(|known| id.attempt_number < known.low_water_mark);
-        if is_passed {
+        if self.low_water_mark(id.coordinator).is_over(id.attempt_number) {
             self.remove(&id.tx);
             self.collect_if_all_is_over(id.coordinator, effects);
         } else {
@@ -64,12 +62,7 @@ impl Participant {
 
     /// Handles an abort that the coordinator has presumed, and may have forgotten a commit instead. What is in doubt has not
     /// acknowledged a commit, which is never forgotten.
-    pub(super) fn handle_presumed_abort(
-        &mut self,
-        id: BranchId,
-        low_water_mark: AttemptNumber,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn handle_presumed_abort(&mut self, id: BranchId, is_over: bool, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Finished(Finished::Unexplained { result })) => self.explain(&id, result, effects),
             Some(State::Finished(Finished::Committed | Finished::CommittedAlone { .. })) => {}
@@ -84,15 +77,14 @@ impl Participant {
                 | State::Resolving { .. }
                 | State::Heuristic { .. }
                 | State::Finished(Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted),
-            ) => self.handle_abort(id, low_water_mark, effects),
+            ) => self.handle_abort(id, is_over, effects),
         }
     }
 
     /// Lets the resource drop what waited below the low-water mark for the last answer: nothing else might move the mark again.
     fn collect_if_all_is_over(&mut self, coordinator: CoordinatorId, effects: &mut Vec<Effect>) {
-        let mark = self.coordinators.get(&coordinator).map(|known| known.low_water_mark).unwrap_or_default();
-        let below = (coordinator, AttemptNumber::default())..(coordinator, mark);
-        if self.by_attempt_number.range(below).next().is_none() {
+        let is_all_over = self.over(coordinator).next().is_none();
+        if is_all_over {
             self.collect(coordinator, effects);
         }
     }

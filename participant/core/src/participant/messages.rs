@@ -9,43 +9,34 @@ use crate::input::Session;
 use crate::kept_result::Kept;
 use crate::step::StepId;
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, ToCoordinator,
-    ToParticipant, TxId, Vote,
+    BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 impl Participant {
     /// Messages of a session that is not, or no longer, its coordinator's one session are ignored.
     pub(super) fn handle_message(&mut self, session: Session, message: ToParticipant, effects: &mut Vec<Effect>) {
         let Some((coordinator, known)) = self.of_session(session) else { return };
-        let low_water_mark = known.low_water_mark;
+        let is_over = known.low_water_mark.is_over(message.attempt_number());
         let id = BranchId { tx: message.tx().clone(), attempt_number: message.attempt_number(), coordinator };
         match message {
-            ToParticipant::Prepare(prepare) => self.handle_prepare(id, prepare, low_water_mark, effects),
+            ToParticipant::Prepare(prepare) => self.handle_prepare(id, prepare, is_over, effects),
             ToParticipant::Confirm { .. } => self.handle_confirm(&id, effects),
-            ToParticipant::Commit { .. } => self.handle_commit(&id, low_water_mark, effects),
-            ToParticipant::Abort { certain: true, .. } => self.handle_abort(id, low_water_mark, effects),
-            ToParticipant::Abort { certain: false, .. } => self.handle_presumed_abort(id, low_water_mark, effects),
-            ToParticipant::Settle { .. } => self.handle_settle(id, low_water_mark, effects),
+            ToParticipant::Commit { .. } => self.handle_commit(&id, is_over, effects),
+            ToParticipant::Abort { certain: true, .. } => self.handle_abort(id, is_over, effects),
+            ToParticipant::Abort { certain: false, .. } => self.handle_presumed_abort(id, is_over, effects),
+            ToParticipant::Settle { .. } => self.handle_settle(id, is_over, effects),
             ToParticipant::Undecided { .. } => {}
             ToParticipant::Noted { .. } => self.handle_noted(&id),
             ToParticipant::Run(run) => {
                 let step = StepId { coordinator, attempt_number: run.attempt_number, step: run.step, tx: id.tx };
-                self.handle_run(step, run, low_water_mark, effects);
+                self.handle_run(step, run, is_over, effects);
             }
-            ToParticipant::Close { .. } => {
-                self.handle_close((coordinator, id.attempt_number, id.tx), low_water_mark, effects)
-            }
+            ToParticipant::Close { .. } => self.handle_close((coordinator, id.attempt_number, id.tx), is_over, effects),
         }
     }
 
-    fn handle_prepare(
-        &mut self,
-        id: BranchId,
-        prepare: Prepare,
-        low_water_mark: AttemptNumber,
-        effects: &mut Vec<Effect>,
-    ) {
-        if id.attempt_number < low_water_mark {
+    fn handle_prepare(&mut self, id: BranchId, prepare: Prepare, is_over: bool, effects: &mut Vec<Effect>) {
+        if is_over {
             let detail = "the transaction was over when this prepare arrived";
             return self.refuse(&id, RefusalCode::Late, detail, effects);
         }
@@ -180,7 +171,7 @@ impl Participant {
         self.send(id.coordinator, message, effects);
     }
 
-    fn handle_commit(&mut self, id: &BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    fn handle_commit(&mut self, id: &BranchId, is_over: bool, effects: &mut Vec<Effect>) {
         let outcome = match self.state_of(id) {
             Some(State::Prepared { .. }) => {
                 self.set(&id.tx, State::Committing);
@@ -192,8 +183,8 @@ impl Participant {
                 BranchOutcome::Committed
             }
             Some(State::Heuristic { heuristic, .. }) => return self.decided(id, heuristic, true, effects),
-            // Below the low-water mark it was acknowledged once, and is remembered no longer.
-            None if id.attempt_number < low_water_mark => BranchOutcome::Committed,
+            // Being over, it was acknowledged once, and is remembered no longer.
+            None if is_over => BranchOutcome::Committed,
             // A vote was given and is gone (S9): whoever decided must know.
             None => BranchOutcome::Unknown,
             Some(State::Aborting { .. } | State::Finished(Finished::Aborted | Finished::Refused(_))) => {
@@ -211,7 +202,7 @@ impl Participant {
         self.send_finished(id, outcome, effects);
     }
 
-    pub(super) fn handle_abort(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_abort(&mut self, id: BranchId, is_over: bool, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution, then: Then::Vote }) => {
                 self.set(&id.tx, State::Executing { execution, then: Then::Undo { next: None } });
@@ -234,7 +225,7 @@ impl Participant {
             }
             Some(State::Heuristic { heuristic, .. }) => self.decided(&id, heuristic, false, effects),
             // The prepare may still be on its way: remember that it is late (R11).
-            None if id.attempt_number >= low_water_mark && !self.branches.contains_key(&id.tx) => {
+            None if !is_over && !self.branches.contains_key(&id.tx) => {
                 self.insert(id, Default::default(), State::Finished(Finished::Aborted));
             }
             None
@@ -251,7 +242,7 @@ impl Participant {
 
     /// Handles that one phase was asked for, and the coordinator heard nothing: from here on it will not commit, unless
     /// it has.
-    fn handle_settle(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    fn handle_settle(&mut self, id: BranchId, is_over: bool, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution: Execution::OnePhase, .. }) => {
                 effects.push(Effect::Cancel { branch: id });
@@ -261,7 +252,7 @@ impl Participant {
             }
             Some(State::Finished(Finished::Refused(vote))) => self.send_vote(&id, vote, effects),
             // It was over and is forgotten, so it may have committed. Only a coordinator that was put back asks.
-            None if id.attempt_number < low_water_mark => self.send_finished(&id, BranchOutcome::Unknown, effects),
+            None if is_over => self.send_finished(&id, BranchOutcome::Unknown, effects),
             None => self.settle_unknown(id, effects),
             Some(State::Finished(Finished::Aborted | Finished::Left | Finished::Read)) => {
                 self.send_finished(&id, BranchOutcome::Aborted, effects);

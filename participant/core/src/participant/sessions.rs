@@ -156,7 +156,7 @@ impl Participant {
 
     /// Returns what is known of a coordinator. What it has shown has to be put in first.
     pub fn recalled(&self, recall: &Recall) -> Recalled {
-        let known = self.coordinators.get(&recall.coordinator).copied().unwrap_or_default();
+        let known = self.coordinators.get(&recall.coordinator).cloned().unwrap_or_default();
         let former = || Seen { met: None, number: self.former(&recall.name, recall.coordinator) };
         Recalled {
             seen: if known.seen == Seen::default() { former() } else { known.seen },
@@ -199,7 +199,8 @@ impl Participant {
             Some(_) | None => None,
         });
         let Some((coordinator, known, epoch)) = joining else { return };
-        *known = Known { epoch, session: Some(session), joining: None, is_pin_stored: known.pin.is_some(), ..*known };
+        (known.epoch, known.session, known.joining) = (epoch, Some(session), None);
+        known.is_pin_stored = known.pin.is_some();
         let seen = known.seen.number;
         self.sagas.count_attempts_anew(coordinator);
         self.report_heuristics_anew(coordinator);

@@ -8,17 +8,11 @@ use crate::kept_result::Kept;
 use crate::saga::Closing;
 use crate::step::{Acted, Refused, State, StepId};
 use bytes::Bytes;
-use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator};
+use undoubt_vocabulary::{Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator};
 
 impl Participant {
-    pub(super) fn handle_run(
-        &mut self,
-        id: StepId,
-        run: RunStep,
-        low_water_mark: AttemptNumber,
-        effects: &mut Vec<Effect>,
-    ) {
-        if id.attempt_number < low_water_mark {
+    pub(super) fn handle_run(&mut self, id: StepId, run: RunStep, is_over: bool, effects: &mut Vec<Effect>) {
+        if is_over {
             return self.late(&id, &run, "the saga was over when this arrived", effects);
         }
         match run.direction {
@@ -182,7 +176,7 @@ impl Participant {
     /// heard.
     fn abort_attempt_before(&mut self, step: &StepId, effects: &mut Vec<Effect>) {
         if let Some(branch) = self.attempt_before(step).map(|branch| branch.id.clone()) {
-            self.handle_abort(branch, AttemptNumber::default(), effects);
+            self.handle_abort(branch, false, effects);
         }
     }
 

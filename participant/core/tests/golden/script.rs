@@ -7,8 +7,8 @@ use undoubt_participant_core::{
     Session, StepId, Trust,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp,
-    ToCoordinator, ToParticipant, TxId, Vote,
+    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, LowWaterMark, Prepare, Refusal, RefusalCode,
+    StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 pub const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
@@ -65,7 +65,8 @@ impl Script {
         self.tell(&format!("found: {line}"), Input::Recovered(recovered));
     }
 
-    pub fn low_water_mark(&mut self, low_water_mark: AttemptNumber) {
+    pub fn low_water_mark(&mut self, low_water_mark: impl Into<LowWaterMark>) {
+        let low_water_mark = low_water_mark.into();
         self.tell(
             &format!("low-water mark {low_water_mark}"),
             Input::LowWaterMark { session: Session(1), low_water_mark },
@@ -205,8 +206,8 @@ pub fn branch(id: &str, attempt_number: AttemptNumber) -> BranchId {
     BranchId { tx: tx(id), attempt_number, coordinator: COORDINATOR }
 }
 
-pub fn coordinator(epoch: u32, low_water_mark: AttemptNumber) -> Recovered {
-    Recovered::Coordinator { id: COORDINATOR, epoch: Epoch(epoch), low_water_mark, pin: None }
+pub fn coordinator(epoch: u32, low_water_mark: impl Into<LowWaterMark>) -> Recovered {
+    Recovered::Coordinator { id: COORDINATOR, epoch: Epoch(epoch), low_water_mark: low_water_mark.into(), pin: None }
 }
 
 pub fn prepared() -> Vote {

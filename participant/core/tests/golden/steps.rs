@@ -8,8 +8,8 @@ use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{Input, Kept, Limits, Participant, Recovered, StepId, StepState, Trust};
 use undoubt_vocabulary::{
-    AttemptNumber, Direction, Execution, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Timestamp,
-    ToParticipant, Vote,
+    AttemptNumber, Direction, Execution, LowWaterMark, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome,
+    Timestamp, ToParticipant, Vote,
 };
 
 pub fn step(attempt_number: AttemptNumber, step: u16) -> StepId {
@@ -226,6 +226,41 @@ fn barriers_below_the_low_water_mark_are_dropped_and_what_comes_later_is_late() 
 }
 
 #[test]
+fn what_is_still_open_below_the_low_water_mark_goes_on_and_is_dropped_once_it_is_over() {
+    let mut script = Script::new();
+    let passed = |below| LowWaterMark::new(attempt_number(1, below), [attempt_number(1, 0)]);
+    script.act(0, 1);
+    script.acted(0, did());
+    script.low_water_mark(passed(5));
+    script.act(0, 1);
+    script.act(1, 1);
+    script.low_water_mark(passed(6));
+    script.acted(1, did());
+    script.low_water_mark(attempt_number(1, 0));
+    script.act(1, 1);
+    script.low_water_mark(attempt_number(1, 6));
+    script.act(1, 1);
+    script.low_water_mark(passed(7));
+    script.compensate(0, 1);
+    check("step-still-open", &script.text);
+}
+
+#[test]
+fn what_was_still_open_before_a_restart_is_open_after_it_and_what_was_over_is_not() {
+    let (mut script, t) = (Script::empty(), attempt_number(1, 0));
+    script.recovered("epoch 1", coordinator(1, LowWaterMark::new(attempt_number(1, 5), [t])));
+    let acted = StepState::Acted { result: Kept::Here(Bytes::from_static(b"x=1")), pending: false };
+    script.recovered("S1/1.0/0 acted", Recovered::Step { step: step(t, 0), state: acted });
+    script.hello(1, 1);
+    script.act(0, 1);
+    script.low_water_mark(LowWaterMark::new(attempt_number(1, 7), [t, attempt_number(1, 4), attempt_number(1, 6)]));
+    script.act(0, 1);
+    script.low_water_mark(attempt_number(1, 7));
+    script.act(0, 1);
+    check("step-still-open-recovery", &script.text);
+}
+
+#[test]
 fn a_refusal_alone_leaves_nothing_to_drop_below_the_low_water_mark() {
     let mut script = Script::new();
     script.act(0, 1);
@@ -381,7 +416,7 @@ fn long_results_of_what_is_over_take_no_memory_and_those_of_what_is_open_do() {
     participant
         .handle_input(Input::Recovered(Recovered::Prepared { branch, begun_at, result: result() }), &mut effects);
     let most = participant.keeps_most_of().map(|(known, bytes)| (known.id, known.low_water_mark, bytes));
-    assert_eq!((participant.kept_bytes(), most), (2_000, Some((COORDINATOR, attempt_number(1, 0), 2_000))));
+    assert_eq!((participant.kept_bytes(), most), (2_000, Some((COORDINATOR, attempt_number(1, 0).into(), 2_000))));
 }
 
 #[test]

@@ -248,7 +248,7 @@ impl Resource for Memory {
         Ok(())
     }
 
-    async fn collect(&self, _: CoordinatorId, _: AttemptNumber) -> Result<(), ResourceError> {
+    async fn collect(&self, _: CoordinatorId, _: LowWaterMark) -> Result<(), ResourceError> {
         Ok(())
     }
 

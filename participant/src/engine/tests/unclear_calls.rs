@@ -153,7 +153,7 @@ impl Resource for AwayAtFirst {
         Ok(())
     }
 
-    async fn collect(&self, _: CoordinatorId, _: AttemptNumber) -> Result<(), ResourceError> {
+    async fn collect(&self, _: CoordinatorId, _: LowWaterMark) -> Result<(), ResourceError> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::scenario::{Scenario, participant_name};
 use undoubt_coordinator_core::standing::{RecallAnswer, Sign, Standing, Verdict, foreign_start, late_sign};
 use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished, held_after_loss};
-use undoubt_vocabulary::{Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, WriteNumber};
+use undoubt_vocabulary::{Abilities, Epoch, KnownAttempt, LowWaterMark, ParticipantName, Timestamp, WriteNumber};
 
 /// The words by which a participant lets a session in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub(crate) struct Welcome {
     pub(crate) seen: Option<WriteNumber>,
     /// The attempts that it still knows, should it be asked.
     pub(crate) known: Vec<KnownAttempt>,
-    pub(crate) low_water_mark: AttemptNumber,
+    pub(crate) low_water_mark: LowWaterMark,
 }
 
 impl Log {
@@ -189,7 +189,8 @@ impl CoordinatorHost {
             let attempt = |known: &KnownAttempt| {
                 ((known.attempt_number, known.tx.clone()), known.in_effect.iter().copied().collect())
             };
-            let known = StillKnown { low_water_mark: *low_water_mark, attempts: known.iter().map(attempt).collect() };
+            let known =
+                StillKnown { low_water_mark: low_water_mark.clone(), attempts: known.iter().map(attempt).collect() };
             self.note_loss(&name, &known, scenario, sent)?;
             self.remember(&name, Some(*number));
             self.log.seen.insert(name.clone(), *number);

@@ -69,6 +69,7 @@ impl Scenario {
             aborts_owe: false,
             keeps_evidence_alone: false,
             breakers: false,
+            old_after_attempts: 1_000,
             restored: None,
             budget: CRASH_AND_LOSS,
             thorough: CRASH_AND_LOSS,
@@ -110,6 +111,10 @@ impl Scenario {
 
     pub(super) fn with_breakers(self) -> Scenario {
         Scenario { breakers: true, ..self }
+    }
+
+    pub(super) fn passed_soon(self) -> Scenario {
+        Scenario { old_after_attempts: 1, ..self }
     }
 
     pub(super) fn step_by_step(self) -> Scenario {

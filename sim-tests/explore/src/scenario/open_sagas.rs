@@ -26,6 +26,8 @@ impl Scenario {
             Scenario::open_and_stuck(),
             Scenario::open_and_stuck_on_the_way_back(),
             Scenario::open_and_late(),
+            Scenario::open_and_passed(),
+            Scenario::open_and_passed_on_the_way_back(),
             Scenario::open_with_marks(),
             Scenario::open_over_sessions(),
             Scenario::open_and_operated(),
@@ -195,6 +197,26 @@ impl Scenario {
         Scenario::new("open-late", about, 1, requests)
             .deadlines(Deadlines::WhenStuck)
             .explored_with(CRASH, CRASH_AND_LOSS)
+    }
+
+    pub fn open_and_passed() -> Scenario {
+        let about = "low-water marks pass an open saga, of which another step runs after that, and which is closed";
+        Scenario::passed("open-passed", about, close())
+    }
+
+    pub fn open_and_passed_on_the_way_back() -> Scenario {
+        let about = "low-water marks pass an open saga, of which another step runs after that, and which is cancelled";
+        Scenario::passed("open-passed-back", about, cancel())
+    }
+
+    fn passed(name: &'static str, about: &'static str, end: Request) -> Scenario {
+        let other = submit("T2", &[(0, "put y")]);
+        let requests =
+            in_order(vec![begin(), run(acting(0, 0)), insist(other), insist(run(acting(1, 0))), insist(end)]);
+        Scenario::new(name, about, 1, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .passed_soon()
+            .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..ONE_OF_EACH })
     }
 
     pub fn open_with_marks() -> Scenario {

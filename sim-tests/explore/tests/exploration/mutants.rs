@@ -108,6 +108,9 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::CompletionsTurnedRound => ((Scenario::open_and_completed_in_reverse(), ONE_CRASH), "order"),
         Mutant::CompletionUnmarked => ((Scenario::open_saga(), ONE_CRASH), "barrier"),
         Mutant::JoinedUnderSagasNumber => ((Scenario::open_and_late(), NO_FAULTS), "saga: action"),
+        Mutant::StillOpenUntold => ((Scenario::open_and_passed(), NO_FAULTS), "R11"),
+        Mutant::StillOpenCollected => ((Scenario::open_and_passed(), ONE_CRASH), "barrier"),
+        Mutant::StillOpenForgotten => ((Scenario::open_and_passed(), ONE_CRASH), "R11"),
         Mutant::ElsewhereUntold => ((Scenario::open_and_undone_elsewhere(), NO_FAULTS), "saga: compensation"),
     };
     (scenario, budget, reason)

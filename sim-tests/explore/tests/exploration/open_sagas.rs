@@ -114,6 +114,16 @@ fn completions_and_compensations_are_ended_as_an_operator_says() {
 }
 
 #[test]
+fn an_open_saga_that_low_water_marks_have_passed_is_closed() {
+    nothing_breaks(Scenario::open_and_passed());
+}
+
+#[test]
+fn an_open_saga_that_low_water_marks_have_passed_is_turned_back() {
+    nothing_breaks(Scenario::open_and_passed_on_the_way_back());
+}
+
+#[test]
 fn a_forgotten_open_saga_ends_and_its_record_is_true_of_what_it_calls_known() {
     nothing_breaks(Scenario::open_and_forgotten());
 }

@@ -28,7 +28,8 @@ use undoubt_participant::resource::{
     StepState, Steps,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId, Vote,
+    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId,
+    Vote,
 };
 
 /// A participant's way to the database with its number.
@@ -122,8 +123,8 @@ impl Resource for Database {
         record::record_epoch(&self.0, coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
-        record::collect(&self.0, coordinator, mark).await
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        record::collect(&self.0, coordinator, over).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
     BranchId, Branches, FinishedBranch, Heuristic, HeuristicBranch, Kept, PreparedBranch, Recovered, ResourceError,
 };
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Timestamp};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, LowWaterMark, Timestamp};
 
 /// The name of who has ended a branch, in the store's records.
 const OTHER_HAND: &str = "another hand";
@@ -77,9 +77,9 @@ impl OtherHands {
     }
 
     /// Returns the ended branches that the low-water mark has passed, and forgets them.
-    pub(super) fn take_below(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Vec<BranchId> {
+    pub(super) fn take_over(&self, coordinator: CoordinatorId, over: &LowWaterMark) -> Vec<BranchId> {
         let passed = |branch: &BranchId, ended: &Ended| {
-            ended.is_known && branch.coordinator == coordinator && branch.attempt_number < mark
+            ended.is_known && branch.coordinator == coordinator && over.is_over(branch.attempt_number)
         };
         self.known().ended.extract_if(.., |branch, ended| passed(branch, ended)).map(|(branch, _)| branch).collect()
     }

@@ -11,7 +11,7 @@ use undoubt_participant::resource::{
     BranchId, Branches, Ended, Heuristic, Pin, Recovered, Resource, ResourceError, StepId, StepState, Steps,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, Vote,
+    CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, Vote,
 };
 
 #[tokio::test(start_paused = true)]
@@ -113,8 +113,8 @@ impl Resource for Remote {
         self.sound.record_epoch(coordinator, epoch, pin).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
-        self.sound.collect(coordinator, mark).await
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
+        self.sound.collect(coordinator, over).await
     }
 }
 

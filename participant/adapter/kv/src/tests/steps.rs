@@ -271,11 +271,11 @@ async fn a_low_water_mark_ends_semantic_locks_that_nobody_closed() {
     let fixture = Fixture::new().await;
     fixture.act(&step(1, 0), put_pending("below", "v")).await;
     fixture.act(&step(2, 0), put_pending("above", "v")).await;
-    fixture.kv.collect(OWNER, AttemptNumber(2)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(2).into()).await.unwrap();
     assert!(!fixture.is_pending("below").await);
     assert!(fixture.is_pending("above").await);
     fixture.act(&step(3, 0), put_pending("below", "v")).await;
-    fixture.kv.collect(OWNER, AttemptNumber(2)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(2).into()).await.unwrap();
     assert!(fixture.is_pending("below").await, "what another saga marked since stays");
 }
 
@@ -350,18 +350,18 @@ async fn what_is_stored_below_a_low_water_mark_that_has_passed_goes_with_the_nex
     let finished = || fixture.store.scan(schema::FINISHED, b"", None, ScanDirection::Forward, 10).unwrap().len();
     let late = branch(OWNER, 2);
     prepared(fixture.vote(&late, put("late", "v")).await);
-    fixture.kv.collect(OWNER, AttemptNumber(10)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(10).into()).await.unwrap();
     // They were under way: an operator has given them up, and the coordinator heard of no end.
     fixture.act(&step(1, 0), put_pending("k", "v")).await;
     fixture.act(&step(1, 1), put("unmarked", "v")).await;
     fixture.kv.commit(late).await.unwrap();
     assert_eq!((barriers(), finished()), (2, 1));
-    fixture.kv.collect(OWNER, AttemptNumber(10)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(10).into()).await.unwrap();
     assert_eq!((barriers(), finished()), (0, 0));
     assert!(!fixture.is_pending("k").await);
     fixture.act(&step(11, 0), put_pending("k", "v")).await;
     let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
-    reopened.kv.collect(OWNER, AttemptNumber(11)).await.unwrap();
+    reopened.kv.collect(OWNER, AttemptNumber(11).into()).await.unwrap();
     assert!(reopened.is_pending("k").await, "the mark of another saga went with what was left behind");
 }
 
@@ -374,9 +374,9 @@ async fn a_barrier_that_was_left_behind_takes_no_mark_of_another_saga_along() {
     fixture.kv.table.put_step(&mut batch, &step(1, 0), Barrier::Acted, Bytes::new(), left_behind);
     fixture.kv.write(batch, Durability::Forced).await.unwrap();
     let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
-    reopened.kv.collect(OWNER, AttemptNumber(11)).await.unwrap();
+    reopened.kv.collect(OWNER, AttemptNumber(11).into()).await.unwrap();
     assert!(reopened.is_pending("k").await);
-    reopened.kv.collect(OWNER, AttemptNumber(12)).await.unwrap();
+    reopened.kv.collect(OWNER, AttemptNumber(12).into()).await.unwrap();
     assert!(!reopened.is_pending("k").await);
 }
 
@@ -424,7 +424,7 @@ async fn what_could_not_be_queued_changes_nothing_and_can_be_tried_again() {
     assert!(matches!(undo().await, Err(ResourceError::Unavailable { .. })));
     let BranchId { tx, attempt_number, coordinator } = branch(OWNER, 1);
     assert!(fixture.kv.close_saga(coordinator, attempt_number, tx).await.is_err());
-    assert!(fixture.kv.collect(OWNER, AttemptNumber(9)).await.is_err());
+    assert!(fixture.kv.collect(OWNER, AttemptNumber(9).into()).await.is_err());
     assert!(fixture.kv.locks.is_idle());
     fixture.store.fails_writes(None);
     assert!(fixture.is_pending("k").await);

@@ -13,8 +13,8 @@ use undoubt_participant::resource::{
     Resource, ResourceError, Room, StepId, StepState, Steps, Voted, commit_each, prepare_each,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, Execution, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId,
-    Vote,
+    AttemptNumber, CoordinatorId, Epoch, Execution, LowWaterMark, ParticipantName, Prepare, RunStep, StepOutcome,
+    Timestamp, TxId, Vote,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ enum Flaw {
     ForgetsNoHeuristic,
     CollectsNothing,
     CollectsTooMuch,
+    CollectsWhatIsStillOpen,
+    ForgetsWhatIsStillOpen,
     ActsWithoutBarrier,
     StoresBarriersApart,
     StoresBarriersOfRefusals,
@@ -110,6 +112,11 @@ impl Resource for Broken {
                 self.sound.abort(prepared.branch.clone()).await?;
             }
         }
+        if self.has(Flaw::ForgetsWhatIsStillOpen) {
+            for marks in &mut recovered.coordinators {
+                marks.low_water_mark = marks.low_water_mark.below().into();
+            }
+        }
         if self.has(Flaw::ForgetsResultsOfActions) {
             for kept in &mut recovered.steps {
                 if let StepState::Acted { result, .. } = &mut kept.state {
@@ -134,12 +141,19 @@ impl Resource for Broken {
         self.sound.record_epoch(coordinator, epoch, pin.filter(|_| !drops_pin)).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
+    async fn collect(&self, coordinator: CoordinatorId, over: LowWaterMark) -> Result<(), ResourceError> {
         if self.has(Flaw::CollectsNothing) {
             return Ok(());
         }
-        let low_water_mark = if self.has(Flaw::CollectsTooMuch) { low_water_mark.next() } else { low_water_mark };
-        self.sound.collect(coordinator, low_water_mark).await
+        let still_open = over.still_open().iter().copied();
+        let over = if self.has(Flaw::CollectsTooMuch) {
+            LowWaterMark::new(over.below().next(), still_open)
+        } else if self.has(Flaw::CollectsWhatIsStillOpen) {
+            over.below().into()
+        } else {
+            over
+        };
+        self.sound.collect(coordinator, over).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
@@ -401,6 +415,8 @@ found_out! {
     forgetting_no_heuristic_is_found_out: ForgetsNoHeuristic, "what an operator forgets is gone";
     collecting_nothing_is_found_out: CollectsNothing, "what is finished below the low-water mark is dropped";
     collecting_too_much_is_found_out: CollectsTooMuch, "what is finished at or above the low-water mark stays";
+    collecting_what_is_still_open_is_found_out: CollectsWhatIsStillOpen, "what is still open below the low-water mark keeps its barriers";
+    forgetting_what_is_still_open_is_found_out: ForgetsWhatIsStillOpen, "what is still open is stored with the low-water mark";
     acting_without_a_barrier_is_found_out: ActsWithoutBarrier, "an action and its barrier are stored together";
     storing_barriers_apart_is_found_out: StoresBarriersApart, "an action and its barrier are stored together";
     storing_barriers_of_refusals_is_found_out: StoresBarriersOfRefusals, "a refused action leaves no barrier";

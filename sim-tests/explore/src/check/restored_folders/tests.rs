@@ -68,7 +68,7 @@ fn a_message_that_is_sent_while_the_coordinator_asks_is_found() {
         });
     });
     let message = ToParticipant::Commit { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1) };
-    let body = Part::new(Body::ToParticipant { low_water_mark: AttemptNumber(1), writes: 1, message });
+    let body = Part::new(Body::ToParticipant { low_water_mark: AttemptNumber(1).into(), writes: 1, message });
     let sent = [Sent::Message { to: 0, body }];
     assert!(asking.speaks_only_if_it_may(&sent).is_err());
     let recovering = Answer::Rejected(Rejection::Recovering);

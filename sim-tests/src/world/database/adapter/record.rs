@@ -11,7 +11,7 @@ use undoubt_participant::table::{FINISHED, TransactionTable};
 use undoubt_platform::store::Contents;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 use undoubt_proto::record::{MarksReleased, StepBarrier};
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, LowWaterMark, Timestamp, TxId};
 
 /// Rows as they were read at some moment; what is written is only noted.
 #[derive(Default)]
@@ -115,16 +115,16 @@ pub(super) async fn record_epoch(
     write(inner, batch).await
 }
 
-/// Drops what the low-water mark has passed, but the evidence of branches that have not ended here: a call may be under way that has yet to
+/// Drops what is over, but the evidence of branches that have not ended here: a call may be under way that has yet to
 /// look for it.
 pub(super) async fn collect(
     inner: &Inner,
     coordinator: CoordinatorId,
-    mark: AttemptNumber,
+    over: LowWaterMark,
 ) -> Result<(), ResourceError> {
     let tables = tables(inner).await?;
     let (mut passed, mut batch) = (Batch::default(), Batch::default());
-    rows().put_collected(&mut passed, coordinator, AttemptNumber::default()..mark);
+    rows().put_collected(&mut passed, coordinator, &over.clone().into());
     let open: Vec<BranchId> = inner.known().keys().cloned().collect();
     let evidence: BTreeSet<Bytes> = open.iter().flat_map(evidence_keys).collect();
     for change in passed.iter() {
@@ -136,7 +136,7 @@ pub(super) async fn collect(
             }
         }
     }
-    let left = marks(&tables).filter(|left| left.by.coordinator == coordinator && left.by.attempt_number < mark);
+    let left = marks(&tables).filter(|left| left.by.coordinator == coordinator && over.is_over(left.by.attempt_number));
     left.for_each(|left| delete_mark(&mut batch, &left.key, &left.by));
     write(inner, batch).await
 }

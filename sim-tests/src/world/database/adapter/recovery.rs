@@ -5,7 +5,7 @@ use super::ending::{abort, commit, know};
 use super::record;
 use std::collections::BTreeMap;
 use undoubt_participant::resource::{BranchId, PreparedBranch, Recovered, ResourceError};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId};
+use undoubt_vocabulary::{CoordinatorId, LowWaterMark};
 
 pub(super) async fn recover(inner: &Inner) -> Result<Recovered, ResourceError> {
     inner.known().clear();
@@ -37,18 +37,17 @@ async fn finish_intents(inner: &Inner) -> Result<(), ResourceError> {
     Ok(())
 }
 
-/// What the low-water mark has passed may not be deleted yet, or have come after it.
+/// What is over may not be deleted yet, or have come after it was.
 async fn read(inner: &Inner) -> Result<Recovered, ResourceError> {
     let mut recovered = record::table(inner).await?.recover(|_, _| Ok(()), |_, _| {})?;
-    let marks: BTreeMap<CoordinatorId, AttemptNumber> =
-        recovered.coordinators.iter().map(|known| (known.id, known.low_water_mark)).collect();
-    let is_passed = |coordinator, attempt| marks.get(&coordinator).is_some_and(|mark| attempt < *mark);
+    let marks: BTreeMap<CoordinatorId, LowWaterMark> =
+        recovered.coordinators.iter().map(|known| (known.id, known.low_water_mark.clone())).collect();
+    let is_over = |coordinator, attempt| marks.get(&coordinator).is_some_and(|mark| mark.is_over(attempt));
     let heuristics = &recovered.heuristics;
     recovered.finished.retain(|finished| {
         let branch = &finished.branch;
-        !is_passed(branch.coordinator, branch.attempt_number)
-            && heuristics.iter().all(|record| record.branch != *branch)
+        !is_over(branch.coordinator, branch.attempt_number) && heuristics.iter().all(|record| record.branch != *branch)
     });
-    recovered.steps.retain(|step| !is_passed(step.step.coordinator, step.step.attempt_number));
+    recovered.steps.retain(|step| !is_over(step.step.coordinator, step.step.attempt_number));
     Ok(recovered)
 }
