@@ -1,0 +1,98 @@
+import type { Pool, PoolClient } from "pg";
+import { Barrier } from "./barrier.js";
+import type { Dialect } from "./barrier.js";
+import { COLUMNS, rowOf } from "./columns.js";
+import type { Columns } from "./columns.js";
+import type { Answer, Part, Row } from "./decide.js";
+import { POSTGRESQL } from "./schema.js";
+
+/** Error codes that say: somebody else holds it. */
+const CONTENTION = new Set(["40001", "40P01", "55P03"]);
+const LOCK_TIMEOUT = "5s";
+const PURGED_AT_ONCE = 1_000;
+
+/** Returns a barrier over PostgreSQL. Each call takes one connection of the pool. */
+export function pgBarrier(pool: Pool): Barrier<PoolClient> {
+  return new Barrier(new Postgres(pool));
+}
+
+class Postgres implements Dialect<PoolClient> {
+  readonly #pool: Pool;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  take(): Promise<PoolClient> {
+    return this.#pool.connect();
+  }
+
+  giveBack(db: PoolClient, broken: boolean): void {
+    db.release(broken);
+  }
+
+  async lock(db: PoolClient, effect: string): Promise<Row> {
+    await db.query(
+      `BEGIN; SELECT set_config('undoubt.lock_timeout', current_setting('lock_timeout'), true); SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`,
+    );
+    // It waits for whoever has made the row and not committed, and then locks it. Everybody locks this one row alone.
+    const { rows } = await db.query<Columns>(
+      `INSERT INTO undoubt_barrier (effect) VALUES ($1) ON CONFLICT (effect) DO UPDATE SET touched_at = now() RETURNING ${COLUMNS}`,
+      [effect],
+    );
+    const [columns] = rows;
+    if (columns === undefined) throw new Error("the row of an effect was neither made nor found");
+    return rowOf(columns);
+  }
+
+  async savepoint(db: PoolClient): Promise<void> {
+    await db.query("SELECT set_config('lock_timeout', current_setting('undoubt.lock_timeout'), true); SAVEPOINT undoubt");
+  }
+
+  async undo(db: PoolClient): Promise<void> {
+    await db.query("ROLLBACK TO SAVEPOINT undoubt");
+  }
+
+  async release(db: PoolClient): Promise<void> {
+    await db.query("RELEASE SAVEPOINT undoubt");
+  }
+
+  async keep(db: PoolClient, effect: string, part: Part, { status, type, body }: Answer): Promise<void> {
+    await db.query(`UPDATE undoubt_barrier SET ${part}_status = $2, ${part}_type = $3, ${part}_body = $4, touched_at = now() WHERE effect = $1`, [
+      effect,
+      status,
+      type,
+      body === null ? null : Buffer.from(body),
+    ]);
+  }
+
+  async commit(db: PoolClient): Promise<void> {
+    await db.query("COMMIT");
+  }
+
+  async rollback(db: PoolClient): Promise<void> {
+    await db.query("ROLLBACK");
+  }
+
+  async own(db: PoolClient, effect: string): Promise<boolean> {
+    const { rowCount } = await db.query("INSERT INTO undoubt_barrier (effect, action_status) VALUES ($1, 200) ON CONFLICT DO NOTHING", [effect]);
+    return rowCount === 1;
+  }
+
+  isContention(error: unknown): boolean {
+    return error instanceof Error && "code" in error && CONTENTION.has(String(error.code));
+  }
+
+  async purge(age: number): Promise<number> {
+    const { rowCount } = await this.#pool.query(
+      `DELETE FROM undoubt_barrier WHERE effect IN
+         (SELECT effect FROM undoubt_barrier WHERE touched_at < now() - $1 * interval '1 millisecond' LIMIT ${PURGED_AT_ONCE} FOR UPDATE SKIP LOCKED)`,
+      [age],
+    );
+    return rowCount ?? 0;
+  }
+
+  async createTable(): Promise<void> {
+    await this.#pool.query(POSTGRESQL);
+  }
+}
