@@ -1,7 +1,7 @@
 import { ownEffect, readCall } from "./call.js";
 import type { Call, GivenHeaders } from "./call.js";
 import { decide, partOf, problem, settle } from "./decide.js";
-import type { Answer, Ending, Part, Row } from "./decide.js";
+import type { Answer, Part, Row } from "./decide.js";
 import { milliseconds } from "../duration.js";
 import type { Duration } from "../types.js";
 import { answerOf, answerOfThrown } from "./reply.js";
@@ -13,12 +13,7 @@ export interface Dialect<Db> {
   giveBack(db: Db, broken: boolean): void;
   /** Begins a transaction, and locks the row of an effect, which is made if it is absent. Waits for the lock for a bounded time. */
   lock(db: Db, effect: string): Promise<Row>;
-  savepoint(db: Db): Promise<void>;
-  /** Rolls back to the savepoint. */
-  undo(db: Db): Promise<void>;
-  /** Gives the savepoint up. Fails if the transaction is not the one in which it was made. */
-  release(db: Db): Promise<void>;
-  /** Keeps an answer in the row that is locked. */
+  /** Keeps an answer in the row that is locked. Fails, and keeps nothing, if the transaction has ended in which it was locked. */
   keep(db: Db, effect: string, part: Part, answer: Answer): Promise<void>;
   commit(db: Db): Promise<void>;
   rollback(db: Db): Promise<void>;
@@ -45,6 +40,9 @@ export class NotRecorded extends Error {
 }
 
 const PURGE_AFTER = "7d";
+
+/** Why an answer cannot be kept. */
+export const ENDED = "the transaction of the handler has ended before it: a handler must neither commit, nor roll back, nor go on after a deadlock";
 
 /**
  * Lets each call of a participant be done once: keeps its answer in a row of its effect, in the very transaction in which its handler works.
@@ -103,26 +101,26 @@ export class Barrier<Db> {
 
   async #within(db: Db, call: Call, work: Work<Db>, always: boolean): Promise<Answer> {
     const { operation, effect } = call;
-    const ending = await this.#uncommitted(async () => {
-      const row = await this.#dialect.lock(db, effect);
-      const decision = decide(row, operation, always);
-      if (decision.is === "answer") return { ...decision, commit: true };
-      await this.#dialect.savepoint(db);
-      return this.#worked(db, call, work);
+    const { answer, keep } = await this.#uncommitted(async () => {
+      const decided = await this.#decided(db, call, always);
+      if (decided !== undefined) return decided;
+      const worked = settle(operation, await answered(db, call, work));
+      if (worked.commit) return worked;
+      if (!worked.keep) throw new Uncommitted(worked.answer, undefined);
+      // The changes go and the refusal stays. Where another call was faster meanwhile, its answer counts.
+      await this.#dialect.rollback(db);
+      return (await this.#decided(db, call, always)) ?? worked;
     });
-    const { answer, commit, keep } = ending;
-    if (!commit && !keep) throw new Uncommitted(answer, undefined);
     if (keep) await this.#uncommitted(() => this.#dialect.keep(db, effect, partOf(operation), answer));
     // Whether a commit that fails has happened is not known.
     await this.#dialect.commit(db);
     return answer;
   }
 
-  async #worked(db: Db, call: Call, work: Work<Db>): Promise<Ending> {
-    const ending = settle(call.operation, await answered(db, call, work));
-    if (ending.commit) await this.#dialect.release(db);
-    else if (ending.keep) await this.#dialect.undo(db);
-    return ending;
+  /** Locks the row of an effect. Returns the answer that it gives, or `undefined` if the handler is to run. */
+  async #decided(db: Db, { effect, operation }: Call, always: boolean): Promise<{ answer: Answer; keep: boolean } | undefined> {
+    const decision = decide(await this.#dialect.lock(db, effect), operation, always);
+    return decision.is === "answer" ? decision : undefined;
   }
 
   /** Does what comes before the commit: whatever fails, nothing has happened. */
@@ -130,6 +128,7 @@ export class Barrier<Db> {
     try {
       return await doing();
     } catch (error) {
+      if (error instanceof Uncommitted) throw error;
       const isContended = this.#dialect.isContention(error);
       const detail = "somebody else is at work on this, or on what it needs; nothing was done";
       throw new Uncommitted(isContended ? problem(425, "IN_PROGRESS", detail) : undefined, error);

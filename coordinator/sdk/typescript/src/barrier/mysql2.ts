@@ -1,5 +1,5 @@
 import type { Pool, PoolConnection, ResultSetHeader, RowDataPacket } from "mysql2/promise";
-import { Barrier } from "./barrier.js";
+import { Barrier, ENDED } from "./barrier.js";
 import type { Dialect } from "./barrier.js";
 import { COLUMNS, rowOf } from "./columns.js";
 import type { Columns } from "./columns.js";
@@ -10,6 +10,8 @@ import { MYSQL } from "./schema.js";
 const CONTENTION = new Set([1213, 1205, 3572, 1020]);
 /** A row that is purged between its making and its locking is made again, so often. */
 const MAX_MAKINGS = 5;
+/** The flag of the protocol that says that a transaction is under way. */
+const IN_TRANSACTION = 1;
 const PURGED_AT_ONCE = 1_000;
 
 /**
@@ -54,19 +56,10 @@ class MariaDb implements Dialect<PoolConnection> {
     throw new Error("the row of an effect was purged as often as it was made");
   }
 
-  async savepoint(db: PoolConnection): Promise<void> {
-    await db.query("SAVEPOINT undoubt");
-  }
-
-  async undo(db: PoolConnection): Promise<void> {
-    await db.query("ROLLBACK TO SAVEPOINT undoubt");
-  }
-
-  async release(db: PoolConnection): Promise<void> {
-    await db.query("RELEASE SAVEPOINT undoubt");
-  }
-
   async keep(db: PoolConnection, effect: string, part: Part, { status, type, body }: Answer): Promise<void> {
+    // A deadlock, a DDL or a handler may have ended the transaction: the server says so with the answer to whatever it is asked.
+    const [told] = await db.query<ResultSetHeader>("DO 0");
+    if ((told.serverStatus & IN_TRANSACTION) === 0) throw new Error(ENDED);
     const sets = `${part}_status = ?, ${part}_type = ?, ${part}_body = ?`;
     await db.query(`UPDATE undoubt_barrier SET ${sets} WHERE effect = ?`, [status, type, body === null ? null : Buffer.from(body), effect]);
   }

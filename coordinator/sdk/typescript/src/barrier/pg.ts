@@ -1,5 +1,5 @@
 import type { Pool, PoolClient } from "pg";
-import { Barrier } from "./barrier.js";
+import { Barrier, ENDED } from "./barrier.js";
 import type { Dialect } from "./barrier.js";
 import { COLUMNS, rowOf } from "./columns.js";
 import type { Columns } from "./columns.js";
@@ -32,9 +32,8 @@ class Postgres implements Dialect<PoolClient> {
   }
 
   async lock(db: PoolClient, effect: string): Promise<Row> {
-    await db.query(
-      `BEGIN; SELECT set_config('undoubt.lock_timeout', current_setting('lock_timeout'), true); SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`,
-    );
+    // It holds for what the handler locks, too: a call that waits longer is asked again anyway.
+    await db.query(`BEGIN; SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`);
     // It waits for whoever has made the row and not committed, and then locks it. Everybody locks this one row alone.
     const { rows } = await db.query<Columns>(
       `INSERT INTO undoubt_barrier (effect) VALUES ($1) ON CONFLICT (effect) DO UPDATE SET touched_at = now() RETURNING ${COLUMNS}`,
@@ -45,25 +44,14 @@ class Postgres implements Dialect<PoolClient> {
     return rowOf(columns);
   }
 
-  async savepoint(db: PoolClient): Promise<void> {
-    await db.query("SELECT set_config('lock_timeout', current_setting('undoubt.lock_timeout'), true); SAVEPOINT undoubt");
-  }
-
-  async undo(db: PoolClient): Promise<void> {
-    await db.query("ROLLBACK TO SAVEPOINT undoubt");
-  }
-
-  async release(db: PoolClient): Promise<void> {
-    await db.query("RELEASE SAVEPOINT undoubt");
-  }
-
   async keep(db: PoolClient, effect: string, part: Part, { status, type, body }: Answer): Promise<void> {
-    await db.query(`UPDATE undoubt_barrier SET ${part}_status = $2, ${part}_type = $3, ${part}_body = $4, touched_at = now() WHERE effect = $1`, [
-      effect,
-      status,
-      type,
-      body === null ? null : Buffer.from(body),
-    ]);
+    // The version of the row that this transaction has written: there is none where a handler has ended the transaction.
+    const { rowCount } = await db.query(
+      `UPDATE undoubt_barrier SET ${part}_status = $2, ${part}_type = $3, ${part}_body = $4, touched_at = now()
+       WHERE effect = $1 AND xmin = pg_current_xact_id()::xid`,
+      [effect, status, type, body === null ? null : Buffer.from(body)],
+    );
+    if (rowCount !== 1) throw new Error(ENDED);
   }
 
   async commit(db: PoolClient): Promise<void> {
