@@ -71,8 +71,8 @@ export class Client {
 
   /**
    * Runs a block of code as a saga, and returns what the block returns. When it ends the saga is closed, and its outcome waited for. When
-   * it throws, the saga is turned back, and the error goes on to the caller once that is done. Where the saga ends otherwise than the
-   * block wanted, a `NotAsWanted` says how.
+   * it throws, the saga is turned back, and the error goes on to the caller once that is done; `problem` of the saga says what stood
+   * against that. Where a saga that was closed ends otherwise, a `NotAsWanted` says how.
    */
   saga<Result>(block: Block<Result>, options?: SagaOptions): Promise<Result>;
   saga<Result>(id: string, block: Block<Result>, options?: SagaOptions): Promise<Result>;

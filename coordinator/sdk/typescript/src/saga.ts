@@ -8,7 +8,7 @@ import type { Request, Traced } from "./requests.js";
 import type { Duration, Opening, Outcome, Transaction } from "./types.js";
 
 /** Code that runs as a saga. `signal` is the one that was given, or else is never aborted. */
-export type Block<Result> = (saga: OpenSaga, signal: AbortSignal) => Promise<Result>;
+export type Block<Result> = (saga: Saga, signal: AbortSignal) => Promise<Result>;
 
 export interface SagaOptions extends Opening, Traced, CallOptions {
   /** The time for which its end is waited for once it is closed; else the client's `timeout`. */
@@ -18,14 +18,19 @@ export interface SagaOptions extends Opening, Traced, CallOptions {
 /** How a block wants its saga to end. */
 export type Wanted = "committed" | "aborted";
 
-/** What is known of a saga: `heuristic_damage` is, once it was asked for. */
-export type Known = Outcome & Partial<Pick<Transaction, "heuristic_damage">>;
+/** What has to be known of how a saga ended. */
+export type Known = Outcome & Pick<Transaction, "heuristic_damage">;
 
-const LONGEST_WAIT_MS = 60_000;
+/** The longest time for which one question waits for an end; then it is asked again. */
+const LONGEST_QUESTION_MS = 20_000;
+/** The time that turning back gets when the caller has aborted. */
+const IN_A_HURRY_MS = 5_000;
+/** The time that the question how it ended gets beyond all other. */
+const LAST_QUESTION_MS = 1_000;
 
 /** Returns the error with which a block ends, if the saga did not end as it wanted. Pure. */
 export function unlike(wanted: Wanted, known: Known): UndoubtError | undefined {
-  if (known.heuristic_damage === true) return new Damaged(known);
+  if (known.heuristic_damage) return new Damaged(known);
   switch (known.state) {
     case "pending": {
       if (known.stuck !== null) return new Stuck(known, known.stuck);
@@ -40,26 +45,47 @@ export function unlike(wanted: Wanted, known: Known): UndoubtError | undefined {
   }
 }
 
+/** The saga of a block. */
+export class Saga extends OpenSaga {
+  /** Where it was to be turned back and is not known to be: what stood against that. Its time limit may turn it back yet. */
+  problem: UndoubtError | undefined;
+  /** How its block wants it to end. */
+  wanted: Wanted = "committed";
+
+  /** Turns it back: all is undone, and the block may return what it likes. */
+  override cancel(options?: CallOptions): Promise<Outcome> {
+    this.wanted = "aborted";
+    return super.cancel(options);
+  }
+}
+
 /** Begins a saga, runs a block, and ends the saga as the block ended. */
 export async function carryOut<Result>(calls: Calls, id: string, block: Block<Result>, options: SagaOptions): Promise<Result> {
   const { signal = new AbortController().signal, timeout, wait = timeout ?? calls.timeout, traceparent, tracestate, ...opening } = options;
-  const saga = new BlockSaga(calls, id, signal);
-  let result: Result;
+  const saga = new Saga(calls, id, signal);
+  const back = () => turnBack(calls, saga, signal.aborted, timeout);
   try {
     await calls.ask(requests.begin(id, opening, { traceparent, tracestate }), { signal, timeout });
-    saga.isBegun = true;
-    result = await unlessAborted(signal, block(saga, signal));
   } catch (error) {
-    if (signal.aborted || saga.isBegun) await turnBack(calls, id, error, signal, timeout);
+    // What nobody waits for any more may have been begun.
+    if (signal.aborted) await back();
     throw error;
   }
-  const end = saga.wanted === "committed" ? (wait: number) => requests.close(id, { wait }) : () => requests.cancel(id);
+  let result: Result;
+  try {
+    result = await unlessAborted(signal, block(saga, signal));
+  } catch (error) {
+    await back();
+    throw error;
+  }
+  const limit = milliseconds(wait);
+  const end = saga.wanted === "aborted" ? requests.cancel(id) : requests.close(id, { wait: Math.min(limit, LONGEST_QUESTION_MS) });
   let known: Known;
   try {
-    known = await settle(calls, id, end, milliseconds(wait), { signal, timeout });
+    known = await settle(calls, end, limit, { signal, timeout });
   } catch (error) {
-    // It is as open as before, or the caller waits no more.
-    if (signal.aborted || isRefusal(error)) await turnBack(calls, id, error, signal, timeout);
+    // It is as open as before: a step may be in effect or not. Or the caller waits no more.
+    if (signal.aborted || error instanceof Refused) await back();
     throw error;
   }
   const error = unlike(saga.wanted, known);
@@ -67,48 +93,33 @@ export async function carryOut<Result>(calls: Calls, id: string, block: Block<Re
   return result;
 }
 
-/** The saga of a block, which notes how the block wants it to end. */
-class BlockSaga extends OpenSaga {
-  wanted: Wanted = "committed";
-  isBegun = false;
-
-  override cancel(options?: CallOptions): Promise<Outcome> {
-    this.wanted = "aborted";
-    return super.cancel(options);
-  }
-}
-
-/**
- * Turns a saga back because of an error, and waits until that is done. Throws where it is known to have ended otherwise, or nothing is
- * known; but not if the caller has aborted, who does not wait to hear that: the saga's time limit turns it back then.
- */
-async function turnBack(calls: Calls, id: string, cause: unknown, signal: AbortSignal, timeout: Duration | undefined): Promise<void> {
-  let error: UndoubtError | undefined;
+/** Turns a saga back, and waits until that is done. Notes in the saga what stands against it. */
+async function turnBack(calls: Calls, saga: Saga, inAHurry: boolean, timeout: Duration | undefined): Promise<void> {
+  const patience = milliseconds(timeout ?? calls.timeout);
+  const limit = inAHurry ? Math.min(patience, IN_A_HURRY_MS) : patience;
   try {
-    const limit = milliseconds(timeout ?? calls.timeout);
-    error = unlike("aborted", await settle(calls, id, () => requests.cancel(id), limit, { timeout }));
-  } catch (unsettled) {
-    if (!(unsettled instanceof UndoubtError)) throw unsettled;
-    error = unsettled;
+    saga.problem = unlike("aborted", await settle(calls, requests.cancel(saga.id), limit, { timeout: limit }));
+  } catch (error) {
+    if (!(error instanceof UndoubtError)) throw error;
+    saga.problem = error;
   }
-  if (error === undefined || signal.aborted) return;
-  error.cause = cause;
-  throw error;
 }
 
 /** Makes the request that ends a saga, and waits for so many milliseconds until it has ended or is stuck. */
-async function settle(calls: Calls, id: string, end: (wait: number) => Request, limit: number, options: CallOptions): Promise<Known> {
+async function settle(calls: Calls, end: Request, limit: number, options: CallOptions): Promise<Known> {
+  const id = end.tx ?? "";
   const until = Date.now() + limit;
-  const left = () => Math.min(Math.max(until - Date.now(), 0), LONGEST_WAIT_MS);
-  let known = await calls.ask<Known>(end(left()), options).catch((error: unknown) => {
-    if (error instanceof Refused && error.code === "TOO_LATE") return calls.ask<Known>(requests.get(id), options);
-    throw error;
+  await calls.ask(end, options).catch((error: unknown) => {
+    // How it ended is asked for below.
+    if (!(error instanceof Refused && error.code === "TOO_LATE")) throw error;
   });
-  for (let asked = 0; known.state === "pending" && known.stuck === null && left() > 0; asked++) {
-    if (asked > 0) await sleep(Math.min(pause(asked), left()), options.signal);
-    known = await calls.ask<Known>(requests.get(id, { wait: left() }), options);
+  for (let asked = 0; ; asked++) {
+    const left = Math.max(until - Date.now(), 0);
+    const question = requests.get(id, { wait: Math.min(left, LONGEST_QUESTION_MS) });
+    const known = await calls.ask<Known>(question, { ...options, timeout: left + LAST_QUESTION_MS });
+    if (known.state !== "pending" || known.stuck !== null || left <= LONGEST_QUESTION_MS) return known;
+    await sleep(pause(asked), options.signal);
   }
-  return known;
 }
 
 /** Returns what a block returns, or rejects with the signal's reason as soon as that is aborted. */
@@ -127,8 +138,4 @@ async function unlessAborted<Result>(signal: AbortSignal, block: Promise<Result>
     aborted.catch(() => {});
     block.catch(() => {});
   }
-}
-
-function isRefusal(error: unknown): boolean {
-  return error instanceof Refused;
 }

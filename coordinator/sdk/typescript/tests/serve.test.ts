@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Aborted, Client, Committed, NotFound, Refused, StepRefused, newId, post } from "../src/index.js";
+import type { Saga } from "../src/index.js";
 import { Proxy } from "./support/proxy.js";
 import { Serve } from "./support/undoubt.js";
 import { Service } from "./support/service.js";
@@ -113,13 +114,24 @@ describe("a saga as code", () => {
     expect(await client.get(id)).toMatchObject({ state: "aborted" });
   });
 
-  it("says so where somebody else has closed what is to be turned back", async () => {
+  it("says what stands against turning it back, beside the error that its block threw", async () => {
+    let saga: Saga | undefined;
+    const error = new Error("no money");
+    const block = client.saga(async (own) => {
+      saga = own;
+      await client.resume(own.id).close();
+      throw error;
+    });
+    await expect(block).rejects.toBe(error);
+    expect(saga?.problem).toBeInstanceOf(Committed);
+  });
+
+  it("says so where a block wants an abort, and somebody else has closed it", async () => {
     const block = client.saga(async (saga) => {
       await client.resume(saga.id).close();
-      throw new Error("no money");
+      await saga.cancel().catch((error: unknown) => expect(error).toMatchObject({ code: "TOO_LATE" }));
     });
     await expect(block).rejects.toThrow(Committed);
-    await expect(block).rejects.toMatchObject({ cause: new Error("no money") });
   });
 
   it("is refused where its terms are, and nothing of the block runs", async () => {
@@ -157,7 +169,7 @@ describe("answers that are lost", () => {
       await saga.run("room", step("/room"));
     });
     expect(service.done(id)).toEqual(["/seat action", "/room action"]);
-    expect(proxy.passed).toHaveLength(12);
+    expect(proxy.passed).toHaveLength(5 * 3);
     await proxy.end();
   });
 
