@@ -85,10 +85,9 @@ def decide(row: Row, operation: Operation, always: bool) -> Answer | None:
     known = row.answer(operation.column)
     if known is not None:
         return Answer(known, keep=False)
+    undone = row.compensation is not None
     match operation:
-        case Operation.ACTION | Operation.TRY | Operation.COMPLETION | Operation.CONFIRM if (
-            row.compensation is not None
-        ):
+        case Operation.ACTION | Operation.TRY | Operation.COMPLETION | Operation.CONFIRM if undone:
             return Answer(Reply.problem(409, "LATE", "It came too late.", _LATE), keep=False)
         case Operation.ACTION | Operation.TRY | Operation.COMPLETION:
             return None
