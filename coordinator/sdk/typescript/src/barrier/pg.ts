@@ -81,6 +81,7 @@ class Postgres implements Dialect<PoolClient> {
   }
 
   async createTable(): Promise<void> {
-    await this.#pool.query(POSTGRESQL);
+    // Of two who make it at once, one is told that it is there all the same, by some constraint of the catalogue.
+    await this.#pool.query(POSTGRESQL).catch(() => this.#pool.query(POSTGRESQL));
   }
 }
