@@ -63,8 +63,8 @@ class Handlers(handlers.Handlers):
                 over = AsyncPostgres(connection)
                 return _response(await carry_out_async(over, call, work, always, self._lock_timeout))
 
-        guarded: Any = with_asyncio if inspect.iscoroutinefunction(function) else with_threads
-        guarded.__signature__ = _signature(function)
+        guarded: Function = with_asyncio if inspect.iscoroutinefunction(function) else with_threads
+        guarded.__signature__ = _signature(function)  # type: ignore[attr-defined]
         return guarded
 
 
