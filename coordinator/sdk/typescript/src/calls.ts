@@ -112,7 +112,7 @@ export class Calls {
       method: request.method,
       headers: { ...headers, ...request.headers, ...(shown === undefined ? {} : { authorization: `Bearer ${shown}` }) },
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
-      redirect: "error",
+      redirect: "manual",
       signal,
     });
   }
@@ -124,11 +124,11 @@ async function answered(response: Response): Promise<Answer> {
 }
 
 function unanswered(cause: unknown): Answer {
-  return { is: code(cause) ? "refused" : "cut", cause };
+  return { is: wasNotSent(cause) ? "refused" : "cut", cause };
 }
 
 /** Returns true if an error of `fetch` says that nothing was sent. Browsers do not tell, so there it is never known. */
-function code(error: unknown): boolean {
+function wasNotSent(error: unknown): boolean {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 4; cause = cause.cause, depth++) {
     if ("code" in cause && typeof cause.code === "string" && NOT_SENT.has(cause.code)) return true;
   }

@@ -10,7 +10,8 @@ import type { Handlers } from "./handlers.js";
 export function effect<Db>(barrier: Barrier<Db>, handlers: Handlers<Db, Request>, options: OnceOptions = {}): RequestHandler {
   return (request, response, next) => {
     answer(barrier, handlers, request, options).then((told) => {
-      response.status(told.status).set(headersOf(told)).end(told.body ?? undefined);
+      // Past Express, which would change the content type of what was kept.
+      response.writeHead(told.status, headersOf(told)).end(told.body ?? undefined);
     }, next);
   };
 }

@@ -62,6 +62,7 @@ export class Saga extends OpenSaga {
 /** Begins a saga, runs a block, and ends the saga as the block ended. */
 export async function carryOut<Result>(calls: Calls, id: string, block: Block<Result>, options: SagaOptions): Promise<Result> {
   const { signal = new AbortController().signal, timeout, wait = timeout ?? calls.timeout, traceparent, tracestate, ...opening } = options;
+  signal.throwIfAborted();
   const saga = new Saga(calls, id, signal);
   const back = () => turnBack(calls, saga, signal.aborted, timeout);
   try {
@@ -73,6 +74,7 @@ export async function carryOut<Result>(calls: Calls, id: string, block: Block<Re
   }
   let result: Result;
   try {
+    signal.throwIfAborted();
     result = await unlessAborted(signal, block(saga, signal));
   } catch (error) {
     await back();
