@@ -29,11 +29,19 @@ where
     R: sqlx::Row,
     usize: sqlx::ColumnIndex<R>,
     Option<i16>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
-    Option<String>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Option<String>: sqlx::Decode<'r, R::Database>,
     Option<Vec<u8>>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
 {
     let answer = |at: usize| -> Result<_, sqlx::Error> {
-        Ok(crate::connection::kept(columns.try_get(at)?, columns.try_get(at + 1)?, columns.try_get(at + 2)?))
+        // Unchecked, because sqlx takes a text for bytes where a database compares texts by them.
+        let content_type = columns.try_get_unchecked(at + 1)?;
+        Ok(crate::connection::kept(columns.try_get(at)?, content_type, columns.try_get(at + 2)?))
     };
     Ok(crate::rules::Row { action: answer(0)?, completion: answer(3)?, compensation: answer(6)? })
+}
+
+/// Returns what a database told, if this very error is that. It is among the causes of each `sqlx::Error` that has it.
+#[cfg(feature = "sqlx")]
+fn told<'e, E: sqlx::error::DatabaseError>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e E> {
+    error.downcast_ref::<Box<dyn sqlx::error::DatabaseError>>()?.try_downcast_ref()
 }

@@ -55,7 +55,7 @@ impl Connection for MySqlConnection {
     }
 
     fn is_contention(error: &(dyn StdError + 'static)) -> bool {
-        error.downcast_ref::<MySqlDatabaseError>().is_some_and(|error| CONTENTION.contains(&error.number()))
+        super::told::<MySqlDatabaseError>(error).is_some_and(|error| CONTENTION.contains(&error.number()))
     }
 
     async fn create_table(&mut self) -> Result<(), BoxError> {

@@ -35,7 +35,7 @@ impl Connection for PgConnection {
     }
 
     fn is_contention(error: &(dyn StdError + 'static)) -> bool {
-        error.downcast_ref::<PgDatabaseError>().is_some_and(|error| postgresql::is_contention(error.code()))
+        super::told::<PgDatabaseError>(error).is_some_and(|error| postgresql::is_contention(error.code()))
     }
 
     async fn create_table(&mut self) -> Result<(), BoxError> {

@@ -49,7 +49,7 @@ impl Connection for SqliteConnection {
     }
 
     fn is_contention(error: &(dyn StdError + 'static)) -> bool {
-        let code = error.downcast_ref::<SqliteError>().and_then(|error| error.code()?.parse::<u32>().ok());
+        let code = super::told::<SqliteError>(error).and_then(|error| error.code()?.parse::<u32>().ok());
         // The extended codes have the plain one in their last byte.
         code.is_some_and(|code| matches!(code & 0xFF, BUSY | LOCKED))
     }

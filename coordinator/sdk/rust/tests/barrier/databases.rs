@@ -56,7 +56,7 @@ impl Placed for PgConnection {
 impl Placed for MySqlConnection {
     async fn place(name: &str) -> (String, Option<tempfile::TempDir>) {
         let server = mariadb().await;
-        server.sql("", &format!("CREATE DATABASE {name}")).await.expect("it is made");
+        server.sql("", &format!("CREATE DATABASE {name} COLLATE utf8mb4_bin")).await.expect("it is made");
         (server.url(name), None)
     }
 }

@@ -11,19 +11,19 @@ mod vectors;
 /// Runs a test over each driver: a function that is generic over the connection.
 macro_rules! over_each {
     ($($test:ident),+ $(,)?) => {
-        mod tokio_postgres {
+        mod over_tokio_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() { super::$test::<::tokio_postgres::Client>().await })+
         }
-        mod sqlx_postgres {
+        mod over_sqlx_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() { super::$test::<::sqlx::PgConnection>().await })+
         }
-        mod sqlx_mariadb {
+        mod over_sqlx_mariadb {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() { super::$test::<::sqlx::MySqlConnection>().await })+
         }
-        mod sqlx_sqlite {
+        mod over_sqlx_sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() { super::$test::<::sqlx::SqliteConnection>().await })+
         }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection, Row as _, SqliteConnection};
 use tokio_postgres::NoTls;
 use undoubt_barrier::{Connection, Failure, record};
 
@@ -93,7 +93,9 @@ macro_rules! over_sqlx {
             }
 
             async fn texts(&mut self, query: &'static str) -> Vec<String> {
-                sqlx::query_scalar(query).fetch_all(self).await.expect(query)
+                let rows = sqlx::query(query).fetch_all(self).await.expect(query);
+                // Unchecked, because sqlx takes a text for bytes where a database compares texts by them.
+                rows.iter().map(|row| row.get_unchecked(0)).collect()
             }
 
             async fn own(&mut self, transaction: &str) -> bool {
