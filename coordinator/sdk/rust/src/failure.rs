@@ -92,6 +92,22 @@ impl From<Error> for Answer {
     }
 }
 
+#[cfg(feature = "sqlx")]
+impl From<sqlx::Error> for Error {
+    /// Returns [`Error::Database`], for what a service does around the barrier, such as taking a connection from a pool.
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+#[cfg(feature = "tokio-postgres")]
+impl From<tokio_postgres::Error> for Error {
+    /// Returns [`Error::Database`], for what a service does around the barrier.
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
 /// The reason why a service's own transaction could not be recorded. Roll it back.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
