@@ -23,6 +23,7 @@ A_BUG = "a bug"
 
 class Service(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65_536
     url = ""
 
     def do_POST(self) -> None:

@@ -278,9 +278,8 @@ def test_autocommit_is_no_matter(store: str) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("store", ["postgresql", "mysql"], indirect=True)
 def test_a_transaction_that_the_database_rolled_back_is_asked_again(store: str) -> None:
-    if store.startswith("sqlite"):
-        pytest.skip("there is one writer at a time, and so no deadlock")
     one, other = connect(store), connect(store)
     lock = "SELECT id FROM notes WHERE id = %s FOR UPDATE"
     for name in ("A", "B"):

@@ -40,7 +40,7 @@ class AsyncClient:
         timeout: float = 30.0,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._base = httpx.URL(url.rstrip("/"))
+        self._base = url.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         self._timeout = timeout
         self._owns = http is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from json import JSONEncoder
 from typing import Any, Self, TypeVar, Unpack
+from urllib.parse import urlencode
 
 import httpx
 
@@ -25,6 +26,8 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 1_000
 """Calls under way at a time; more wait for one that ends."""
+
+_written = JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """What happens before anything was sent."""
@@ -48,7 +51,7 @@ class Client:
         timeout: float = 30.0,
         http: httpx.Client | None = None,
     ) -> None:
-        self._base = httpx.URL(url.rstrip("/"))
+        self._base = url.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         self._timeout = timeout
         self._owns = http is None
@@ -185,19 +188,17 @@ def limits() -> httpx.Limits:
 
 
 def request(
-    http: httpx.Client | httpx.AsyncClient, base: httpx.URL, who: Mapping[str, str], call: Call[Any], patience: float
+    http: httpx.Client | httpx.AsyncClient, base: str, who: Mapping[str, str], call: Call[Any], patience: float
 ) -> httpx.Request:
     """Returns the request of a call. `who`: the headers that say who asks."""
     headers = {**who, **call.headers}
     content = None
     if call.body is not None:
-        content = json.dumps(call.body, separators=(",", ":"), ensure_ascii=False).encode()
+        content = _written(call.body).encode()
         headers["content-type"] = "application/json"
-    timeout = httpx.Timeout(patience, connect=min(patience, CONNECT_TIMEOUT_S))
-    url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + call.path.encode(), query=None)
-    return http.build_request(
-        call.method, url, params=call.query or None, headers=headers, content=content, timeout=timeout
-    )
+    timeout = {"connect": min(patience, CONNECT_TIMEOUT_S), "read": patience, "write": patience, "pool": patience}
+    url = f"{base}{call.path}?{urlencode(call.query)}" if call.query else base + call.path
+    return http.build_request(call.method, url, headers=headers, content=content, extensions={"timeout": timeout})
 
 
 def silence(error: httpx.TransportError) -> Silence:
