@@ -89,33 +89,29 @@ export class Calls {
 
   async #attempt(request: Request, limit: number, signal: AbortSignal | undefined): Promise<Answer> {
     signal?.throwIfAborted();
-    const attempt = new AbortController();
-    const stop = () => attempt.abort(signal?.reason);
-    signal?.addEventListener("abort", stop, { once: true });
-    const timer = setTimeout(() => attempt.abort(new Error(`no answer within ${Math.round(limit)} ms`)), limit);
+    const limited = AbortSignal.timeout(Math.ceil(limit));
     try {
-      return await answered(await this.#send(request, attempt.signal));
+      return await answered(await this.#send(request, signal === undefined ? limited : AbortSignal.any([signal, limited])));
     } catch (cause) {
       signal?.throwIfAborted();
       return unanswered(cause);
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", stop);
     }
   }
 
   async #send(request: Request, signal: AbortSignal): Promise<Response> {
-    const { token, headers } = this.#options;
+    const { token } = this.#options;
+    const headers: Record<string, string> = { ...this.#options.headers, ...request.headers };
     const shown = typeof token === "function" ? await token() : token;
-    const query = new URLSearchParams(request.query).toString();
-    return this.#fetch(this.#base + request.path + (query === "" ? "" : `?${query}`), {
-      method: request.method,
-      headers: { ...headers, ...request.headers, ...(shown === undefined ? {} : { authorization: `Bearer ${shown}` }) },
-      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
-      redirect: "manual",
-      signal,
-    });
+    if (shown !== undefined) headers.authorization = `Bearer ${shown}`;
+    const url = this.#base + request.path + search(request.query);
+    const body = request.body === undefined ? null : JSON.stringify(request.body);
+    return this.#fetch(url, { method: request.method, headers, body, redirect: "manual", signal });
   }
+}
+
+function search(query: Readonly<Record<string, string>>): string {
+  for (const _ in query) return `?${new URLSearchParams(query).toString()}`;
+  return "";
 }
 
 async function answered(response: Response): Promise<Answer> {

@@ -12,7 +12,7 @@ export interface Request {
   /** What is sent as JSON; absent: nothing. */
   readonly body?: unknown;
   /** The transaction that it is about. */
-  readonly tx?: string;
+  readonly tx?: string | undefined;
   /** The time for which the gateway waits before it answers, in milliseconds. */
   readonly waits: number;
 }
@@ -46,8 +46,8 @@ type Pairs = Record<string, string>;
 export function submit(document: Submission, terms: Waiting & Traced & { callback?: string | undefined } = {}): Request {
   const query = { ...waiting(terms), ...given({ callback: terms.callback }) };
   const waits = milliseconds(terms.wait ?? DEFAULT_WAIT_MS);
-  const request: Request = { method: "POST", path: "/v1/transactions", query, headers: headers(document, terms), body: document, waits };
-  return document.id ? { ...request, tx: document.id } : request;
+  const tx = document.id ?? undefined;
+  return { method: "POST", path: "/v1/transactions", query, headers: headers(document, terms), body: document, tx, waits };
 }
 
 export function get(id: string, terms: Waiting = {}): Request {
@@ -82,7 +82,7 @@ export function cancel(id: string): Request {
 
 /** Returns the request for the events of a transaction. `after`: the cursor behind which they go on. */
 export function watch(id: string, after?: string): Request {
-  return about(id, "GET", "/events", { more: streamed(after) });
+  return about(id, "GET", "/events", { headers: streamed(after) });
 }
 
 /** Returns the request for the events of all transactions. */
@@ -94,19 +94,19 @@ function about(
   id: string,
   method: "GET" | "POST",
   rest: string,
-  parts: { query?: Pairs; waits?: number; body?: unknown; trace?: Traced; more?: Pairs },
+  parts: { query?: Pairs; waits?: number; body?: unknown; trace?: Traced; headers?: Pairs },
 ): Request {
-  const { query = {}, waits = 0, body, trace, more } = parts;
+  const { query = {}, waits = 0, body, trace } = parts;
   const path = `/v1/transactions/${segment(id)}${rest}`;
-  const request = { method, path, query, headers: { ...headers(body, trace), ...more }, tx: id, waits };
-  return body === undefined ? request : { ...request, body };
+  return { method, path, query, headers: parts.headers ?? headers(body, trace), body, tx: id, waits };
 }
 
-function joining({ do: action, undo, complete, ...rest }: JoinedStep): JoiningStep {
-  const step: JoiningStep = { ...rest };
-  if (action !== undefined) step.do = pieces(action);
-  if (undo !== undefined) step.undo = pieces(undo);
-  if (complete !== undefined) step.complete = pieces(complete);
+function joining(joined: JoinedStep): JoiningStep {
+  const step: Record<string, unknown> & { at: string } = { ...joined };
+  for (const name of ["do", "undo", "complete"] as const) {
+    const work = joined[name];
+    if (work !== undefined) step[name] = pieces(work);
+  }
   return step;
 }
 
@@ -117,11 +117,11 @@ function segment(name: string): string {
 
 function headers(body?: unknown, { traceparent, tracestate }: Traced = {}): Pairs {
   const type = body === undefined ? undefined : "application/json";
-  return { accept: "application/json", ...given({ "content-type": type, traceparent, tracestate }) };
+  return given({ accept: "application/json", "content-type": type, traceparent, tracestate });
 }
 
 function streamed(after: string | undefined): Pairs {
-  return { accept: "text/event-stream", ...given({ "last-event-id": after }) };
+  return given({ accept: "text/event-stream", "last-event-id": after });
 }
 
 function waiting({ wait }: Waiting): Pairs {
@@ -130,6 +130,10 @@ function waiting({ wait }: Waiting): Pairs {
 
 /** Returns those that are there. */
 function given(pairs: Readonly<Record<string, string | undefined>>): Pairs {
-  const there = Object.entries(pairs).filter((pair): pair is [string, string] => pair[1] !== undefined);
-  return Object.fromEntries(there);
+  const there: Pairs = {};
+  for (const name in pairs) {
+    const value = pairs[name];
+    if (value !== undefined) there[name] = value;
+  }
+  return there;
 }

@@ -86,7 +86,7 @@ describe("requests.json", () => {
     for (const [header, value] of Object.entries(expected.headers ?? {})) expect(headers.get(header), header).toBe(value);
     for (const header of expected.absent ?? []) expect(headers.has(header), header).toBe(false);
     if ("body" in expected) expect(withoutDrawn(JSON.parse(String(init.body)))).toEqual(expected.body);
-    else expect(init.body).toBeUndefined();
+    else expect(init.body ?? null).toBeNull();
   });
 
   it.each(file.work)("work: $why", ({ call: name, with: given, expect: expected }) => {

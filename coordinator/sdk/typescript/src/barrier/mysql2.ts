@@ -19,6 +19,9 @@ const PURGED_AT_ONCE = 1_000;
  */
 const LOCK = `SELECT ${COLUMNS} FROM undoubt_barrier WHERE effect = ? FOR UPDATE /*!80001 NOWAIT */ /*M!100300 WAIT 5 */`;
 
+/** Makes a row. It waits for whoever has made the row and not committed, in MariaDB as long as `LOCK` does. */
+const MAKE = "/*M!100300 SET STATEMENT innodb_lock_wait_timeout = 5 FOR */ INSERT IGNORE INTO undoubt_barrier (effect) VALUES (?)";
+
 /** Returns a barrier over MariaDB or MySQL. Each call takes one connection of the pool. */
 export function mysqlBarrier(pool: Pool): Barrier<PoolConnection> {
   return new Barrier(new MariaDb(pool));
@@ -96,6 +99,6 @@ class MariaDb implements Dialect<PoolConnection> {
   /** Makes a row, if it is absent, and commits it. Who looks first does not wait for one that is locked. */
   async #make(db: PoolConnection, effect: string): Promise<void> {
     const [rows] = await db.query<RowDataPacket[]>("SELECT 1 FROM undoubt_barrier WHERE effect = ?", [effect]);
-    if (rows.length === 0) await db.query("INSERT IGNORE INTO undoubt_barrier (effect) VALUES (?)", [effect]);
+    if (rows.length === 0) await db.query(MAKE, [effect]);
   }
 }
