@@ -74,6 +74,7 @@ class Postgres(Server):
             "unix_socket_directories": "",
             "max_connections": 200,
             "fsync": "off",
+            "max_prepared_transactions": 30,
         }
         sets = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"

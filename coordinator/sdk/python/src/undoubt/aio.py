@@ -128,6 +128,10 @@ class AsyncClient:
         """Tells what happens to all transactions, as it happens, without an end."""
         return self._events(None, after, coordinator)
 
+    async def coordinator_id(self) -> str:
+        """Returns the id of the coordinator, for `undoubt.enlist`. Empty: it does not tell it to this caller."""
+        return await self.call(requests.coordinator_id())
+
     async def call(self, call: Call[T], timeout: float | None = None) -> T:
         """Makes a call, again and again until it is answered or `timeout` is over."""
         waits = self._timeout if timeout is None else timeout

@@ -142,6 +142,12 @@ def close(tx: str, wait: Duration | None = None) -> Call[Outcome]:
     return Call("POST", f"{place(tx)}/close", Outcome.read, _wait(wait), tx=tx, waits=waits)
 
 
+def coordinator_id(which: str | None = None) -> Call[str]:
+    """Returns the call that asks for a coordinator's id. `which`: of several behind the gateway."""
+    query = {"coordinator": which} if which else {}
+    return Call("GET", "/v1/coordinator", lambda told: str(told["id"] or ""), query)
+
+
 def events(tx: str | None, after: str | None, coordinator: str | None = None) -> Call[None]:
     """Returns the call that asks for a stream of events."""
     headers = {"accept": "text/event-stream"}

@@ -90,6 +90,8 @@ def _request(args: tuple[Any, ...], given: dict[str, Any]) -> Request:
 
 def _reply(result: Any) -> Reply:
     if isinstance(result, Response):
+        if not hasattr(result, "body"):
+            raise TypeError("a response that is streamed cannot be kept for repetitions; return one that is whole")
         length_and_type = ("content-length", "content-type")
         headers = {name: value for name, value in result.headers.items() if name not in length_and_type}
         return Reply(result.status_code, bytes(result.body), result.headers.get("content-type"), headers)
