@@ -13,7 +13,9 @@ async function api() {
 
 async function schema() {
   const constants = { POSTGRESQL: "schema.postgresql.sql", MYSQL: "schema.mysql.sql" };
-  const texts = Object.entries(constants).map(async ([name, file]) => `\nexport const ${name} = \`${await read(`sdk/vectors/${file}`)}\`;\n`);
+  const texts = Object.entries(constants).map(
+    async ([name, file]) => `\nexport const ${name} = \`${await read(`sdk/vectors/${file}`)}\`;\n`,
+  );
   return `// Generated from coordinator/sdk/vectors/schema.*.sql by "npm run types". Change those, not this.\n${(await Promise.all(texts)).join("")}`;
 }
 
@@ -23,5 +25,6 @@ export async function generate() {
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
-  for (const [path, text] of Object.entries(await generate())) await writeFile(new URL(`../${path}`, import.meta.url), text);
+  for (const [path, text] of Object.entries(await generate()))
+    await writeFile(new URL(`../${path}`, import.meta.url), text);
 }

@@ -7,8 +7,17 @@ import { fileURLToPath } from "node:url";
 const CALLS = 200;
 const AT_ONCE = 8;
 const ROUNDS = 25;
-const STEP = { at: "http", do: [{ http: { method: "POST", url: "http://127.0.0.1:9001/things", json: { thing: "7A" } } }], undo: ["http post http://127.0.0.1:9001/things"] };
-const STANDING = JSON.stringify({ tx: "a", step: "seat", state: "done", results: { http: { status: 200, json: { thing: "7A", price: 30 } } } });
+const STEP = {
+  at: "http",
+  do: [{ http: { method: "POST", url: "http://127.0.0.1:9001/things", json: { thing: "7A" } } }],
+  undo: ["http post http://127.0.0.1:9001/things"],
+};
+const STANDING = JSON.stringify({
+  tx: "a",
+  step: "seat",
+  state: "done",
+  results: { http: { status: 200, json: { thing: "7A", price: 30 } } },
+});
 
 /** Does `CALLS` calls, some at once. */
 async function load(call) {
@@ -36,14 +45,30 @@ const median = (all) => all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)
 async function compare(what, byHand, byPackage) {
   const [hand, own] = [[], []];
   for (let round = 0; round <= ROUNDS; round++) {
-    const order = round % 2 === 0 ? [[byHand, hand], [byPackage, own]] : [[byPackage, own], [byHand, hand]];
+    const order =
+      round % 2 === 0
+        ? [
+            [byHand, hand],
+            [byPackage, own],
+          ]
+        : [
+            [byPackage, own],
+            [byHand, hand],
+          ];
     for (const [work, all] of order) {
       const taken = await cpu(work);
       if (round > 0) all.push(taken);
     }
   }
   const overhead = (median(own.map((taken, round) => taken / hand[round])) - 1) * 100;
-  console.log(JSON.stringify({ what, by_hand_us: Math.round(median(hand)), by_package_us: Math.round(median(own)), overhead_percent: Math.round(overhead * 10) / 10 }));
+  console.log(
+    JSON.stringify({
+      what,
+      by_hand_us: Math.round(median(hand)),
+      by_package_us: Math.round(median(own)),
+      overhead_percent: Math.round(overhead * 10) / 10,
+    }),
+  );
 }
 
 /** Starts this program in another role, and returns it with the port that it tells. */
@@ -68,7 +93,14 @@ function participant() {
   const call = (port, path) =>
     new Promise((resolve, reject) => {
       const effect = `${process.pid}/${path}/${calls++}`;
-      const headers = { "content-type": "application/json", "undoubt-effect": effect, "undoubt-operation": "action", "undoubt-transaction": "a", "undoubt-step": "0", "idempotency-key": `${effect}/action` };
+      const headers = {
+        "content-type": "application/json",
+        "undoubt-effect": effect,
+        "undoubt-operation": "action",
+        "undoubt-transaction": "a",
+        "undoubt-step": "0",
+        "idempotency-key": `${effect}/action`,
+      };
       const asked = ask({ host: "127.0.0.1", port, path, method: "POST", agent, headers }, (answer) => {
         if (answer.statusCode !== 200) reject(new Error(`status ${answer.statusCode}`));
         answer.resume().once("end", resolve);
@@ -91,15 +123,27 @@ async function client() {
     const headers = { accept: "application/json", "content-type": "application/json", authorization: "Bearer a-token" };
     // With a time limit, as any call needs one.
     const signal = AbortSignal.timeout(30_000);
-    const answer = await fetch(`${url}/v1/transactions/a/steps/seat/run`, { method: "POST", headers, body: JSON.stringify(STEP), signal });
+    const answer = await fetch(`${url}/v1/transactions/a/steps/seat/run`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(STEP),
+      signal,
+    });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     return (await answer.json()).results.http.json;
   };
-  await compare("a step that is run, by the client", () => load(byHand), () => load(async () => (await saga.run("seat", STEP)).json()));
+  await compare(
+    "a step that is run, by the client",
+    () => load(byHand),
+    () => load(async () => (await saga.run("seat", STEP)).json()),
+  );
   child.kill();
 }
 
-const WORK = { PostgreSQL: "INSERT INTO bought (effect, thing) VALUES ($1, $2)", MariaDB: "INSERT INTO bought (effect, thing) VALUES (?, ?)" };
+const WORK = {
+  PostgreSQL: "INSERT INTO bought (effect, thing) VALUES ($1, $2)",
+  MariaDB: "INSERT INTO bought (effect, thing) VALUES (?, ?)",
+};
 
 /** What one would write by hand on PostgreSQL: the same statements, and no more than they need. */
 async function postgres(port) {
@@ -110,11 +154,17 @@ async function postgres(port) {
     const db = await pool.connect();
     try {
       await db.query("BEGIN");
-      const { rows } = await db.query("INSERT INTO undoubt_barrier (effect) VALUES ($1) ON CONFLICT (effect) DO UPDATE SET touched_at = now() RETURNING *", [effect]);
+      const { rows } = await db.query(
+        "INSERT INTO undoubt_barrier (effect) VALUES ($1) ON CONFLICT (effect) DO UPDATE SET touched_at = now() RETURNING *",
+        [effect],
+      );
       if (rows[0].action_status !== null) throw new Error("twice");
       await db.query(WORK.PostgreSQL, [effect, request.body.thing]);
       const answer = JSON.stringify({ thing: request.body.thing, price: 30 });
-      await db.query("UPDATE undoubt_barrier SET action_status = 200, action_type = 'application/json', action_body = $2 WHERE effect = $1", [effect, Buffer.from(answer)]);
+      await db.query(
+        "UPDATE undoubt_barrier SET action_status = 200, action_type = 'application/json', action_body = $2 WHERE effect = $1",
+        [effect, Buffer.from(answer)],
+      );
       await db.query("COMMIT");
       return answer;
     } finally {
@@ -139,7 +189,10 @@ async function mariadb(port) {
       if (rows[0].action_status !== null) throw new Error("twice");
       await db.query(WORK.MariaDB, [effect, request.body.thing]);
       const answer = JSON.stringify({ thing: request.body.thing, price: 30 });
-      await db.query("UPDATE undoubt_barrier SET action_status = 200, action_type = 'application/json', action_body = ? WHERE effect = ?", [Buffer.from(answer), effect]);
+      await db.query(
+        "UPDATE undoubt_barrier SET action_status = 200, action_type = 'application/json', action_body = ? WHERE effect = ?",
+        [Buffer.from(answer), effect],
+      );
       await db.query("COMMIT");
       return answer;
     } finally {
@@ -163,7 +216,8 @@ async function service(kind, databasePort) {
   app.post("/package", express.json(), effect(barrier, { action }));
   const server = app.listen(0, "127.0.0.1");
   const { child } = await start("participant");
-  const loaded = (path) => () => new Promise((resolve) => child.once("message", resolve).send({ port: server.address().port, path }));
+  const loaded = (path) => () =>
+    new Promise((resolve) => child.once("message", resolve).send({ port: server.address().port, path }));
   await compare(`a call that is heard, over ${kind}`, loaded("/hand"), loaded("/package"));
   child.kill();
   server.close();

@@ -46,11 +46,25 @@ export function read(request: Request, answer: Answer): Verdict {
 export function ending(request: Request, last: UndoubtError, unclear: boolean): UndoubtError {
   if (request.method === "GET") {
     if (!unclear || last instanceof Unreachable) return last;
-    return new Unreachable({ ...about(request), code: last.code, detail: last.detail, retryable: last.retryable, status: last.status, cause: last });
+    return new Unreachable({
+      ...about(request),
+      code: last.code,
+      detail: last.detail,
+      retryable: last.retryable,
+      status: last.status,
+      cause: last,
+    });
   }
   if (!unclear || last instanceof OutcomeUnknown) return last;
   const detail = `it may have been done or not: an earlier attempt got no clear answer, and the last one says: ${last.detail}`;
-  return new OutcomeUnknown({ ...about(request), code: "OUTCOME_UNKNOWN", detail, retryable: true, status: last.status, cause: last });
+  return new OutcomeUnknown({
+    ...about(request),
+    code: "OUTCOME_UNKNOWN",
+    detail,
+    retryable: true,
+    status: last.status,
+    cause: last,
+  });
 }
 
 function told(request: Request, status: number, text: string, after: number | undefined): Verdict {
@@ -98,16 +112,26 @@ function silent(
   after?: number,
   status?: number,
 ): Verdict {
-  const all = { ...about(request), detail: `${request.method} ${request.path}: ${why}`, retryable: true, status, cause };
+  const all = {
+    ...about(request),
+    detail: `${request.method} ${request.path}: ${why}`,
+    retryable: true,
+    status,
+    cause,
+  };
   const mayBeDone = unclear && request.method !== "GET";
-  const error = mayBeDone ? new OutcomeUnknown({ ...all, code: "OUTCOME_UNKNOWN" }) : new Unreachable({ ...all, code: "UNREACHABLE" });
+  const error = mayBeDone
+    ? new OutcomeUnknown({ ...all, code: "OUTCOME_UNKNOWN" })
+    : new Unreachable({ ...all, code: "UNREACHABLE" });
   return { is: "error", error, repeatable: true, unclear, after };
 }
 
 const about = (request: Request) => ({ tx: request.tx });
 
 function isProblem(json: unknown): json is Problem {
-  return typeof json === "object" && json !== null && "code" in json && typeof json.code === "string" && "detail" in json;
+  return (
+    typeof json === "object" && json !== null && "code" in json && typeof json.code === "string" && "detail" in json
+  );
 }
 
 function parsed(text: string): unknown {

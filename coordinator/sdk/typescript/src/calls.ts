@@ -29,7 +29,14 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 /** The time that one attempt may take beyond what the gateway waits; then it is made again. */
 const ATTEMPT_TIMEOUT_MS = 15_000;
 /** Codes of system errors after which nothing can have been sent. */
-const NOT_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"]);
+const NOT_SENT = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
 
 /** Makes requests, and repeats them until their answers are clear. */
 export class Calls {
@@ -56,7 +63,11 @@ export class Calls {
     let isUnclear = false;
     for (let repetition = 0; ; repetition++) {
       const asked = Date.now();
-      const answer = await this.#attempt(request, Math.min(left(), ATTEMPT_TIMEOUT_MS) + request.waits - waited, signal);
+      const answer = await this.#attempt(
+        request,
+        Math.min(left(), ATTEMPT_TIMEOUT_MS) + request.waits - waited,
+        signal,
+      );
       waited = Math.min(waited + Date.now() - asked, request.waits);
       const verdict = read(request, answer);
       if (verdict.is === "result") return verdict.result as Result;
@@ -91,7 +102,9 @@ export class Calls {
     signal?.throwIfAborted();
     const limited = AbortSignal.timeout(Math.ceil(limit));
     try {
-      return await answered(await this.#send(request, signal === undefined ? limited : AbortSignal.any([signal, limited])));
+      return await answered(
+        await this.#send(request, signal === undefined ? limited : AbortSignal.any([signal, limited])),
+      );
     } catch (cause) {
       signal?.throwIfAborted();
       return unanswered(cause);

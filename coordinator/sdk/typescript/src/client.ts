@@ -37,10 +37,16 @@ export class Client {
   }
 
   /** Lists transactions, without their histories and results; asks for one page after the other, `filter.limit` in each. */
-  async *list(filter: Filter & { after?: string } = {}, options: CallOptions = {}): AsyncGenerator<Transaction, void, void> {
+  async *list(
+    filter: Filter & { after?: string } = {},
+    options: CallOptions = {},
+  ): AsyncGenerator<Transaction, void, void> {
     const { after, ...wanted } = filter;
-    for (let cursor = after; ; ) {
-      const page = await this.#calls.ask<{ transactions: Transaction[]; cursor: string | null }>(requests.list(wanted, cursor), options);
+    for (let cursor = after; ;) {
+      const page = await this.#calls.ask<{ transactions: Transaction[]; cursor: string | null }>(
+        requests.list(wanted, cursor),
+        options,
+      );
       yield* page.transactions;
       if (page.cursor === null) return;
       cursor = page.cursor;
@@ -48,7 +54,10 @@ export class Client {
   }
 
   /** Tells what happens to a transaction, as it happens, until it has ended. `after`: the cursor behind which it goes on. */
-  watch(id: string, { after, ...options }: CallOptions & { after?: string } = {}): AsyncGenerator<WatchLine, void, void> {
+  watch(
+    id: string,
+    { after, ...options }: CallOptions & { after?: string } = {},
+  ): AsyncGenerator<WatchLine, void, void> {
     return follow(this.#calls, (cursor) => requests.watch(id, cursor), after, options);
   }
 
@@ -76,8 +85,13 @@ export class Client {
    */
   saga<Result>(block: Block<Result>, options?: SagaOptions): Promise<Result>;
   saga<Result>(id: string, block: Block<Result>, options?: SagaOptions): Promise<Result>;
-  saga<Result>(first: string | Block<Result>, second?: Block<Result> | SagaOptions, third?: SagaOptions): Promise<Result> {
-    const [block, options] = typeof first === "function" ? [first, second as SagaOptions] : [second as Block<Result>, third];
+  saga<Result>(
+    first: string | Block<Result>,
+    second?: Block<Result> | SagaOptions,
+    third?: SagaOptions,
+  ): Promise<Result> {
+    const [block, options] =
+      typeof first === "function" ? [first, second as SagaOptions] : [second as Block<Result>, third];
     const id = typeof first === "string" ? first : newId();
     return carryOut(this.#calls, id, block, options ?? {});
   }

@@ -6,7 +6,9 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h:
 export function milliseconds(span: Duration): number {
   const total = typeof span === "number" ? span : parsed(span);
   if (!Number.isFinite(total) || total < 0) {
-    throw new RangeError(`${JSON.stringify(span)} is no duration; write milliseconds, or text like 500ms, 10s or 1m30s`);
+    throw new RangeError(
+      `${JSON.stringify(span)} is no duration; write milliseconds, or text like 500ms, 10s or 1m30s`,
+    );
   }
   return total;
 }

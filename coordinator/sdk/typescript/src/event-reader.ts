@@ -52,6 +52,7 @@ export class EventReader {
   }
 
   #bounded(chars: number): void {
-    if (chars > MAX_EVENT_CHARS) throw new RangeError(`an event of more than ${MAX_EVENT_CHARS} characters: this is no stream of the gateway's`);
+    if (chars > MAX_EVENT_CHARS)
+      throw new RangeError(`an event of more than ${MAX_EVENT_CHARS} characters: this is no stream of the gateway's`);
   }
 }

@@ -14,7 +14,10 @@ export function effect<Db, Route extends RouteGenericInterface = RouteGenericInt
 ): (request: FastifyRequest<Route>, reply: FastifyReply) => Promise<FastifyReply> {
   return async (request, reply) => {
     const told = await answer(barrier, handlers, request, options);
-    return reply.code(told.status).headers(headersOf(told)).send(told.body === null ? undefined : Buffer.from(told.body));
+    return reply
+      .code(told.status)
+      .headers(headersOf(told))
+      .send(told.body === null ? undefined : Buffer.from(told.body));
   };
 }
 

@@ -19,10 +19,13 @@ export function answer<Db, Request extends { headers: GivenHeaders }>(
 ): Promise<Answer> {
   const call = readCall(request.headers);
   const operation = "status" in call ? undefined : call.operation;
-  if (operation === undefined || operation === "check-back") return barrier.once(request.headers, () => undefined, options);
+  if (operation === undefined || operation === "check-back")
+    return barrier.once(request.headers, () => undefined, options);
   const handler = handlers[operation];
   if (handler !== undefined) return barrier.once(request.headers, (db, call) => handler(db, request, call), options);
-  return Promise.resolve(problem(400, "UNKNOWN_OPERATION", `${operation} is nothing that is done here: it has no handler`));
+  return Promise.resolve(
+    problem(400, "UNKNOWN_OPERATION", `${operation} is nothing that is done here: it has no handler`),
+  );
 }
 
 /** Returns the headers of an answer. */

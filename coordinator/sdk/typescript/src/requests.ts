@@ -43,11 +43,22 @@ export interface JoinedStep extends Omit<JoiningStep, "do" | "undo" | "complete"
 
 type Pairs = Record<string, string>;
 
-export function submit(document: Submission, terms: Waiting & Traced & { callback?: string | undefined } = {}): Request {
+export function submit(
+  document: Submission,
+  terms: Waiting & Traced & { callback?: string | undefined } = {},
+): Request {
   const query = { ...waiting(terms), ...given({ callback: terms.callback }) };
   const waits = milliseconds(terms.wait ?? DEFAULT_WAIT_MS);
   const tx = document.id ?? undefined;
-  return { method: "POST", path: "/v1/transactions", query, headers: headers(document, terms), body: document, tx, waits };
+  return {
+    method: "POST",
+    path: "/v1/transactions",
+    query,
+    headers: headers(document, terms),
+    body: document,
+    tx,
+    waits,
+  };
 }
 
 export function get(id: string, terms: Waiting = {}): Request {

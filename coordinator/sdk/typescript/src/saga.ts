@@ -35,7 +35,12 @@ export function unlike(wanted: Wanted, known: Known): UndoubtError | undefined {
     case "pending": {
       if (known.stuck !== null) return new Stuck(known, known.stuck);
       const way = wanted === "committed" ? "closed, and its steps are being completed" : "being turned back";
-      return new OutcomeUnknown({ code: "NOT_DECIDED_YET", detail: `it is ${way}: ask again`, retryable: true, tx: known.tx });
+      return new OutcomeUnknown({
+        code: "NOT_DECIDED_YET",
+        detail: `it is ${way}: ask again`,
+        retryable: true,
+        tx: known.tx,
+      });
     }
     case "committed":
     case "closed":
@@ -60,8 +65,20 @@ export class Saga extends OpenSaga {
 }
 
 /** Begins a saga, runs a block, and ends the saga as the block ended. */
-export async function carryOut<Result>(calls: Calls, id: string, block: Block<Result>, options: SagaOptions): Promise<Result> {
-  const { signal = new AbortController().signal, timeout, wait = timeout ?? calls.timeout, traceparent, tracestate, ...opening } = options;
+export async function carryOut<Result>(
+  calls: Calls,
+  id: string,
+  block: Block<Result>,
+  options: SagaOptions,
+): Promise<Result> {
+  const {
+    signal = new AbortController().signal,
+    timeout,
+    wait = timeout ?? calls.timeout,
+    traceparent,
+    tracestate,
+    ...opening
+  } = options;
   signal.throwIfAborted();
   const saga = new Saga(calls, id, signal);
   const back = () => turnBack(calls, saga, signal.aborted, timeout);
@@ -81,7 +98,10 @@ export async function carryOut<Result>(calls: Calls, id: string, block: Block<Re
     throw error;
   }
   const limit = milliseconds(wait);
-  const end = saga.wanted === "aborted" ? requests.cancel(id) : requests.close(id, { wait: Math.min(limit, LONGEST_QUESTION_MS) });
+  const end =
+    saga.wanted === "aborted"
+      ? requests.cancel(id)
+      : requests.close(id, { wait: Math.min(limit, LONGEST_QUESTION_MS) });
   let known: Known;
   try {
     known = await settle(calls, end, limit, { signal, timeout });

@@ -41,10 +41,16 @@ export async function* follow(
           cursor = piece.id ?? cursor;
           yield line;
         }
-        failure = new OutcomeUnknown({ code: "INTERRUPTED", detail: "the stream of events was cut", retryable: true, tx: request(cursor).tx });
+        failure = new OutcomeUnknown({
+          code: "INTERRUPTED",
+          detail: "the stream of events was cut",
+          retryable: true,
+          tx: request(cursor).tx,
+        });
       } else {
         const verdict = read(request(cursor), opened);
-        if (verdict.is === "result" || !verdict.repeatable) throw verdict.is === "error" ? verdict.error : new TypeError("no stream");
+        if (verdict.is === "result" || !verdict.repeatable)
+          throw verdict.is === "error" ? verdict.error : new TypeError("no stream");
         failure = verdict.error;
         wait = verdict.after;
       }

@@ -30,8 +30,12 @@ function answering(all: Given[]) {
   let asked = 0;
   const answer: typeof fetch = async () => {
     const given = all[Math.min(asked++, all.length - 1)]!;
-    if (given === "refused") throw new TypeError("fetch failed", { cause: Object.assign(new Error("connect"), { code: "ECONNREFUSED" }) });
-    if (given === "cut") throw new TypeError("fetch failed", { cause: Object.assign(new Error("other side closed"), { code: "UND_ERR_SOCKET" }) });
+    if (given === "refused")
+      throw new TypeError("fetch failed", { cause: Object.assign(new Error("connect"), { code: "ECONNREFUSED" }) });
+    if (given === "cut")
+      throw new TypeError("fetch failed", {
+        cause: Object.assign(new Error("other side closed"), { code: "UND_ERR_SOCKET" }),
+      });
     onlyKnown("given", given, ["status", "headers", "json", "text"]);
     const { status, headers = {}, json, text = JSON.stringify(json) } = given;
     return new Response(text, { status, headers });
@@ -71,7 +75,10 @@ describe("answers.json", () => {
   it.concurrent.each(file.answers)("$name: $why", async ({ call: name, given, expect: expected }) => {
     onlyKnown("expect", expected, ["asked", "result", "error"]);
     const { answer, asked } = answering(given);
-    const client = new Client("http://gateway.example", { fetch: answer, timeout: expected.asked === "until timeout" ? TIMEOUT : "30s" });
+    const client = new Client("http://gateway.example", {
+      fetch: answer,
+      timeout: expected.asked === "until timeout" ? TIMEOUT : "30s",
+    });
     const calling = call(client, name);
     if (expected.error !== undefined) check(await calling.catch((error: unknown) => error), expected.error);
     else expect(await calling).toMatchObject(expected.result!);

@@ -19,7 +19,15 @@ interface CallVector {
   transaction?: string;
   always?: boolean;
   handler?: Doing;
-  expect: { status?: number; ran?: boolean; json?: unknown; text?: string; code?: string; retry_after?: string; recorded?: boolean };
+  expect: {
+    status?: number;
+    ran?: boolean;
+    json?: unknown;
+    text?: string;
+    code?: string;
+    retry_after?: string;
+    recorded?: boolean;
+  };
 }
 interface Sequence {
   name: string;
@@ -51,12 +59,18 @@ describe("barrier.json", () => {
   it("has nothing that this SDK does not know", () => onlyKnown("barrier.json", file, ["sequences", "headers"]));
 
   it.each(file.headers)("headers: $why", ({ given, expect: expected }) => {
-    const headers = Object.entries(given).map(([name, value]): [string, string] => [name.toLowerCase(), value === "<513 x e>" ? "e".repeat(513) : value]);
+    const headers = Object.entries(given).map(([name, value]): [string, string] => [
+      name.toLowerCase(),
+      value === "<513 x e>" ? "e".repeat(513) : value,
+    ]);
     const answer = readCall(Object.fromEntries(headers));
     expect(readCall(new Headers(headers))).toEqual(answer);
     if (!("status" in answer)) throw new Error("it was read");
     expect(answer.status).toBe(expected.status);
-    expect(JSON.parse(text(answer))).toMatchObject({ code: expected.code, detail: expect.stringContaining(expected.names) as string });
+    expect(JSON.parse(text(answer))).toMatchObject({
+      code: expected.code,
+      detail: expect.stringContaining(expected.names) as string,
+    });
   });
 });
 
@@ -91,26 +105,36 @@ describe.each(KINDS)("over %s", (kind) => {
       if (operation === "own") {
         const db = await opened.take();
         await opened.sql(db, "BEGIN");
-        const recorded = await opened.barrier.own(db, transaction).then(() => true, (error: unknown) => (expect(error).toBeInstanceOf(NotRecorded), false));
+        const recorded = await opened.barrier.own(db, transaction).then(
+          () => true,
+          (error: unknown) => (expect(error).toBeInstanceOf(NotRecorded), false),
+        );
         await opened.sql(db, "COMMIT");
         opened.giveBack(db);
         expect(recorded).toBe(expected.recorded);
         continue;
       }
       let ran = false;
-      const headers = { "undoubt-effect": effect, "undoubt-operation": operation, "undoubt-transaction": encoded(transaction) };
+      const headers = {
+        "undoubt-effect": effect,
+        "undoubt-operation": operation,
+        "undoubt-transaction": encoded(transaction),
+      };
       const work = async (db: unknown) => {
         ran = true;
         await opened.sql(db, "INSERT INTO notes VALUES (?, ?)", [++number, `${effect} ${operation}`]);
         return act(handler);
       };
       const failed: Answer = { status: 500, type: null, body: null };
-      const answer = await opened.barrier.once(headers, work, { always }).catch((error: unknown) => (expect(error).toMatchObject({ message: handler.fail }), failed));
+      const answer = await opened.barrier
+        .once(headers, work, { always })
+        .catch((error: unknown) => (expect(error).toMatchObject({ message: handler.fail }), failed));
       expect(answer.status).toBe(expected.status);
       if (expected.ran !== undefined) expect(ran).toBe(expected.ran);
       if ("json" in expected) expect(JSON.parse(text(answer))).toEqual(expected.json);
       if ("text" in expected) expect(text(answer)).toBe(expected.text);
-      if ("code" in expected) expect(JSON.parse(text(answer))).toMatchObject({ code: expected.code, status: expected.status });
+      if ("code" in expected)
+        expect(JSON.parse(text(answer))).toMatchObject({ code: expected.code, status: expected.status });
       if ("retry_after" in expected) expect(String(answer.retryAfter)).toBe(expected.retry_after);
     }
     const notes = await opened.sql(undefined, "SELECT note FROM notes ORDER BY number");
@@ -128,7 +152,9 @@ describe.each(KINDS)("over %s", (kind) => {
       await opened.sql(db, "INSERT INTO things VALUES ('7A')");
     });
     await atWork;
-    const undoing = opened.barrier.once({ ...action("E"), "undoubt-operation": "compensation" }, (db) => opened.sql(db, "DELETE FROM things"));
+    const undoing = opened.barrier.once({ ...action("E"), "undoubt-operation": "compensation" }, (db) =>
+      opened.sql(db, "DELETE FROM things"),
+    );
     setTimeout(go, 300);
     expect((await acting).status).toBe(200);
     expect((await undoing).status).toBe(200);
@@ -150,7 +176,8 @@ describe.each(KINDS)("over %s", (kind) => {
 
     // Two handlers that wait for each other: the database gives one of them up.
     for (const thing of ["a", "b"]) await opened.sql(undefined, "INSERT INTO things VALUES (?)", [thing]);
-    const lock = (db: unknown, thing: string) => opened.sql(db, "SELECT * FROM things WHERE thing = ? FOR UPDATE", [thing]);
+    const lock = (db: unknown, thing: string) =>
+      opened.sql(db, "SELECT * FROM things WHERE thing = ? FOR UPDATE", [thing]);
     let met = 0;
     const meet = async () => {
       met++;
@@ -162,9 +189,39 @@ describe.each(KINDS)("over %s", (kind) => {
         await meet();
         await lock(db, second);
       });
-    const statuses = (await Promise.all([crossing("F", "a", "b"), crossing("G", "b", "a")])).map(({ status }) => status);
+    const statuses = (await Promise.all([crossing("F", "a", "b"), crossing("G", "b", "a")])).map(
+      ({ status }) => status,
+    );
     expect(statuses.sort()).toEqual([200, 425]);
     opened.giveBack(one);
+  });
+
+  it("has an own transaction committed, or answers a check-back that it was not, and never both", async () => {
+    const recorded: boolean[] = [];
+    for (let number = 0; number < 15; number++) {
+      const asked = { ...action("E"), "undoubt-operation": "check-back", "undoubt-transaction": `order-${number}` };
+      const asking = () => opened.barrier.once(asked, () => undefined);
+      const committing = async () => {
+        const db = await opened.take();
+        try {
+          await opened.sql(db, "BEGIN");
+          await opened.barrier.own(db, `order-${number}`);
+          await opened.sql(db, "COMMIT");
+          return true;
+        } catch {
+          await opened.sql(db, "ROLLBACK");
+          return false;
+        } finally {
+          opened.giveBack(db);
+        }
+      };
+      const asks = number % 2 === 0 ? [asking()] : [];
+      const [isCommitted, ...told] = await Promise.all([committing(), ...asks, asking()]);
+      recorded.push(isCommitted);
+      const statuses = [...told, await asking()].map(({ status }) => status).filter((status) => status !== 425);
+      expect(new Set(statuses), `order-${number}`).toEqual(new Set([isCommitted ? 200 : 409]));
+    }
+    expect(recorded).toContain(true);
   });
 
   it("keeps nothing of a handler that swallows what has ended its transaction", async () => {

@@ -23,14 +23,18 @@ const PAGE = `<!doctype html><title>shop</title><script type="module">
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-headless-shell", "/usr/bin/google-chrome"];
 const executablePath = [process.env.CHROMIUM ?? "", ...PLACES].find((path) => path !== "" && existsSync(path));
 if (executablePath === undefined) {
-  console.warn("\n*** SKIPPED: no browser, so nobody tries the client in one. apt-get install chromium-headless-shell, or set CHROMIUM. ***\n");
+  console.warn(
+    "\n*** SKIPPED: no browser, so nobody tries the client in one. apt-get install chromium-headless-shell, or set CHROMIUM. ***\n",
+  );
 }
 
 /** Returns the package's files as pages. Nothing bundles them. */
 function modules(): Record<string, [string, string]> {
   const dist = fileURLToPath(new URL("../dist", import.meta.url));
   const files = readdirSync(dist).filter((name) => name.endsWith(".js"));
-  return Object.fromEntries(files.map((name) => [`/undoubt/${name}`, ["text/javascript", readFileSync(join(dist, name), "utf8")]]));
+  return Object.fromEntries(
+    files.map((name) => [`/undoubt/${name}`, ["text/javascript", readFileSync(join(dist, name), "utf8")]]),
+  );
 }
 
 describe.skipIf(executablePath === undefined)("in a page", () => {
@@ -108,7 +112,10 @@ describe.skipIf(executablePath === undefined)("in a page", () => {
       .catch(() => {});
     await until("the seat is taken", () => service!.done(id).length === 1);
     await page.close();
-    expect(await new Client(serve!.url).get(id, { wait: "20s" })).toMatchObject({ state: "aborted", abort: { reason: "deadline" } });
+    expect(await new Client(serve!.url).get(id, { wait: "20s" })).toMatchObject({
+      state: "aborted",
+      abort: { reason: "deadline" },
+    });
     expect(service!.done(id)).toEqual(["/seat action", "/seat compensation"]);
   });
 });

@@ -21,7 +21,12 @@ afterAll(async () => {
   await service?.end();
 });
 
-const step = (path: string) => ({ at: "http", do: post(service.url + path), undo: post(service.url + path), attempt_timeout: "10s" });
+const step = (path: string) => ({
+  at: "http",
+  do: post(service.url + path),
+  undo: post(service.url + path),
+  attempt_timeout: "10s",
+});
 
 describe("a coordinator that crashes in the middle of a block", () => {
   it("is waited for, and the block goes on", async () => {
@@ -50,7 +55,9 @@ describe("a coordinator that crashes in the middle of a block", () => {
     });
     // What was under way when it crashed is asked for again, with the same key; a barrier does it once.
     expect(new Set(service.done(id))).toEqual(new Set(["/slow action"]));
-    const keys = service.heard.filter(({ headers }) => headers["undoubt-transaction"] === id).map(({ headers }) => headers["idempotency-key"]);
+    const keys = service.heard
+      .filter(({ headers }) => headers["undoubt-transaction"] === id)
+      .map(({ headers }) => headers["idempotency-key"]);
     expect(new Set(keys).size).toBe(1);
   });
 });

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { generate } from "../scripts/generate-types.mjs";
 
 it("generated files are those of the gateway's description and of the shared schemas", async () => {
-  for (const [path, text] of Object.entries((await (generate as () => Promise<Record<string, string>>)()))) {
+  for (const [path, text] of Object.entries(await (generate as () => Promise<Record<string, string>>)())) {
     expect(readFileSync(new URL(`../${path}`, import.meta.url), "utf8"), `${path}: npm run types`).toBe(text);
   }
 });

@@ -6,7 +6,14 @@ import { pause } from "../src/pause.js";
 import { pieces } from "../src/work.js";
 
 describe("durations", () => {
-  it.each([["500ms", 500], ["10s", 10_000], ["1m30s", 90_000], ["1m 30s", 90_000], ["0.5h", 1_800_000], [7, 7]] as const)("%s", (span, expected) => {
+  it.each([
+    ["500ms", 500],
+    ["10s", 10_000],
+    ["1m30s", 90_000],
+    ["1m 30s", 90_000],
+    ["0.5h", 1_800_000],
+    [7, 7],
+  ] as const)("%s", (span, expected) => {
     expect(milliseconds(span)).toBe(expected);
   });
 
@@ -35,7 +42,8 @@ describe("pauses", () => {
 });
 
 describe("server-sent events", () => {
-  const stream = ': a sign of life\r\n\r\nid: 1\nevent: begun\ndata: {"a":1}\n\ndata: x\rdata:  y\r\rdata\n\nevent: odd\n\nid: 2\nretry: 5\ndata: z\n\n';
+  const stream =
+    ': a sign of life\r\n\r\nid: 1\nevent: begun\ndata: {"a":1}\n\ndata: x\rdata:  y\r\rdata\n\nevent: odd\n\nid: 2\nretry: 5\ndata: z\n\n';
   const expected = [
     { event: "begun", data: '{"a":1}', id: "1" },
     { event: "message", data: "x\n y", id: undefined },

@@ -33,11 +33,22 @@ afterAll(async () => {
 function installed(folder: string): void {
   const modules = join(folder, "node_modules");
   mkdirSync(modules);
-  for (const name of ["@types", "express", "fastify", "mysql2", "pg", "typescript", ".bin"]) symlinkSync(join(root, "node_modules", name), join(modules, name));
-  const told = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: root }).toString();
+  for (const name of ["@types", "express", "fastify", "mysql2", "pg", "typescript", ".bin"])
+    symlinkSync(join(root, "node_modules", name), join(modules, name));
+  const told = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: root,
+  }).toString();
   const [packed] = JSON.parse(told) as [{ filename: string; files: { path: string }[] }];
   const paths = packed.files.map(({ path }) => path);
-  for (const path of ["dist/index.js", "dist/index.d.ts", "dist/barrier/pg.js", "src/index.ts", "README.md", "package.json"]) expect(paths).toContain(path);
+  for (const path of [
+    "dist/index.js",
+    "dist/index.d.ts",
+    "dist/barrier/pg.js",
+    "src/index.ts",
+    "README.md",
+    "package.json",
+  ])
+    expect(paths).toContain(path);
   expect(paths.filter((path) => !/^(dist|src)\/|^(README\.md|LICENSE|package\.json)$/.test(path))).toEqual([]);
   execFileSync("tar", ["-xzf", packed.filename], { cwd: folder });
   execFileSync("mv", ["package", join(modules, "undoubt")], { cwd: folder });
@@ -45,7 +56,15 @@ function installed(folder: string): void {
 }
 
 const compile = (files: string[]) => {
-  const flags = ["--strict", "--noUncheckedIndexedAccess", "--module", "nodenext", "--target", "es2022", "--skipLibCheck"];
+  const flags = [
+    "--strict",
+    "--noUncheckedIndexedAccess",
+    "--module",
+    "nodenext",
+    "--target",
+    "es2022",
+    "--skipLibCheck",
+  ];
   return execFileSync("node_modules/.bin/tsc", [...flags, ...files], { cwd: folder, encoding: "utf8" });
 };
 
@@ -68,7 +87,10 @@ it("has a first page that does what it says", async () => {
     const name = /^\/\/ (\S+\.ts):/.exec(snippet)?.[1] ?? "";
     writeFileSync(join(folder, name), replaced(snippet));
   }
-  const lines = blocks(firstPage, "console").join("").split("\n").filter((line) => line !== "" && !line.startsWith("$ npm "));
+  const lines = blocks(firstPage, "console")
+    .join("")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("$ npm "));
   const commands = lines.filter((line) => line.startsWith("$ ")).map((line) => line.slice(2));
   const expected = lines.filter((line) => !line.startsWith("$ ")).join("\n");
   // Ends what the page leaves running.
@@ -92,7 +114,9 @@ function run(script: string, env: NodeJS.ProcessEnv): Promise<string> {
     let [told, errors] = ["", ""];
     shell.stdout.on("data", (text: Buffer) => (told += text.toString()));
     shell.stderr.on("data", (text: Buffer) => (errors += text.toString()));
-    shell.once("exit", (code) => (code === 0 ? resolve(told) : reject(new Error(`exit code ${code}\n${told}\n${errors}`))));
+    shell.once("exit", (code) =>
+      code === 0 ? resolve(told) : reject(new Error(`exit code ${code}\n${told}\n${errors}`)),
+    );
     shell.stdin.end(script);
   });
 }

@@ -20,7 +20,14 @@ interface RequestVector {
 interface WorkVector {
   call: string;
   why: string;
-  with: { method?: string; url: string; json?: unknown; headers?: Record<string, string>; take?: Record<string, string>; body?: string };
+  with: {
+    method?: string;
+    url: string;
+    json?: unknown;
+    headers?: Record<string, string>;
+    take?: Record<string, string>;
+    body?: string;
+  };
   expect: unknown;
 }
 
@@ -73,7 +80,9 @@ describe("requests.json", () => {
     const answer: typeof fetch = async (input, init = {}) => {
       asked.push({ url: new URL(String(input)), init });
       const isStream = new Headers(init.headers).get("accept") === "text/event-stream";
-      return new Response(isStream ? "event: end\ndata: {}\n\n" : JSON.stringify({ transactions: [], cursor: null, tx: "a" }));
+      return new Response(
+        isStream ? "event: end\ndata: {}\n\n" : JSON.stringify({ transactions: [], cursor: null, tx: "a" }),
+      );
     };
     await call(new Client("http://gateway.example/", { token: file.token, fetch: answer }), name, given);
 
@@ -83,7 +92,8 @@ describe("requests.json", () => {
     expect(init.method).toBe(expected.method);
     expect(withoutDrawn(url.pathname)).toBe(expected.path);
     expect(Object.fromEntries(url.searchParams)).toEqual(expected.query);
-    for (const [header, value] of Object.entries(expected.headers ?? {})) expect(headers.get(header), header).toBe(value);
+    for (const [header, value] of Object.entries(expected.headers ?? {}))
+      expect(headers.get(header), header).toBe(value);
     for (const header of expected.absent ?? []) expect(headers.has(header), header).toBe(false);
     if ("body" in expected) expect(withoutDrawn(JSON.parse(String(init.body)))).toEqual(expected.body);
     else expect(init.body ?? null).toBeNull();

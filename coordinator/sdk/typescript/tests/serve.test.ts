@@ -11,7 +11,9 @@ let service: Service;
 let client: Client;
 
 beforeAll(async () => {
-  service = await Service.start(({ path }) => (path === "/taken" ? { status: 409, json: "taken" } : { status: 200, json: { price: 30 } }));
+  service = await Service.start(({ path }) =>
+    path === "/taken" ? { status: 409, json: "taken" } : { status: 200, json: { price: 30 } },
+  );
   serve = await Serve.start([service.url]);
   client = new Client(serve.url);
 });
@@ -27,16 +29,31 @@ describe("transactions", () => {
   it("are submitted once, whatever is repeated, and told again", async () => {
     const id = newId();
     const document = { id, branches: { store: [`add ${id} 1`, `get ${id}`] } };
-    expect(await client.submit(document)).toMatchObject({ tx: id, state: "committed", results: { store: { values: ["1", "1"] } } });
-    expect(await client.submit(document)).toMatchObject({ state: "committed", results: { store: { values: ["1", "1"] } } });
+    expect(await client.submit(document)).toMatchObject({
+      tx: id,
+      state: "committed",
+      results: { store: { values: ["1", "1"] } },
+    });
+    expect(await client.submit(document)).toMatchObject({
+      state: "committed",
+      results: { store: { values: ["1", "1"] } },
+    });
     expect(await client.get(id)).toMatchObject({ tx: id, state: "committed", heuristic_damage: false });
-    expect(await client.submit({ ...document, branches: { store: ["add x 2"] } }).catch((error: unknown) => error)).toMatchObject({ code: "OTHER_CONTENT", tx: id });
+    expect(
+      await client.submit({ ...document, branches: { store: ["add x 2"] } }).catch((error: unknown) => error),
+    ).toMatchObject({ code: "OTHER_CONTENT", tx: id });
   });
 
   it("tell what is wrong with them", async () => {
     await expect(client.get(newId())).rejects.toThrow(NotFound);
-    await expect(client.submit({ branches: {} })).rejects.toMatchObject({ code: "NO_BRANCHES", status: 400, retryable: false });
-    await expect(client.submit({ branches: { nobody: ["get x"] } })).rejects.toMatchObject({ code: "UNKNOWN_PARTICIPANT" });
+    await expect(client.submit({ branches: {} })).rejects.toMatchObject({
+      code: "NO_BRANCHES",
+      status: 400,
+      retryable: false,
+    });
+    await expect(client.submit({ branches: { nobody: ["get x"] } })).rejects.toMatchObject({
+      code: "UNKNOWN_PARTICIPANT",
+    });
   });
 
   it("are listed page by page", async () => {
@@ -153,7 +170,10 @@ describe("a saga as code", () => {
   });
 
   it("asks back whether a transaction of one's own was committed", async () => {
-    const saga = await client.begin({ deadline: "500ms", check_back: { at, ask: [`http get ${service.url}/committed`] } });
+    const saga = await client.begin({
+      deadline: "500ms",
+      check_back: { at, ask: [`http get ${service.url}/committed`] },
+    });
     await saga.join("mail", { at, complete: post(`${service.url}/mail`) });
     expect(await client.get(saga.id, { wait: "20s" })).toMatchObject({ state: "committed" });
     expect(service.done(saga.id)).toEqual(["/committed check-back", "/mail completion"]);
@@ -162,7 +182,10 @@ describe("a saga as code", () => {
 
 describe("answers that are lost", () => {
   it("are asked for again, and everything is done once", async () => {
-    const proxy = await Proxy.start(serve.url, (_, earlier) => (["answer lost", "request lost"] as const)[earlier] ?? "passes");
+    const proxy = await Proxy.start(
+      serve.url,
+      (_, earlier) => (["answer lost", "request lost"] as const)[earlier] ?? "passes",
+    );
     const id = newId();
     await new Client(proxy.url).saga(id, async (saga) => {
       await saga.run("seat", step("/seat"));
@@ -186,7 +209,9 @@ describe("answers that are lost", () => {
 
 describe("events", () => {
   it("go on where the stream was cut, none twice and none left out", async () => {
-    const proxy = await Proxy.start(serve.url, (line, earlier) => (line.endsWith("/events") && earlier < 4 ? { cutAfterEvents: 2 } : "passes"));
+    const proxy = await Proxy.start(serve.url, (line, earlier) =>
+      line.endsWith("/events") && earlier < 4 ? { cutAfterEvents: 2 } : "passes",
+    );
     const saga = await client.begin();
     const told: string[] = [];
     const watching = (async () => {
@@ -206,7 +231,10 @@ describe("events", () => {
     const seen = told.map((line) => line.split(" ")[1]);
     expect(seen.slice(-1)).toEqual(["logged"]);
     for (const event of ["joined", "sent", "acted"] as const) {
-      expect(seen.filter((one) => one === event), event).toHaveLength(history.filter((one) => one === event).length);
+      expect(
+        seen.filter((one) => one === event),
+        event,
+      ).toHaveLength(history.filter((one) => one === event).length);
     }
     await proxy.end();
   });
@@ -217,9 +245,16 @@ describe("events", () => {
     const first = watching.next();
     await sleep(300);
     await client.submit({ id: `watched-${newId()}`, branches: { store: ["add watched 1"] } });
-    expect((await first).value).toMatchObject({ tx: expect.any(String) as string, event: expect.any(String) as string });
+    expect((await first).value).toMatchObject({
+      tx: expect.any(String) as string,
+      event: expect.any(String) as string,
+    });
     ending.abort();
-    await expect((async () => { for await (const _ of watching); })()).rejects.toThrow("aborted");
+    await expect(
+      (async () => {
+        for await (const _ of watching);
+      })(),
+    ).rejects.toThrow("aborted");
     await expect(client.watch(newId()).next()).rejects.toThrow(NotFound);
   });
 });

@@ -4,7 +4,7 @@ import { decide, partOf, problem, settle } from "./decide.js";
 import type { Answer, Part, Row } from "./decide.js";
 import { milliseconds } from "../duration.js";
 import type { Duration } from "../types.js";
-import { answerOf, answerOfThrown } from "./reply.js";
+import { answerOf, answerOfThrown, failureOf } from "./reply.js";
 
 /** What a kind of database does for a barrier. */
 export interface Dialect<Db> {
@@ -42,7 +42,8 @@ export class NotRecorded extends Error {
 const PURGE_AFTER = "7d";
 
 /** Why an answer cannot be kept. */
-export const ENDED = "the transaction of the handler has ended before it: a handler must neither commit, nor roll back, nor go on after a deadlock";
+export const ENDED =
+  "the transaction of the handler has ended before it: a handler must neither commit, nor roll back, nor go on after a deadlock";
 
 /**
  * Lets each call of a participant be done once: keeps its answer in a row of its effect, in the very transaction in which its handler works.
@@ -81,7 +82,9 @@ export class Barrier<Db> {
   /** Has a service's own transaction on `db` be the one that a check-back asks for. Throws `NotRecorded` if it must not commit. */
   async own(db: Db, transaction: string): Promise<void> {
     if (await this.#dialect.own(db, ownEffect(transaction))) return;
-    throw new NotRecorded(`the own transaction of ${transaction} was recorded before, or was answered for as failed: roll it back`);
+    throw new NotRecorded(
+      `the own transaction of ${transaction} was recorded before, or was answered for as failed: roll it back`,
+    );
   }
 
   /** Deletes rows that were last touched before so long; else a week. Returns how many. */
@@ -118,7 +121,11 @@ export class Barrier<Db> {
   }
 
   /** Locks the row of an effect. Returns the answer that it gives, or `undefined` if the handler is to run. */
-  async #decided(db: Db, { effect, operation }: Call, always: boolean): Promise<{ answer: Answer; keep: boolean } | undefined> {
+  async #decided(
+    db: Db,
+    { effect, operation }: Call,
+    always: boolean,
+  ): Promise<{ answer: Answer; keep: boolean } | undefined> {
     const decision = decide(await this.#dialect.lock(db, effect), operation, always);
     return decision.is === "answer" ? decision : undefined;
   }
@@ -162,6 +169,6 @@ async function answered<Db>(db: Db, call: Call, work: Work<Db>): Promise<Answer>
   } catch (error) {
     const answer = answerOfThrown(error);
     if (answer !== undefined) return answer;
-    throw error;
+    throw failureOf(error);
   }
 }

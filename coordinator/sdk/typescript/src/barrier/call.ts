@@ -15,7 +15,15 @@ export interface Call {
   readonly step: number | undefined;
 }
 
-const OPERATIONS: readonly string[] = ["action", "compensation", "completion", "check-back", "try", "confirm", "cancel"] satisfies Operation[];
+const OPERATIONS: readonly string[] = [
+  "action",
+  "compensation",
+  "completion",
+  "check-back",
+  "try",
+  "confirm",
+  "cancel",
+] satisfies Operation[];
 const MAX_EFFECT_CHARS = 512;
 const BY_WHOM = "a participant over HTTP sends it; a call by hand has to, too";
 
@@ -26,14 +34,21 @@ export function readCall(headers: GivenHeaders): Call | Answer {
   const step = header(headers, "undoubt-step");
   if (effect === "") return problem(400, "NO_EFFECT", `the header Undoubt-Effect is missing or empty: ${BY_WHOM}`);
   if (effect.length > MAX_EFFECT_CHARS) {
-    return problem(400, "NO_EFFECT", `the header Undoubt-Effect has ${effect.length} characters, and ${MAX_EFFECT_CHARS} at most can be kept`);
+    return problem(
+      400,
+      "NO_EFFECT",
+      `the header Undoubt-Effect has ${effect.length} characters, and ${MAX_EFFECT_CHARS} at most can be kept`,
+    );
   }
-  if (operation === "") return problem(400, "NO_OPERATION", `the header Undoubt-Operation is missing or empty: ${BY_WHOM}`);
+  if (operation === "")
+    return problem(400, "NO_OPERATION", `the header Undoubt-Operation is missing or empty: ${BY_WHOM}`);
   if (!isOperation(operation)) {
     return problem(400, "UNKNOWN_OPERATION", `Undoubt-Operation says ${operation}; known are ${OPERATIONS.join(", ")}`);
   }
-  if (operation !== "check-back") return { operation, effect, transaction: decoded(transaction), step: step === "" ? undefined : Number(step) };
-  if (transaction === "") return problem(400, "NO_TRANSACTION", `the header Undoubt-Transaction is missing or empty: ${BY_WHOM}`);
+  if (operation !== "check-back")
+    return { operation, effect, transaction: decoded(transaction), step: step === "" ? undefined : Number(step) };
+  if (transaction === "")
+    return problem(400, "NO_TRANSACTION", `the header Undoubt-Transaction is missing or empty: ${BY_WHOM}`);
   return { operation, effect: `own/${transaction}`, transaction: decoded(transaction), step: undefined };
 }
 

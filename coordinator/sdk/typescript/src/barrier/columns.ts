@@ -1,7 +1,9 @@
 import type { Part, Row } from "./decide.js";
 
 /** The columns of a row's answers, as drivers hand them over. */
-export type Columns = { [part in Part as `${part}_status`]: number | null } & { [part in Part as `${part}_type`]: string | null } & {
+export type Columns = { [part in Part as `${part}_status`]: number | null } & {
+  [part in Part as `${part}_type`]: string | null;
+} & {
   [part in Part as `${part}_body`]: Uint8Array | null;
 };
 

@@ -18,7 +18,8 @@ export type Part = "action" | "completion" | "compensation";
 export type Row = { readonly [part in Part]?: Answer };
 
 /** What a call is to do. */
-export type Decision = { readonly is: "run" } | { readonly is: "answer"; readonly answer: Answer; readonly keep: boolean };
+export type Decision =
+  { readonly is: "run" } | { readonly is: "answer"; readonly answer: Answer; readonly keep: boolean };
 
 /** What becomes of the answer of a handler. */
 export interface Ending {
@@ -67,7 +68,11 @@ export function decide(row: Row, operation: Operation, always: boolean): Decisio
     case "confirm":
       if (row.compensation !== undefined) return late();
       if (isDone(row.action)) return RUN;
-      return refuse("NEVER_TRIED", "nothing was tried under this effect, or it was refused, so there is nothing to confirm", false);
+      return refuse(
+        "NEVER_TRIED",
+        "nothing was tried under this effect, or it was refused, so there is nothing to confirm",
+        false,
+      );
     case "compensation":
     case "cancel":
       if (isDone(row.action) || row.completion !== undefined) return RUN;

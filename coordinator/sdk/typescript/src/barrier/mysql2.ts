@@ -20,7 +20,8 @@ const PURGED_AT_ONCE = 1_000;
 const LOCK = `SELECT ${COLUMNS} FROM undoubt_barrier WHERE effect = ? FOR UPDATE /*!80001 NOWAIT */ /*M!100300 WAIT 5 */`;
 
 /** Makes a row. It waits for whoever has made the row and not committed, in MariaDB as long as `LOCK` does. */
-const MAKE = "/*M!100300 SET STATEMENT innodb_lock_wait_timeout = 5 FOR */ INSERT IGNORE INTO undoubt_barrier (effect) VALUES (?)";
+const MAKE =
+  "/*M!100300 SET STATEMENT innodb_lock_wait_timeout = 5 FOR */ INSERT IGNORE INTO undoubt_barrier (effect) VALUES (?)";
 
 /** Returns a barrier over MariaDB or MySQL. Each call takes one connection of the pool. */
 export function mysqlBarrier(pool: Pool): Barrier<PoolConnection> {
@@ -64,7 +65,12 @@ class MariaDb implements Dialect<PoolConnection> {
     const [told] = await db.query<ResultSetHeader>("DO 0");
     if ((told.serverStatus & IN_TRANSACTION) === 0) throw new Error(ENDED);
     const sets = `${part}_status = ?, ${part}_type = ?, ${part}_body = ?`;
-    await db.query(`UPDATE undoubt_barrier SET ${sets} WHERE effect = ?`, [status, type, body === null ? null : Buffer.from(body), effect]);
+    await db.query(`UPDATE undoubt_barrier SET ${sets} WHERE effect = ?`, [
+      status,
+      type,
+      body === null ? null : Buffer.from(body),
+      effect,
+    ]);
   }
 
   async commit(db: PoolConnection): Promise<void> {
@@ -76,7 +82,10 @@ class MariaDb implements Dialect<PoolConnection> {
   }
 
   async own(db: PoolConnection, effect: string): Promise<boolean> {
-    const [told] = await db.query<ResultSetHeader>("INSERT IGNORE INTO undoubt_barrier (effect, action_status) VALUES (?, 200)", [effect]);
+    const [told] = await db.query<ResultSetHeader>(
+      "INSERT IGNORE INTO undoubt_barrier (effect, action_status) VALUES (?, 200)",
+      [effect],
+    );
     return told.affectedRows === 1;
   }
 

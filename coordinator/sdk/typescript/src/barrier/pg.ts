@@ -63,7 +63,10 @@ class Postgres implements Dialect<PoolClient> {
   }
 
   async own(db: PoolClient, effect: string): Promise<boolean> {
-    const { rowCount } = await db.query("INSERT INTO undoubt_barrier (effect, action_status) VALUES ($1, 200) ON CONFLICT DO NOTHING", [effect]);
+    const { rowCount } = await db.query(
+      "INSERT INTO undoubt_barrier (effect, action_status) VALUES ($1, 200) ON CONFLICT DO NOTHING",
+      [effect],
+    );
     return rowCount === 1;
   }
 

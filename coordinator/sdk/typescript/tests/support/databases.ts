@@ -55,7 +55,8 @@ function openPostgres(port: number, max: number): Opened<pg.PoolClient> {
   };
   return {
     barrier: pgBarrier(pool),
-    sql: async (db, statement, parameters = []) => (await (db ?? pool).query<Record<string, unknown>>(numbered(statement), parameters)).rows,
+    sql: async (db, statement, parameters = []) =>
+      (await (db ?? pool).query<Record<string, unknown>>(numbered(statement), parameters)).rows,
     take: () => pool.connect(),
     giveBack: (db) => db.release(),
     end: () => pool.end(),
@@ -78,15 +79,30 @@ function openMariaDb(port: number, connectionLimit: number): Opened {
 
 async function startPostgres(): Promise<Database> {
   const base = "/usr/lib/postgresql";
-  const versions = existsSync(base) ? readdirSync(base).map(Number).filter((version) => existsSync(`${base}/${version}/bin/initdb`)) : [];
+  const versions = existsSync(base)
+    ? readdirSync(base)
+        .map(Number)
+        .filter((version) => existsSync(`${base}/${version}/bin/initdb`))
+    : [];
   if (versions.length === 0) throw new Error("PostgreSQL is not installed: apt-get install postgresql");
   const programs = `${base}/${Math.max(...versions)}/bin`;
   const { folder, options } = place();
   const data = join(folder, "data");
-  execFileSync(join(programs, "initdb"), ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", data], { ...options, stdio: "ignore" });
+  execFileSync(
+    join(programs, "initdb"),
+    ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", data],
+    { ...options, stdio: "ignore" },
+  );
   const port = await freePort();
   // Nobody kills the server, so nothing has to be on disk.
-  const settings = { port, listen_addresses: "127.0.0.1", unix_socket_directories: folder, max_connections: 200, shared_buffers: "16MB", fsync: "off" };
+  const settings = {
+    port,
+    listen_addresses: "127.0.0.1",
+    unix_socket_directories: folder,
+    max_connections: 200,
+    shared_buffers: "16MB",
+    fsync: "off",
+  };
   const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const server = new Running(join(programs, "postgres"), ["-D", data, ...args], options);
   // SIGQUIT ends it at once, and all of its processes.
@@ -94,21 +110,42 @@ async function startPostgres(): Promise<Database> {
 }
 
 async function startMariaDb(): Promise<Database> {
-  const [server, install] = [program("mariadbd", "mariadb-server-core"), program("mariadb-install-db", "mariadb-server-core")];
+  const [server, install] = [
+    program("mariadbd", "mariadb-server-core"),
+    program("mariadb-install-db", "mariadb-server-core"),
+  ];
   const { folder, options } = place();
   const all = ["--no-defaults", `--datadir=${join(folder, "data")}`, `--tmpdir=${folder}`, "--skip-name-resolve"];
   execFileSync(install, [...all, "--auth-root-authentication-method=normal"], { ...options, stdio: "ignore" });
   const port = await freePort();
-  const more = [`--socket=${join(folder, "socket")}`, `--pid-file=${join(folder, "pid")}`, `--port=${port}`, "--bind-address=127.0.0.1"];
-  const running = new Running(server, [...all, ...more, "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0", "--max-connections=200"], options);
+  const more = [
+    `--socket=${join(folder, "socket")}`,
+    `--pid-file=${join(folder, "pid")}`,
+    `--port=${port}`,
+    "--bind-address=127.0.0.1",
+  ];
+  const running = new Running(
+    server,
+    [...all, ...more, "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0", "--max-connections=200"],
+    options,
+  );
   return started("MariaDB", port, folder, running, () => running.end());
 }
 
-async function started(kind: Kind, port: number, folder: string, server: Running, stop: () => Promise<void>): Promise<Database> {
+async function started(
+  kind: Kind,
+  port: number,
+  folder: string,
+  server: Running,
+  stop: () => Promise<void>,
+): Promise<Database> {
   const answers = async () => {
     if (!server.isRunning) throw new Error(`${kind} ended while it started:\n${server.log}`);
     const opened = open(kind, port, 1);
-    const isThere = await opened.sql(undefined, "SELECT 1").then(() => true, () => false);
+    const isThere = await opened.sql(undefined, "SELECT 1").then(
+      () => true,
+      () => false,
+    );
     await opened.end().catch(() => {});
     return isThere;
   };

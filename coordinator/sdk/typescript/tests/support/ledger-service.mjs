@@ -18,7 +18,10 @@ async function mariadb() {
 }
 
 async function note(db, request, { effect, operation }) {
-  await db.query(isPostgres ? "INSERT INTO ledger VALUES ($1, $2)" : "INSERT INTO ledger VALUES (?, ?)", [effect, operation]);
+  await db.query(isPostgres ? "INSERT INTO ledger VALUES ($1, $2)" : "INSERT INTO ledger VALUES (?, ?)", [
+    effect,
+    operation,
+  ]);
   await sleep(30);
   return { operation, body: request.body };
 }

@@ -25,7 +25,9 @@ export class Running {
       stream?.on("data", (text: Buffer) => (this.#log = (this.#log + text.toString()).slice(-MAX_LOG_CHARS)));
     }
     // It waits for the end of the pipe that this process holds.
-    this.#guard = spawn("sh", ["-c", `cat >/dev/null; kill -9 ${this.pid} 2>/dev/null`], { stdio: ["pipe", "ignore", "ignore"] });
+    this.#guard = spawn("sh", ["-c", `cat >/dev/null; kill -9 ${this.pid} 2>/dev/null`], {
+      stdio: ["pipe", "ignore", "ignore"],
+    });
     this.#guard.unref();
     void this.ended.then(() => this.#guard.kill("SIGKILL"));
   }
@@ -57,7 +59,12 @@ export function freePort(): Promise<number> {
 }
 
 /** Waits until something is so, for at most so many milliseconds. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>, limit = 30_000, told = () => ""): Promise<void> {
+export async function until(
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  limit = 30_000,
+  told = () => "",
+): Promise<void> {
   const end = Date.now() + limit;
   while (!(await isSo())) {
     if (Date.now() > end) throw new Error(`${what} within ${limit} ms: no\n${told()}`);

@@ -17,7 +17,11 @@ export class Proxy {
   }
 
   /** `fate`: says what becomes of a request; `pages`: answered by the proxy itself, by path. */
-  static start(to: string, fate: (line: string, earlier: number) => Fate, pages: Record<string, [string, string]> = {}): Promise<Proxy> {
+  static start(
+    to: string,
+    fate: (line: string, earlier: number) => Fate,
+    pages: Record<string, [string, string]> = {},
+  ): Promise<Proxy> {
     return new Promise((resolve) => {
       const server = createServer((request, response) => {
         const page = pages[request.url ?? ""];

@@ -9,7 +9,9 @@ export interface Heard {
 }
 
 /** Returns a status, and perhaps JSON. */
-export type Answering = (heard: Heard) => { status: number; json?: unknown } | Promise<{ status: number; json?: unknown }>;
+export type Answering = (
+  heard: Heard,
+) => { status: number; json?: unknown } | Promise<{ status: number; json?: unknown }>;
 
 /** A service in this process that notes what it hears. It has no barrier: what comes twice is noted twice. */
 export class Service {
@@ -30,7 +32,9 @@ export class Service {
         const heard = { path: request.url ?? "", headers: request.headers, body };
         service.heard.push(heard);
         const { status, json } = await answering(heard);
-        response.writeHead(status, { "content-type": "application/json" }).end(json === undefined ? "" : JSON.stringify(json));
+        response
+          .writeHead(status, { "content-type": "application/json" })
+          .end(json === undefined ? "" : JSON.stringify(json));
       });
       let service: Service;
       server.listen(0, "127.0.0.1", () => {

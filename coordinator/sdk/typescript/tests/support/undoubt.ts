@@ -9,7 +9,9 @@ function programs(): string {
   const folder = process.env.UNDOUBT_BIN;
   if (folder === undefined || !existsSync(join(folder, "undoubt"))) {
     const told = folder === undefined ? "it is not set" : `${folder} has no program undoubt`;
-    throw new Error(`UNDOUBT_BIN has to name the folder with the program undoubt, and ${told}; \`make build\` makes it`);
+    throw new Error(
+      `UNDOUBT_BIN has to name the folder with the program undoubt, and ${told}; \`make build\` makes it`,
+    );
   }
   return folder;
 }
@@ -30,8 +32,19 @@ export class Serve {
   static async start(allow: string[] = [], settings: string[] = []): Promise<Serve> {
     const folder = await mkdtemp(join(tmpdir(), "undoubt-ts-"));
     const [grpc, http] = [await freePort(), await freePort()];
-    const all = [`gateway.listen=127.0.0.1:${http}`, ...(allow.length > 0 ? [`http.allow=${allow.join(",")}`] : []), ...settings];
-    const args = ["serve", "--data-dir", folder, "--listen", `127.0.0.1:${grpc}`, ...all.flatMap((setting) => ["--set", setting])];
+    const all = [
+      `gateway.listen=127.0.0.1:${http}`,
+      ...(allow.length > 0 ? [`http.allow=${allow.join(",")}`] : []),
+      ...settings,
+    ];
+    const args = [
+      "serve",
+      "--data-dir",
+      folder,
+      "--listen",
+      `127.0.0.1:${grpc}`,
+      ...all.flatMap((setting) => ["--set", setting]),
+    ];
     const serve = new Serve(`http://127.0.0.1:${http}`, folder, args);
     await serve.#ready();
     return serve;
