@@ -294,6 +294,52 @@ def test_a_cancelled_task_turns_its_saga_back(coordinator: Coordinator, service:
     assert time.monotonic() - started < 15
 
 
+def test_a_task_that_is_cancelled_while_it_leaves_turns_its_saga_back(coordinator: Coordinator) -> None:
+    async def all_of_it() -> None:
+        async with AsyncClient(coordinator.url) as client:
+            saga = client.saga(deadline="10m")
+
+            async def block() -> None:
+                async with saga:
+                    await saga.run("one", **add(new_id(), 1))
+                    task.cancel()
+
+            task = asyncio.create_task(block())
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+            assert await settled(client, saga.id) == "aborted"
+
+    asyncio.run(all_of_it())
+
+
+def test_a_cancellation_while_an_exception_turns_back_is_not_lost(coordinator: Coordinator) -> None:
+    async def all_of_it() -> None:
+        async with AsyncClient(coordinator.url) as client:
+            saga = client.saga(deadline="10m")
+
+            async def block() -> None:
+                async with saga:
+                    await saga.run("one", **add(new_id(), 1))
+                    asyncio.get_running_loop().call_soon(task.cancel)
+                    _ = 1 // 0
+
+            task = asyncio.create_task(block())
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await settled(client, saga.id) == "aborted"
+
+    asyncio.run(all_of_it())
+
+
+def test_an_interrupted_program_turns_its_saga_back(client: Client) -> None:
+    key = new_id()
+    with pytest.raises(KeyboardInterrupt), client.saga(deadline="10m") as saga:
+        saga.run("count", **add(key, 3))
+        raise KeyboardInterrupt
+    assert client.get(saga.id, wait=5).state == "aborted"
+
+
 def test_a_cancelled_task_that_cannot_tell_ends_in_time(coordinator: Coordinator) -> None:
     async def all_of_it() -> None:
         proxy = Proxy(coordinator.port)

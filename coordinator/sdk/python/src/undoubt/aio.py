@@ -181,12 +181,18 @@ class AsyncClient:
         """Waits for a saga that is being turned back, also where the waiting task is cancelled, but not where it is cancelled twice."""
         self._turning_back.add(turning_back)
         turning_back.add_done_callback(self._turning_back.discard)
+        # What it came to is of no interest where nobody waits for it any more.
+        turning_back.add_done_callback(lambda task: task.cancelled() or task.exception())
+        cancelled: asyncio.CancelledError | None = None
         for _ in range(2):
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await asyncio.wait({turning_back})
                 break
-        if turning_back.done() and not turning_back.cancelled():
-            turning_back.result()
+            except asyncio.CancelledError as again:
+                cancelled = again
+        if cancelled is not None:
+            raise cancelled
+        turning_back.result()
 
 
 class AsyncOpenTransaction:
@@ -246,6 +252,7 @@ class AsyncSaga(AsyncOpenTransaction):
         self._wait = wait
         self._turn_back_s = turn_back
         self._wanted: outcomes.Wanted | None = None
+        self._closed = False
         self.outcome: Transaction | None = None
         self.problem: UndoubtError | None = None
 
@@ -256,9 +263,18 @@ class AsyncSaga(AsyncOpenTransaction):
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if raised is None:
-            await self._leave()
+        if raised is not None:
+            await self._undo(raised)
             return
+        try:
+            await self._leave()
+        except BaseException as error:
+            # Cancelled before the close was answered: either it was heard, and then this comes too late, or all is undone.
+            if not (isinstance(error, Exception) or self._closed):
+                await self._undo(error)
+            raise
+
+    async def _undo(self, raised: BaseException) -> None:
         within = self._turn_back_s if isinstance(raised, Exception) else IN_A_HURRY_S
         try:
             await self._client.finish(asyncio.create_task(self._turn_back(within)))
@@ -268,7 +284,9 @@ class AsyncSaga(AsyncOpenTransaction):
     async def close(self, *, wait: Duration | None = None, timeout: float | None = None) -> Outcome:
         """Closes it before the block is left."""
         self._wanted = self._wanted or "committed"
-        return await super().close(wait=wait, timeout=timeout)
+        outcome = await super().close(wait=wait, timeout=timeout)
+        self._closed = True
+        return outcome
 
     async def cancel(self, *, timeout: float | None = None) -> Outcome:
         """Cancels it: all is undone, and leaving the block raises nothing for it."""
@@ -281,10 +299,7 @@ class AsyncSaga(AsyncOpenTransaction):
                 await self.close(wait=min(self._wait, ASKED_FOR_S))
             except Refused as refused:
                 # It cannot be closed as it is: a step may be in effect or not.
-                try:
-                    await self._turn_back(self._turn_back_s)
-                except UndoubtError as problem:
-                    self._note(refused, problem)
+                await self._undo(refused)
                 raise
         await self._end(self._wanted or "committed", self._wait)
 

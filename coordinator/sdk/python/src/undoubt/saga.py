@@ -70,6 +70,7 @@ class Saga(OpenTransaction):
         self._wait = wait
         self._turn_back_s = turn_back
         self._wanted: outcomes.Wanted | None = None
+        self._closed = False
         self.outcome: Transaction | None = None
         self.problem: UndoubtError | None = None
 
@@ -80,9 +81,18 @@ class Saga(OpenTransaction):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if raised is None:
-            self._leave()
+        if raised is not None:
+            self._undo(raised)
             return
+        try:
+            self._leave()
+        except BaseException as error:
+            # Interrupted before the close was answered: either it was heard, and then this comes too late, or all is undone.
+            if not (isinstance(error, Exception) or self._closed):
+                self._undo(error)
+            raise
+
+    def _undo(self, raised: BaseException) -> None:
         try:
             self._turn_back(self._turn_back_s if isinstance(raised, Exception) else IN_A_HURRY_S)
         except UndoubtError as problem:
@@ -91,7 +101,9 @@ class Saga(OpenTransaction):
     def close(self, *, wait: Duration | None = None, timeout: float | None = None) -> Outcome:
         """Closes it before the block is left."""
         self._wanted = self._wanted or "committed"
-        return super().close(wait=wait, timeout=timeout)
+        outcome = super().close(wait=wait, timeout=timeout)
+        self._closed = True
+        return outcome
 
     def cancel(self, *, timeout: float | None = None) -> Outcome:
         """Cancels it: all is undone, and leaving the block raises nothing for it."""
@@ -104,10 +116,7 @@ class Saga(OpenTransaction):
                 self.close(wait=min(self._wait, ASKED_FOR_S))
             except Refused as refused:
                 # It cannot be closed as it is: a step may be in effect or not.
-                try:
-                    self._turn_back(self._turn_back_s)
-                except UndoubtError as problem:
-                    self._note(refused, problem)
+                self._undo(refused)
                 raise
         self._end(self._wanted or "committed", self._wait)
 
