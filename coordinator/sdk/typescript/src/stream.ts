@@ -1,7 +1,8 @@
 import { read } from "./answers.js";
+import type { Answer } from "./answers.js";
 import type { CallOptions, Calls } from "./calls.js";
 import { milliseconds } from "./duration.js";
-import { OutcomeUnknown, UndoubtError } from "./errors.js";
+import { Unreachable, UndoubtError } from "./errors.js";
 import { EventReader } from "./event-reader.js";
 import type { Piece } from "./event-reader.js";
 import { pause, sleep } from "./pause.js";
@@ -22,47 +23,58 @@ export async function* follow(
   { signal, timeout }: CallOptions,
 ): AsyncGenerator<WatchLine, void, void> {
   const patience = timeout === undefined ? calls.timeout : milliseconds(timeout);
-  let [cursor, repetition, until] = [after, 0, Date.now() + patience];
-  for (;;) {
+  let cursor = after;
+  let until = Date.now() + patience;
+  for (let repetition = 0; ; repetition++) {
     const stream = new AbortController();
     const stop = () => stream.abort(signal?.reason);
     signal?.throwIfAborted();
     signal?.addEventListener("abort", stop, { once: true });
-    let failure: UndoubtError;
-    let wait: number | undefined;
+    let cut: Cut;
     try {
       const opened = await calls.open(request(cursor), Math.max(until - Date.now(), 1), stream.signal);
       if (opened instanceof Response) {
-        for await (const piece of pieces(opened, stream)) {
-          [repetition, until] = [0, Date.now() + patience];
-          if (piece.event === "end") return;
-          if (piece.event === "failed") break;
-          const line = JSON.parse(piece.data) as WatchLine;
-          cursor = piece.id ?? cursor;
-          yield line;
+        for await (const { event, data, id } of pieces(opened, stream)) {
+          if (event === "end") return;
+          if (event === "failed") break;
+          repetition = 0;
+          cursor = id ?? cursor;
+          yield JSON.parse(data) as WatchLine;
         }
-        failure = new OutcomeUnknown({
-          code: "INTERRUPTED",
-          detail: "the stream of events was cut",
-          retryable: true,
-          tx: request(cursor).tx,
-        });
+        // However long it was open: it is cut only now.
+        until = Date.now() + patience;
+        cut = interrupted(request(cursor));
       } else {
-        const verdict = read(request(cursor), opened);
-        if (verdict.is === "result" || !verdict.repeatable)
-          throw verdict.is === "error" ? verdict.error : new TypeError("no stream");
-        failure = verdict.error;
-        wait = verdict.after;
+        cut = unopened(request(cursor), opened);
       }
     } finally {
       signal?.removeEventListener("abort", stop);
       stream.abort();
     }
     signal?.throwIfAborted();
-    const next = Math.max(wait ?? 0, pause(repetition++));
-    if (Date.now() + next >= until) throw failure;
+    const next = Math.max(cut.after ?? 0, pause(repetition));
+    if (Date.now() + next >= until) throw cut.error;
     await sleep(next, signal);
   }
+}
+
+/** Why a stream is to be opened again, and the milliseconds after which, if that is said. */
+interface Cut {
+  readonly error: UndoubtError;
+  readonly after: number | undefined;
+}
+
+function interrupted({ tx }: Request): Cut {
+  const detail = "the stream of events was cut, and could not be opened again in time";
+  return { error: new Unreachable({ code: "UNREACHABLE", detail, retryable: true, tx }), after: undefined };
+}
+
+/** Returns why a stream is not open, or throws that if another try will not change it. */
+function unopened(request: Request, answer: Answer): Cut {
+  const verdict = read(request, answer);
+  if (verdict.is === "result") throw new TypeError("the answer is no stream of events");
+  if (!verdict.repeatable) throw verdict.error;
+  return verdict;
 }
 
 /** Tells the pieces of a stream until it ends or is cut. */
