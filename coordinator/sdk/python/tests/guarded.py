@@ -1,7 +1,7 @@
 """A service behind the barrier, as a process that tests kill: `python guarded.py PORT DATABASE-URL`.
 
-A handler notes that it was there. At `/fails` it raises or refuses in most of its runs. The header `x-die` ends the process: `before` its commit,
-or just `after` it.
+A handler notes that it was there. At `/fails` it raises or refuses in most of its runs, at `/herd` it raises in a third. The header `x-die` ends
+the process: `before` its commit, or just `after` it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Service(BaseHTTPRequestHandler):
         def work(call: Call) -> dict[str, str]:
             note(connection, call.effect, call.operation.value)
             time.sleep(0.002)
-            if path == "/fails" and chance < 0.3:
+            if path in ("/fails", "/herd") and chance < 0.3:
                 raise RuntimeError(A_BUG)
             if path == "/fails" and chance < 0.7 and call.operation is Operation.ACTION:
                 raise Refuse("a refusal")
