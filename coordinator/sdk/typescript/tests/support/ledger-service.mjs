@@ -1,9 +1,9 @@
-// A service that a test kills: node ledger-service.mjs KIND DATABASE-PORT FRAMEWORK. It tells its port on standard output. Each call notes
-// its effect and its operation in a table without a key, takes its time, and is answered with the number of notes of its effect.
-// It loads no more than it needs, since it is started anew after each kill.
+// A service that a test kills: node ledger-service.mjs KIND DATABASE-PORT FRAMEWORK [PORT]. It tells its port on standard
+// output. Each call notes its effect and its operation in a table without a key, takes its time, and is answered with what
+// it was. The program loads no more than it needs, since it is started anew after each kill.
 import { setTimeout as sleep } from "node:timers/promises";
 
-const [kind, port, framework] = process.argv.slice(2);
+const [kind, port, framework, listen = 0] = process.argv.slice(2);
 const where = { host: "127.0.0.1", port: Number(port) };
 const isPostgres = kind === "PostgreSQL";
 
@@ -33,11 +33,11 @@ if (framework === "Express") {
   const [{ default: express }, { effect }] = await Promise.all([import("express"), import("undoubt/express")]);
   const app = express();
   app.post("/ledger", express.json(), effect(barrier, handlers));
-  const server = app.listen(0, "127.0.0.1", () => console.log(server.address().port));
+  const server = app.listen(Number(listen), "127.0.0.1", () => console.log(server.address().port));
 } else {
   const [{ default: fastify }, { effect }] = await Promise.all([import("fastify"), import("undoubt/fastify")]);
   const app = fastify();
   app.post("/ledger", effect(barrier, handlers));
-  await app.listen({ host: "127.0.0.1", port: 0 });
+  await app.listen({ host: "127.0.0.1", port: Number(listen) });
   console.log(app.server.address().port);
 }
