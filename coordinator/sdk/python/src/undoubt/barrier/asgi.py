@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from undoubt.barrier import handlers
 from undoubt.barrier.calls import Call, Operation, Reply
-from undoubt.barrier.handlers import INJECTED, Function, asked, connected, injected
+from undoubt.barrier.handlers import INJECTED, Function, asked, connected, injecting
 from undoubt.barrier.run import carry_out, carry_out_async, dialect
 
 _REQUEST = "undoubt_request"
@@ -29,6 +29,8 @@ class Handlers(handlers.Handlers):
     """Makes handlers. `connect` opens or borrows a connection for each call: `pool.connection`, or `lambda: sqlite3.connect(…)`."""
 
     def _guarded(self, function: Function, does: Collection[Operation], always: bool) -> Function:
+        injected = injecting(function)
+
         @functools.wraps(function)
         def with_threads(*args: Any, **given: Any) -> Response:
             call = asked(_request(args, given).headers, does)
@@ -38,7 +40,7 @@ class Handlers(handlers.Handlers):
 
                 def work(call: Call) -> Reply:
                     try:
-                        return _reply(function(*args, **given, **injected(function, connection, call)))
+                        return _reply(function(*args, **given, **injected(connection, call)))
                     except HTTPException as error:
                         return _told(error)
 
@@ -56,7 +58,7 @@ class Handlers(handlers.Handlers):
 
                 async def work(call: Call) -> Reply:
                     try:
-                        return _reply(await function(*args, **given, **injected(function, connection, call)))
+                        return _reply(await function(*args, **given, **injected(connection, call)))
                     except HTTPException as error:
                         return _told(error)
 

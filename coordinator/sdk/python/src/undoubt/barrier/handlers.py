@@ -79,10 +79,15 @@ def asked(headers: Mapping[str, str], does: Collection[Operation]) -> Call | Rep
     return call
 
 
-def injected(function: Callable[..., Any], connection: Any, call: Call) -> dict[str, Any]:
-    """Returns what a handler is given besides its own arguments."""
-    given = {"connection": connection, "call": call}
-    return {name: value for name, value in given.items() if name in inspect.signature(function).parameters}
+def injecting(function: Function) -> Callable[[Any, Call], dict[str, Any]]:
+    """Returns what gives a handler the parameters that it has besides its own arguments."""
+    wanted = [name for name in INJECTED if name in inspect.signature(function).parameters]
+
+    def injected(connection: Any, call: Call) -> dict[str, Any]:
+        given = {"connection": connection, "call": call}
+        return {name: given[name] for name in wanted}
+
+    return injected
 
 
 def connected(connect: Connect) -> contextlib.AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from undoubt.barrier import handlers
 from undoubt.barrier.calls import Call, Operation, Reply
 from undoubt.barrier.dialects import LOCK_TIMEOUT_S
-from undoubt.barrier.handlers import Function, asked, connected, injected
+from undoubt.barrier.handlers import Function, asked, connected, injecting
 from undoubt.barrier.run import carry_out, dialect
 
 
@@ -26,6 +26,8 @@ class Handlers(handlers.Handlers):
         import flask
         from werkzeug.exceptions import HTTPException
 
+        injected = injecting(function)
+
         @functools.wraps(function)
         def guarded(*args: Any, **given: Any) -> Any:
             call = asked(dict(flask.request.headers), does)
@@ -36,7 +38,7 @@ class Handlers(handlers.Handlers):
                 def work(call: Call) -> Reply:
                     result: Any
                     try:
-                        result = function(*args, **given, **injected(function, connection, call))
+                        result = function(*args, **given, **injected(connection, call))
                     except HTTPException as error:
                         result = error.get_response()
                     if result is None or isinstance(result, Reply):
