@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,15 @@ def enlisted(session: psycopg.Connection[Any], client: Client, tx: str) -> Enlis
     return Enlisted(session, tx, coordinator=client.coordinator_id(), role="undoubt")
 
 
-def ordered(session: psycopg.Connection[Any], tx: str) -> bool:
-    found = session.execute("SELECT 1 FROM orders WHERE id = %s", [tx]).fetchone()
-    session.rollback()
-    return found is not None
+def ordered(session: psycopg.Connection[Any], tx: str, within: float = 0.0) -> bool:
+    """Returns whether the order is there. `within`: seconds in which it comes to be, for branches end soon after the decision."""
+    until = time.monotonic() + within
+    while True:
+        found = session.execute("SELECT 1 FROM orders WHERE id = %s", [tx]).fetchone()
+        session.rollback()
+        if found is not None or time.monotonic() > until:
+            return found is not None
+        time.sleep(0.02)
 
 
 INSERT = "INSERT INTO orders VALUES (%s, 3)"
@@ -88,7 +94,7 @@ def test_it_commits_with_the_rest(client: Client, session: psycopg.Connection[An
     assert not ordered(session, tx)
     outcome = client.submit({"id": tx, "branches": {"orders": own.work, "store": [f"put order/{tx} 3"]}})
     assert outcome.state == "committed"
-    assert ordered(session, tx)
+    assert ordered(session, tx, within=5)
     with pytest.raises(AlreadyCommitted), enlisted(session, client, tx):
         raise AssertionError("the block is not entered")
 
@@ -110,7 +116,7 @@ def test_it_joins_an_open_transaction(client: Client, session: psycopg.Connectio
             session.execute(INSERT, [saga.id])
         saga.join("order", at="orders", complete=own.work)
         saga.join("stock", at="store", complete=f"put order/{saga.id} 3")
-    assert ordered(session, saga.id)
+    assert ordered(session, saga.id, within=5)
 
 
 def test_an_exception_leaves_nothing(client: Client, session: psycopg.Connection[Any]) -> None:
