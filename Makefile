@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores service-kills explore sweep compare bench build bencher simulator setup python prometheus databases
+.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores service-kills explore sweep compare bench interop build bencher simulator setup python prometheus databases
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -71,6 +71,9 @@ compare: simulator ## Two-phase commit and sagas side by side under the same fai
 bench: build bencher ## What transactions cost, beside floors and peers. PARTS="headline lone" for some; PEERS=1 installs peers first.
 	@[ -z "$(PEERS)" ] || .ci/peers
 	@$(BIN)/undoubt-bench $(PARTS) --out $${OUT:-undoubt-bench-report}
+
+interop: build databases ## The SDKs in other languages: formatting, types, tests, READMEs, packages. Installs what it needs.
+	@UNDOUBT_BIN=$(BIN) .ci/interop
 
 # What users run, and no more: a newcomer waits for it.
 build: setup

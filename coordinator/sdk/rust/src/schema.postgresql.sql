@@ -1,0 +1,15 @@
+-- The barrier's table: one row an effect, whatever is done under it. See README.md beside this file.
+CREATE TABLE IF NOT EXISTS undoubt_barrier (
+    effect              varchar(512) PRIMARY KEY,
+    action_status       smallint,
+    action_type         varchar(255),
+    action_body         bytea,
+    completion_status   smallint,
+    completion_type     varchar(255),
+    completion_body     bytea,
+    compensation_status smallint,
+    compensation_type   varchar(255),
+    compensation_body   bytea,
+    touched_at          timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS undoubt_barrier_touched_at ON undoubt_barrier (touched_at);

@@ -1,0 +1,11 @@
+export { Client } from "./client.js";
+export type { CallOptions, ClientOptions } from "./calls.js";
+export * from "./errors.js";
+export { newId } from "./id.js";
+export { OpenSaga, StepDone } from "./open-saga.js";
+export type { JoinedStep, Traced, Waiting } from "./requests.js";
+export { Saga } from "./saga.js";
+export type { Block, SagaOptions } from "./saga.js";
+export type * from "./types.js";
+export { http, post } from "./work.js";
+export type { GivenWork, HttpParts, Piece } from "./work.js";
