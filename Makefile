@@ -72,7 +72,7 @@ bench: build bencher ## What transactions cost, beside floors and peers. PARTS="
 	@[ -z "$(PEERS)" ] || .ci/peers
 	@$(BIN)/undoubt-bench $(PARTS) --out $${OUT:-undoubt-bench-report}
 
-interop: build databases ## The SDKs in other languages: formatting, types, tests, READMEs, packages. Installs what it needs.
+interop: build ## The SDKs in other languages: formatting, types, tests, READMEs, packages. Installs what it needs.
 	@UNDOUBT_BIN=$(BIN) .ci/interop
 
 # What users run, and no more: a newcomer waits for it.
