@@ -5,8 +5,6 @@ use std::time::Duration;
 use crate::rules::{Part, Row};
 use crate::{Answer, BoxError};
 
-pub(crate) const PURGED_AT_ONCE: i64 = 1_000;
-
 /// Why a row was not locked.
 #[derive(Debug)]
 pub enum NotLocked {
@@ -91,18 +89,4 @@ pub(crate) mod sealed {
 pub(crate) fn is_contended<C: Connection>(error: &BoxError) -> bool {
     let first: &(dyn StdError + 'static) = &**error;
     std::iter::successors(Some(first), |&error| error.source()).any(C::is_contention)
-}
-
-/// What a column of an answer's status has. Only 2xx and 4xx are ever kept.
-#[cfg(any(feature = "tokio-postgres", feature = "sqlx"))]
-pub(crate) fn column(status: u16) -> i16 {
-    i16::try_from(status).unwrap_or(i16::MAX)
-}
-
-/// Returns the answer that three columns stand for.
-#[cfg(any(feature = "tokio-postgres", feature = "sqlx"))]
-pub(crate) fn kept(status: Option<i16>, content_type: Option<String>, body: Option<Vec<u8>>) -> Option<Answer> {
-    let status = status.and_then(|status| u16::try_from(status).ok())?;
-    let content_type = content_type.map(Into::into);
-    Some(Answer { status, content_type, body: body.unwrap_or_default(), retry_after_s: None })
 }

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// Services that are examples have one: they do not do the rest.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod answer;
 #[cfg(feature = "axum")]
@@ -6,6 +8,7 @@ mod axum;
 mod barrier;
 mod call;
 mod connection;
+#[cfg(any(feature = "tokio-postgres", feature = "sqlx"))]
 mod drivers;
 mod failure;
 mod id;

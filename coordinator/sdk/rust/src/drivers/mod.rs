@@ -11,16 +11,30 @@ mod sqlx_sqlite;
 #[cfg(feature = "tokio-postgres")]
 mod tokio_postgres;
 
+use crate::Answer;
+
 /// The columns of a row, in the order in which they are read.
-#[cfg(any(feature = "tokio-postgres", feature = "sqlx"))]
 macro_rules! columns {
     () => {
         "action_status, action_type, action_body, completion_status, completion_type, completion_body, \
          compensation_status, compensation_type, compensation_body"
     };
 }
-#[cfg(any(feature = "tokio-postgres", feature = "sqlx"))]
-pub(crate) use columns;
+use columns;
+
+const PURGED_AT_ONCE: i64 = 1_000;
+
+/// What the column of a status has. Only 2xx and 4xx are ever kept.
+fn column(status: u16) -> i16 {
+    i16::try_from(status).unwrap_or(i16::MAX)
+}
+
+/// Returns the answer that three columns stand for.
+fn kept(status: Option<i16>, content_type: Option<String>, body: Option<Vec<u8>>) -> Option<Answer> {
+    let status = status.and_then(|status| u16::try_from(status).ok())?;
+    let content_type = content_type.map(Into::into);
+    Some(Answer { status, content_type, body: body.unwrap_or_default(), retry_after_s: None })
+}
 
 /// Returns the row that the columns of `columns!` stand for.
 #[cfg(feature = "sqlx")]
@@ -35,7 +49,7 @@ where
     let answer = |at: usize| -> Result<_, sqlx::Error> {
         // Unchecked, because sqlx takes a text for bytes where a database compares texts by them.
         let content_type = columns.try_get_unchecked(at + 1)?;
-        Ok(crate::connection::kept(columns.try_get(at)?, content_type, columns.try_get(at + 2)?))
+        Ok(kept(columns.try_get(at)?, content_type, columns.try_get(at + 2)?))
     };
     Ok(crate::rules::Row { action: answer(0)?, completion: answer(3)?, compensation: answer(6)? })
 }

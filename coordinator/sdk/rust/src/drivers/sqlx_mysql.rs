@@ -6,10 +6,8 @@ use std::time::Duration;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{Connection as _, Executor as _, MySql, MySqlConnection, Transaction};
 
-use super::columns;
-use crate::connection::{
-    Connection, Held, NotKept, NotLocked, OwnTransaction, PURGED_AT_ONCE, column, is_contended, sealed,
-};
+use super::{PURGED_AT_ONCE, column, columns};
+use crate::connection::{Connection, Held, NotKept, NotLocked, OwnTransaction, is_contended, sealed};
 use crate::rules::{Part, Row};
 use crate::{Answer, BoxError};
 

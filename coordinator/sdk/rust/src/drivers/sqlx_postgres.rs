@@ -7,9 +7,8 @@ use sqlx::postgres::PgDatabaseError;
 use sqlx::{Connection as _, Executor as _, PgConnection, Postgres, Transaction};
 
 use super::postgresql::{self, LOCK, OWN, PURGE, SCHEMA};
-use crate::connection::{
-    Connection, Held, NotKept, NotLocked, OwnTransaction, PURGED_AT_ONCE, column, is_contended, sealed,
-};
+use super::{PURGED_AT_ONCE, column};
+use crate::connection::{Connection, Held, NotKept, NotLocked, OwnTransaction, is_contended, sealed};
 use crate::rules::{Part, Row};
 use crate::{Answer, BoxError};
 

@@ -7,10 +7,8 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection, Transaction};
 
-use super::columns;
-use crate::connection::{
-    Connection, Held, NotKept, NotLocked, OwnTransaction, PURGED_AT_ONCE, column, is_contended, sealed,
-};
+use super::{PURGED_AT_ONCE, column, columns};
+use crate::connection::{Connection, Held, NotKept, NotLocked, OwnTransaction, is_contended, sealed};
 use crate::rules::{Part, Row};
 use crate::{Answer, BoxError};
 

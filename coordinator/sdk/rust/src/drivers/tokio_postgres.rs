@@ -8,9 +8,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 use super::postgresql::{self, LOCK, OWN, PURGE, SCHEMA};
-use crate::connection::{
-    Connection, Held, NotKept, NotLocked, OwnTransaction, PURGED_AT_ONCE, column, is_contended, kept, sealed,
-};
+use super::{PURGED_AT_ONCE, column, kept};
+use crate::connection::{Connection, Held, NotKept, NotLocked, OwnTransaction, is_contended, sealed};
 use crate::rules::{Part, Row};
 use crate::{Answer, BoxError};
 

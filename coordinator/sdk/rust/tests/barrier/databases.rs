@@ -72,11 +72,16 @@ impl Database {
     pub async fn make<T: Placed>() -> Self {
         let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
         let (url, folder) = T::place(&name).await;
+        Self { _folder: folder, ..Self::fill::<T>(url, name).await }
+    }
+
+    /// Fills an empty database.
+    pub async fn fill<T: Tested>(url: String, name: String) -> Self {
         let mut connection = T::open(&url).await;
         Barrier::new().create_table(&mut connection).await.expect("the table is made");
         Barrier::new().create_table(&mut connection).await.expect("the table is there");
         connection.sql(T::NOTES).await;
         connection.sql("CREATE TABLE things (thing varchar(20) PRIMARY KEY)").await;
-        Self { url, name, _folder: folder }
+        Self { url, name, _folder: None }
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use sqlx::{MySqlConnection, PgConnection, SqliteConnection};
 use tokio::task::JoinSet;
+use undoubt_test_servers::MariaDb;
 
-use crate::databases::{Database, Placed, mariadb, postgres};
+use crate::databases::{Database, Placed, postgres};
 use crate::ledger::Ledger;
 
 const AT_ONCE: usize = 32;
@@ -108,8 +109,7 @@ async fn reordered<T: Placed>(kind: &'static str, database: &Database, path: &'s
     }
 }
 
-async fn all<T: Placed>(kind: &'static str) -> Database {
-    let database = Database::make::<T>().await;
+async fn all<T: Placed>(kind: &'static str, database: Database) -> Database {
     repeated::<T>(kind, &database).await;
     reordered::<T>(kind, &database, "plain", 3).await;
     for path in ["fails", "refuses", "dies"] {
@@ -121,13 +121,19 @@ async fn all<T: Placed>(kind: &'static str) -> Database {
 // One after another: the machine may be small.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_each_effect_is_done_once_or_not_at_all() {
-    for database in [all::<tokio_postgres::Client>("tokio-postgres").await, all::<PgConnection>("sqlx-postgres").await]
-    {
+    for database in [
+        all::<tokio_postgres::Client>("tokio-postgres", Database::make::<tokio_postgres::Client>().await).await,
+        all::<PgConnection>("sqlx-postgres", Database::make::<PgConnection>().await).await,
+    ] {
         let query = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", database.name);
         assert_eq!(postgres().await.sql("postgres", &query).await.expect("a count"), "0");
     }
-    all::<MySqlConnection>("sqlx-mariadb").await;
+    // It counts deadlocks for all databases, and other tests make some.
+    let mariadb = MariaDb::start(&[("max-connections", "200")]).await.expect("it starts");
+    mariadb.sql("", "CREATE DATABASE storm").await.expect("it is made");
+    let database = Database::fill::<MySqlConnection>(mariadb.url("storm"), "storm".to_owned()).await;
+    all::<MySqlConnection>("sqlx-mariadb", database).await;
     let query = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'INNODB_DEADLOCKS'";
-    assert_eq!(mariadb().await.sql("", query).await.expect("a count"), "0");
-    all::<SqliteConnection>("sqlx-sqlite").await;
+    assert_eq!(mariadb.sql("", query).await.expect("a count"), "0");
+    all::<SqliteConnection>("sqlx-sqlite", Database::make::<SqliteConnection>().await).await;
 }

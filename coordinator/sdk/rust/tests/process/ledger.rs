@@ -50,7 +50,7 @@ async fn note<T: Tested>(
 ) -> Result<Answer, Error> {
     let mut connection = T::open(&url).await;
     let number = RandomState::new().hash_one(0);
-    let is_one_in = |some| number % some == 0;
+    let is_one_in = |some| number.is_multiple_of(some);
     let answer = BARRIER.run(&mut connection, &call, async |work| {
         T::note(work, &call.effect, call.operation.as_str()).await?;
         tokio::time::sleep(WORK).await;
