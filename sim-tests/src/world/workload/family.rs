@@ -56,7 +56,7 @@ pub(in crate::world) enum Ending {
 
 /// Returns a family at random, whose outermost saga has this work.
 pub(in crate::world) fn draw(random: &dyn Random, shape: &Shape, tx: &TxId, work: Work) -> Result<Family, InvalidId> {
-    let dies_after = (random.below(100) < DIES).then(|| random.below(12));
+    let dies_after = (random.below(100) < DIES).then(|| 1 + random.below(12));
     let root = Member {
         tx: tx.clone(),
         parent: None,
