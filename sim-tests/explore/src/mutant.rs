@@ -194,4 +194,9 @@ pub enum Mutant {
     ParentForgotten,
     /// What was completed and is to be undone is undone as the step that was completed.
     UndoneAsItself,
+    /// What an application had prepared is undone when its coordinator says that nobody has it open, though an attempt has adopted it
+    /// meanwhile (breaks R2).
+    AdoptedUndone,
+    /// A coordinator that is asked about what no attempt has asked for says that nobody has it open, though it has.
+    OpenCalledUnsubmitted,
 }
