@@ -9,6 +9,7 @@ pub mod choice;
 pub mod conservation;
 pub mod durability;
 mod facts;
+pub mod families;
 #[cfg(test)]
 mod fixture;
 pub mod impostors;
@@ -42,7 +43,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// The checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 16] = [
+pub const CHECKERS: [(&str, Checker); 17] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -59,6 +60,7 @@ pub const CHECKERS: [(&str, Checker); 16] = [
     ("standing", standing::check),
     ("impostors", impostors::check),
     ("services", services::check),
+    ("families", families::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

@@ -63,6 +63,9 @@ pub struct Shape {
     /// Transactions that are open sagas, of those that are two-phase commit otherwise. Only where nobody stands in front of a database.
     #[serde(default, skip_serializing_if = "is_default")]
     pub open_sagas_percent: u8,
+    /// Open sagas that others are nested in, of all open sagas.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nested_sagas_percent: u8,
     /// The mode of all transactions, whatever they do. Sagas then touch what others audit, and anomalies show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Mode>,
@@ -142,6 +145,7 @@ impl Default for Shape {
             heal_at_ms: 10_000,
             sagas_percent: 0,
             open_sagas_percent: 0,
+            nested_sagas_percent: 0,
             only: None,
             cannot_prepare: None,
             databases: BTreeSet::new(),

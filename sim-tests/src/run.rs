@@ -92,6 +92,9 @@ pub enum Reply {
     Committed(Option<Reads>),
     /// The transaction aborted, with the label of the reason.
     Aborted(String),
+    /// It is nested in another, and as far as its client takes it: closed by itself, and so kept, or left open. It ends as its parent
+    /// does.
+    Nested { closed: bool },
     /// A definite refusal: the request did nothing.
     Refused(String),
     /// The transaction may have taken effect or not.
@@ -235,6 +238,8 @@ pub struct ParticipantFinal {
     pub registers: BTreeMap<u8, String>,
     /// Transactions whose branch took effect here, by the marks.
     pub marks: BTreeSet<String>,
+    /// Nested sagas whose steps were completed here, by marks of their own.
+    pub completed: BTreeSet<String>,
     /// Branches that are not over: transaction, state, whether the coordinator it waits for is the present one.
     pub open: Vec<OpenBranch>,
     /// Transactions whose branch somebody else ended in the resource itself.

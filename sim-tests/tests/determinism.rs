@@ -109,6 +109,12 @@ fn a_seed_runs_alike_where_participants_call_services() {
 }
 
 #[test]
+fn a_seed_runs_alike_where_sagas_are_open_and_nested() {
+    let upwards = Batch { world: "open-sagas", ..Batch::upwards(1, 30) };
+    compare("open-sagas", upwards, upwards.downwards(), false).unwrap_or_else(|parted| panic!("{parted}"));
+}
+
+#[test]
 fn a_seed_runs_alike_in_every_event_of_every_library() {
     let upwards = Batch::upwards(1_000, 6);
     compare("details", upwards, upwards.downwards(), true).unwrap_or_else(|parted| panic!("{parted}"));

@@ -1,8 +1,10 @@
 //! Sweeps: worlds under faults, scenarios, and planted bugs that have to be found.
 
 use clap::ValueEnum as _;
+use std::collections::BTreeMap;
 use std::path::Path;
-use undoubt_sim_tests::plan::{Mutant, Plan, World, plan_of};
+use undoubt_sim_tests::plan::{Mode, Mutant, Plan, World, plan_of};
+use undoubt_sim_tests::run::{FinalOutcome, Reply};
 use undoubt_sim_tests::scenario;
 use undoubt_sim_tests::sweep::{Sweep, examine};
 use undoubt_sim_tests::trace::{Entry, Event, Standing};
@@ -68,6 +70,55 @@ fn participants_that_call_services_break_no_rule() {
     });
     assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
     assert!(report.committed.mean >= MIN_MEAN_COMMITTED_ELSEWHERE, "too little happens: {:?}", report.committed);
+}
+
+#[test]
+fn sagas_that_are_open_and_nested_break_no_rule() {
+    let report = Sweep { keep_going: true, world: World::OpenSagas, ..Sweep::new(1, 60) }.run(&mut |_| {});
+    println!("{:?}; {:?}", report.committed, report.speed);
+    let broken = report.failed.iter().map(|failed| {
+        let what = failed.broken.iter().map(|broken| format!("\n  {broken}")).collect::<String>();
+        format!("\nundoubt-sim replay --seed {} --world open-sagas{what}", failed.seed)
+    });
+    assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
+    assert!(report.committed.mean >= MIN_MEAN_COMMITTED_ELSEWHERE, "too little happens: {:?}", report.committed);
+}
+
+#[test]
+fn nested_sagas_meet_every_fate() {
+    let mut fates: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut deepest = 0;
+    for seed in 1..=20 {
+        let run = examine(&plan_of(seed, World::OpenSagas, None)).run.unwrap();
+        let came_to = |tx: &str| match run.finals.outcomes.get(tx) {
+            Some(FinalOutcome::Committed { .. }) => "committed",
+            Some(FinalOutcome::Aborted { .. } | FinalOutcome::NotFound) => "undone",
+            Some(FinalOutcome::GivenUp | FinalOutcome::Unknown) | None => "unknown",
+        };
+        for call in &run.calls {
+            let Some(parent) = Mode::parent_of(&call.tx) else { continue };
+            let fate = match call.reply {
+                Reply::Nested { closed: true } => "kept",
+                Reply::Nested { closed: false } => "left",
+                Reply::Aborted(_) => "cancelled",
+                Reply::Committed(_) | Reply::Refused(_) | Reply::Unknown(_) => continue,
+            };
+            *fates.entry((fate, came_to(parent))).or_default() += 1;
+            deepest = deepest.max(call.tx.matches('.').count());
+        }
+    }
+    println!("{fates:?}");
+    for fate in ["kept", "left", "cancelled"] {
+        assert!(
+            fates.get(&(fate, "committed")).is_some_and(|count| *count >= 20),
+            "{fate} in one that committed: {fates:?}"
+        );
+        assert!(
+            fates.get(&(fate, "undone")).is_some_and(|count| *count >= 20),
+            "{fate} in one that was undone: {fates:?}"
+        );
+    }
+    assert_eq!(deepest, 3);
 }
 
 #[test]

@@ -80,6 +80,15 @@ pub(crate) enum Action {
     Find {
         participant: usize,
     },
+    /// A coordinator is asked about what an application has prepared by itself.
+    AskAbout {
+        participant: usize,
+        tx: TxId,
+    },
+    /// The resource undoes what nobody will have, unless it was adopted meanwhile.
+    UndoUnsubmitted {
+        participant: usize,
+    },
     /// An operator decides a branch in doubt.
     Resolve {
         participant: usize,
@@ -175,6 +184,8 @@ impl Action {
             | Action::GiveUp { .. }
             | Action::Sweep { .. }
             | Action::Find { .. }
+            | Action::AskAbout { .. }
+            | Action::UndoUnsubmitted { .. }
             | Action::ResolveStep(_)
             | Action::ForgetHeld { .. }
             | Action::ReleaseMarks { .. }
@@ -235,7 +246,9 @@ impl World {
             seat.packets.is_empty()
                 && seat.link.state == LinkState::Up
                 && seat.session_is_alive()
-                && seat.host.process.iter().all(|process| process.memory.calls.values().all(Call::waits_for_locks))
+                && seat.host.process.iter().all(|process| {
+                    process.memory.calls.values().all(Call::waits_for_locks) && process.memory.unsubmitted.is_empty()
+                })
         };
         coordinator && self.seats.iter().all(idle)
     }
@@ -270,6 +283,7 @@ impl Now<'_> {
                 | RequestKind::Nest(_)
                 | RequestKind::Run(_)
                 | RequestKind::Join(_)
+                | RequestKind::Enlist(_)
                 | RequestKind::Close
                 | RequestKind::Cancel => true,
                 // At any other time nothing would come of it.
@@ -462,6 +476,14 @@ impl Now<'_> {
         };
         if is_there {
             self.actions.push(Action::Find { participant });
+        }
+        if !process.memory.unsubmitted.is_empty() {
+            self.actions.push(Action::UndoUnsubmitted { participant });
+        }
+        for tx in seat.host.storage.enlisted.keys().filter(|tx| !process.memory.unsubmitted.contains(*tx)) {
+            if self.quiet || budget.inquiries > 0 {
+                self.actions.push(Action::AskAbout { participant, tx: tx.clone() });
+            }
         }
         if self.scenario.releases_marks {
             let marking: BTreeSet<&TxId> = seat.host.storage.pending().map(|step| &step.tx).collect();

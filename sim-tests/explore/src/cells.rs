@@ -116,6 +116,8 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         | Action::GiveUp { .. }
         | Action::Sweep { .. }
         | Action::Find { .. }
+        | Action::AskAbout { .. }
+        | Action::UndoUnsubmitted { .. }
         | Action::EndPause
         | Action::Resume
         | Action::Stop

@@ -121,8 +121,7 @@ pub(crate) fn is_forgotten(world: &World, scenario: &Scenario, tx: &TxId) -> boo
 fn is_forgotten_for_good(world: &World, state: RequestState, request: &Request) -> Result<(), String> {
     let (log, tx) = (&world.coordinator.log, request.tx());
     let answered = matches!(request.kind, RequestKind::Forget) && state == RequestState::Answered;
-    let is_open = log.open.contains_key(&tx) || log.sagas.contains_key(&tx) || log.open_sagas.contains_key(&tx);
-    if answered && is_open {
+    if answered && log.holds_open(&tx) {
         return Err(format!("operator: {tx} is said to be forgotten, and the log holds it open"));
     }
     Ok(())
@@ -226,8 +225,8 @@ fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), S
         return Ok(());
     }
     let steps = process.memory.calls.keys().filter(|caller| matches!(caller, Caller::Step(_))).map(Caller::owner);
-    let open: BTreeSet<TxId> =
-        process.core.views().map(|view| view.id.tx).chain(steps).chain(process.memory.late.owners()).collect();
+    let open = process.core.views().map(|view| view.id.tx).chain(steps).chain(process.memory.late.owners());
+    let open: BTreeSet<TxId> = open.chain(host.storage.enlisted.keys().cloned()).collect();
     match locks.holders().chain(locks.waiters()).find(|tx| !open.contains(tx)) {
         Some(tx) => Err(format!("R11: p{number} keeps locks of {tx}, whose branch is over there")),
         None => Ok(()),

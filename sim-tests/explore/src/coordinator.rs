@@ -397,6 +397,13 @@ impl CoordinatorHost {
                 if let (ToParticipant::Run(run), Some(mutant)) = (&mut message, mutant) {
                     open_sagas::missend(run, mutant, &self.log);
                 }
+                if let (ToParticipant::Undecided { tx, attempt_number: AttemptNumber::NONE }, Some(mutant)) =
+                    (&message, mutant)
+                    && mutant == Mutant::OpenCalledUnsubmitted
+                {
+                    let (tx, attempt_number) = (tx.clone(), AttemptNumber::NONE);
+                    message = ToParticipant::Abort { tx, attempt_number, certain: true };
+                }
                 if !unnoticed {
                     rules::check_message(process, &message, &self.log)?;
                 }

@@ -65,6 +65,8 @@ pub use impostor::{Findings, Flaw, Measure, explore_impostor};
 pub use mutant::Mutant;
 pub use report::{Limits, Report, Trace};
 pub use restoration::Machine;
-pub use scenario::{Budget, Crashing, Deadlines, OpenStep, Request, RequestKind, SagaStep, Scenario, Sessions};
+pub use scenario::{
+    Budget, Crashing, Deadlines, Enlisting, OpenStep, Request, RequestKind, SagaStep, Scenario, Sessions,
+};
 pub use search::explore;
 pub use words::StepWords;

@@ -200,4 +200,9 @@ pub enum Mutant {
     StillOpenCollected,
     /// What is still open below the low-water mark is forgotten at a participant's restart (breaks R11).
     StillOpenForgotten,
+    /// What an application had prepared is undone when its coordinator says that nobody has it open, though an attempt has adopted it
+    /// meanwhile (breaks R2).
+    AdoptedUndone,
+    /// A coordinator that is asked about what no attempt has asked for says that nobody has it open, though it has.
+    OpenCalledUnsubmitted,
 }

@@ -6,10 +6,11 @@ use crate::mutant::Mutant;
 use crate::network::Body;
 use crate::part::Part;
 use crate::resource::{Call, Caller, LocksOf, Memory, Resource, Upset};
+use crate::scenario::Enlisting;
 use crate::storage::{COORDINATOR, Storage};
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Proof, Release, Seen, Session,
-    StepId, Trust,
+    Answer, AskedAbout, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Proof, Release, Seen,
+    Session, StepId, Trust,
 };
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Epoch, Timestamp, ToCoordinator, TxId, Vote, WriteNumber};
 
@@ -52,6 +53,15 @@ pub(crate) enum Act {
     Sweep,
     /// The resource looks at what is prepared.
     Find,
+    /// An application prepares something by itself.
+    Enlist {
+        tx: TxId,
+        enlisting: Enlisting,
+    },
+    AskAbout {
+        tx: TxId,
+    },
+    UndoUnsubmitted,
     Resolve {
         tx: TxId,
         commit: bool,
@@ -131,6 +141,9 @@ impl ParticipantHost {
             | Act::GiveUp { .. }
             | Act::Sweep
             | Act::Find
+            | Act::Enlist { .. }
+            | Act::AskAbout { .. }
+            | Act::UndoUnsubmitted
             | Act::Upset(_)
             | Act::ReleaseMarks { .. }
             | Act::Resolve { .. }
@@ -220,6 +233,10 @@ impl Running<'_> {
                         (Session(*session), low_water_mark.clone(), message.clone());
                     self.handle_input(Input::Seen { session, writes: *writes })?;
                     self.handle_input(Input::LowWaterMark { session, low_water_mark })?;
+                    if let Some((_, tx)) = self.process.core.nobody_submits(session, &message) {
+                        self.process.memory.unsubmitted.insert(tx);
+                        return Ok(());
+                    }
                     self.handle_input(Input::Message { session, message })
                 }
                 Body::Welcome { .. } | Body::Refused(_) | Body::ToCoordinator { .. } => Ok(()),
@@ -241,6 +258,12 @@ impl Running<'_> {
                 let found = self.resource().find();
                 found.into_iter().try_for_each(|input| self.handle_input(input))
             }
+            Act::Enlist { tx, enlisting } => {
+                self.resource().enlist(tx, *enlisting);
+                Ok(())
+            }
+            Act::AskAbout { tx } => self.ask_about(tx),
+            Act::UndoUnsubmitted => self.resource().undo_unsubmitted(),
             Act::Upset(upset) => self.upset(upset),
             Act::Resolve { tx, commit } => {
                 let (tx, heuristic) = (tx.clone(), heuristic(*commit));
@@ -278,6 +301,20 @@ impl Running<'_> {
         self.handle_input(Input::Hello { session: Session(session), hello })?;
         if epoch < highest && self.process.session == Some(session) {
             return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));
+        }
+        Ok(())
+    }
+
+    /// Asks about what an application has prepared by itself.
+    fn ask_about(&mut self, tx: &TxId) -> Result<(), String> {
+        let Some(enlisted) = self.storage.enlisted.get(tx) else { return Ok(()) };
+        match self.process.core.ask_about_unsubmitted(enlisted.coordinator, tx.clone()) {
+            AskedAbout::ByNobody => drop(self.process.memory.unsubmitted.insert(tx.clone())),
+            AskedAbout::Later => {}
+            AskedAbout::In(session, message) => {
+                let number = self.storage.number();
+                self.send(session, Body::ToCoordinator { number, message });
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! [`evaluation`]: undoubt_kv_evaluation
 
 mod call;
+mod enlisted;
 mod late;
 mod step;
 mod upset;
@@ -35,6 +36,8 @@ pub(crate) struct Memory {
     /// The calls that are not yet answered.
     pub(crate) calls: BTreeMap<Caller, Call>,
     pub(crate) late: Late,
+    /// The transactions that nobody has open, so that what is prepared for them is to be undone.
+    pub(crate) unsubmitted: BTreeSet<TxId>,
 }
 
 /// The surroundings of one step of a resource.
@@ -64,6 +67,10 @@ impl Memory {
             if let Unforced::Abort(record) = write {
                 lock(record);
             }
+        }
+        for (tx, record) in &storage.enlisted {
+            let age = Age { begun_at: Timestamp::default(), tx: tx.clone() };
+            memory.locks.lock_recovered(&age, &record.locks);
         }
         memory
     }
@@ -117,7 +124,10 @@ impl Memory {
     /// An execution ends without its locks: it was cancelled, or waited long enough.
     pub(crate) fn give_up(&mut self, caller: &Caller) -> Option<Input> {
         let call = self.calls.remove(caller)?;
-        self.release(&caller.owner());
+        // What an application has prepared keeps its locks, adopted or not.
+        if !matches!(&call, Call::Execute { prepare, .. } if work::adopts(&prepare.work)) {
+            self.release(&caller.owner());
+        }
         let code = if call.is_cancelled() { RefusalCode::Late } else { RefusalCode::LockTimeout };
         let outcome = StepOutcome::Refused(Refusal::new(code, ""));
         match call {
@@ -204,6 +214,9 @@ impl Resource<'_> {
     }
 
     fn execute(&mut self, branch: &BranchId, prepare: &Prepare, locks: LocksOf) -> Result<Option<Vote>, String> {
+        if work::adopts(&prepare.work) {
+            return Ok(Some(self.adopt(branch, prepare)));
+        }
         let operations = work::operations(&prepare.work, branch);
         let wanted = evaluation::locks(&operations);
         match locks {

@@ -1,6 +1,7 @@
 //! The scenarios: which transactions meet which participants, and how much may go wrong.
 
 mod auto;
+mod enlisted;
 mod held_transactions;
 mod list;
 mod marks;
@@ -54,6 +55,8 @@ pub struct Budget {
     pub unclear: u8,
     /// The number of prepares that land late.
     pub late: u8,
+    /// The number of times that a coordinator is asked about what an application has prepared by itself, while something goes on.
+    pub inquiries: u8,
 }
 
 impl Budget {
@@ -73,6 +76,7 @@ impl Budget {
         other_hands: 0,
         unclear: 0,
         late: 0,
+        inquiries: 0,
     };
 }
 
@@ -171,10 +175,21 @@ pub enum RequestKind {
     Run(OpenStep),
     /// The same, and wait until it is on record that it joined.
     Join(OpenStep),
+    /// An application prepares this by itself in the participant's resource, under the transaction's id.
+    Enlist(Enlisting),
     Close,
     Cancel,
     /// An operator gives up on branches that do not acknowledge, or on a saga.
     Forget,
+}
+
+/// What an application prepares by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Enlisting {
+    pub participant: usize,
+    pub work: &'static str,
+    /// It is prepared for a coordinator that was never there.
+    pub for_a_stranger: bool,
 }
 
 impl RequestKind {
@@ -186,6 +201,7 @@ impl RequestKind {
             | RequestKind::Nest(_)
             | RequestKind::Run(_)
             | RequestKind::Join(_)
+            | RequestKind::Enlist(_)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => &[],
@@ -201,6 +217,7 @@ impl RequestKind {
             | RequestKind::Auto(_)
             | RequestKind::Begin(..)
             | RequestKind::Nest(_)
+            | RequestKind::Enlist(_)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => None,
@@ -235,6 +252,7 @@ impl Request {
                 let any = step.action.or(step.compensation).or(step.completion);
                 any.filter(|_| step.participant == participant)
             }
+            RequestKind::Enlist(enlisting) => (enlisting.participant == participant).then_some(enlisting.work),
             RequestKind::Saga(_)
             | RequestKind::Auto(_)
             | RequestKind::Begin(..)
@@ -294,6 +312,7 @@ impl Scenario {
             | RequestKind::Auto(_)
             | RequestKind::Run(_)
             | RequestKind::Join(_)
+            | RequestKind::Enlist(_)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => None,
@@ -319,6 +338,7 @@ impl Scenario {
             | RequestKind::Auto(_)
             | RequestKind::Run(_)
             | RequestKind::Join(_)
+            | RequestKind::Enlist(_)
             | RequestKind::Close
             | RequestKind::Cancel
             | RequestKind::Forget => None,
@@ -371,7 +391,7 @@ impl Scenario {
 
 impl fmt::Display for Budget {
     /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils,
-    /// records dropped, folders put back, locks lost, ends by other hands, unclear executions, late prepares.
+    /// records dropped, folders put back, locks lost, ends by other hands, unclear executions, late prepares, early inquiries.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Budget {
             crashes,
@@ -388,6 +408,7 @@ impl fmt::Display for Budget {
             other_hands,
             unclear,
             late,
+            inquiries,
         } = self;
         let named = [
             ("c", crashes),
@@ -404,6 +425,7 @@ impl fmt::Display for Budget {
             ("e", other_hands),
             ("u", unclear),
             ("p", late),
+            ("q", inquiries),
         ];
         let shown: Vec<String> =
             named.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name}{count}")).collect();

@@ -8,7 +8,7 @@ use crate::mutant::Mutant;
 use crate::network::{Body, LinkState, Packet};
 use crate::operator::Word;
 use crate::participant;
-use crate::scenario::{Scenario, Sessions};
+use crate::scenario::{RequestKind, Scenario, Sessions};
 use crate::world::{RequestState, StepTold, World};
 use undoubt_coordinator_core::{Answer, Rejection, StepAnswer, Timer};
 use undoubt_vocabulary::{Outcome, StepIndex, TxId};
@@ -26,10 +26,7 @@ impl World {
 
     fn act(&mut self, action: &Action, machines: &mut Machines<'_>) -> Step {
         match action {
-            Action::Ask { request } => {
-                self.clients.change(|clients| clients.requests[*request] = RequestState::Waiting);
-                self.coordinator(coordinator::Act::Request { request: *request }, machines)
-            }
+            Action::Ask { request } => self.ask(*request, machines),
             Action::Deliver { participant, packet } => {
                 let packet = self.seats[*participant].packets.change(|packets| packets.remove(*packet));
                 self.deliver(*participant, &packet, machines)
@@ -103,6 +100,15 @@ impl World {
                 self.participant(*participant, participant::Act::Sweep, machines)
             }
             Action::Find { participant } => self.participant(*participant, participant::Act::Find, machines),
+            Action::AskAbout { participant, tx } => {
+                if !self.is_quiet() {
+                    self.budget.inquiries -= 1;
+                }
+                self.participant(*participant, participant::Act::AskAbout { tx: tx.clone() }, machines)
+            }
+            Action::UndoUnsubmitted { participant } => {
+                self.participant(*participant, participant::Act::UndoUnsubmitted, machines)
+            }
             Action::Resolve { participant, tx, commit } => {
                 self.budget.heuristics -= 1;
                 let (tx, commit) = (tx.clone(), *commit);
@@ -140,6 +146,17 @@ impl World {
             }
             Action::Restoring(restoring) => self.restore(restoring, machines),
         }
+    }
+
+    fn ask(&mut self, request: usize, machines: &mut Machines<'_>) -> Step {
+        let asked = &machines.scenario.requests[request];
+        if let RequestKind::Enlist(enlisting) = asked.kind {
+            let act = participant::Act::Enlist { tx: asked.tx(), enlisting };
+            self.clients.change(|clients| clients.requests[request] = RequestState::Answered);
+            return self.participant(enlisting.participant, act, machines);
+        }
+        self.clients.change(|clients| clients.requests[request] = RequestState::Waiting);
+        self.coordinator(coordinator::Act::Request { request }, machines)
     }
 
     pub(crate) fn deliver(&mut self, participant: usize, packet: &Packet, machines: &mut Machines<'_>) -> Step {

@@ -5,6 +5,7 @@
 //! taken back, and its branch is in doubt again.
 
 mod barrier;
+mod enlisted;
 mod standing;
 
 use crate::mutant::Mutant;
@@ -16,6 +17,7 @@ use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, Seen, StepI
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, LowWaterMark, Timestamp, TxId};
 
 pub(crate) use barrier::{Came, Marks, result_of};
+pub(crate) use enlisted::EnlistedRecord;
 
 /// There is one.
 pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
@@ -26,6 +28,8 @@ pub(crate) struct Storage {
     pub(crate) low_water_mark: LowWaterMark,
     pub(crate) values: BTreeMap<Bytes, Bytes>,
     pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
+    /// What applications have prepared by themselves, and no attempt has asked for.
+    pub(crate) enlisted: BTreeMap<TxId, EnlistedRecord>,
     /// The branches that committed, with their results if they did so in one phase.
     pub(crate) finished: BTreeMap<(AttemptNumber, TxId), Bytes>,
     /// The branches whose abort has begun and owes something yet.

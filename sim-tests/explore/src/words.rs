@@ -3,7 +3,7 @@
 use crate::action::Action;
 use crate::coordinator::Process;
 use crate::network::Packet;
-use crate::scenario::{Request, RequestKind, Scenario};
+use crate::scenario::{Enlisting, Request, RequestKind, Scenario};
 use crate::world::{RequestState, Seat, World};
 use std::borrow::Cow;
 use undoubt_coordinator_core::{Record, Timer};
@@ -104,6 +104,12 @@ impl Action {
             Action::Upset { participant, upset } => at(participant, format!("its resource {}", upset.tell().0)),
             Action::EndPause => ("time".to_owned(), "passes: the pause of open breakers is over".to_owned()),
             Action::Find { participant } => at(participant, "its resource looks at what is prepared".to_owned()),
+            Action::AskAbout { participant, tx } => {
+                at(participant, format!("asks who has {tx} open, for which something is prepared"))
+            }
+            Action::UndoUnsubmitted { participant } => {
+                at(participant, "its resource undoes what nobody will submit".to_owned())
+            }
             Action::Sweep { participant } => at(participant, "sweeps".to_owned()),
             Action::Resolve { participant, tx, commit: true } => operator(format!("commits {tx} at p{participant}")),
             Action::Resolve { participant, tx, commit: false } => operator(format!("aborts {tx} at p{participant}")),
@@ -196,6 +202,9 @@ impl RequestKind {
             RequestKind::Begin(_, Some(_)) => "begin, with a check-back,".into(),
             RequestKind::Run(step) => format!("run s{} in", step.number).into(),
             RequestKind::Join(step) => format!("join s{} to", step.number).into(),
+            RequestKind::Enlist(Enlisting { participant, .. }) => {
+                format!("prepare by itself at p{participant}, for").into()
+            }
             RequestKind::Close => "close".into(),
             RequestKind::Cancel => "cancel".into(),
             RequestKind::Forget => "forget".into(),

@@ -1,6 +1,6 @@
 //! The work of branches in the exploration: reads and writes of a few keys, as text such as `get x put y`; `refuse x` never
 //! holds, `balk x` does from a step's second attempt on, and `later x` is not known before its second. A step that says `pend x` leaves a semantic lock, one that
-//! says `heed x` is refused while another saga holds one.
+//! says `heed x` is refused while another saga holds one. A branch that says `adopt x` is what an application has prepared by itself.
 //!
 //! What is put is the writing attempt's name, so that a value read tells whose it is.
 
@@ -35,7 +35,12 @@ pub(crate) fn operations(work: &[u8], branch: &BranchId) -> Vec<Operation> {
 }
 
 pub(crate) fn writes(work: &str) -> bool {
-    ["put ", "pend ", "heed ", "balk ", "later "].iter().any(|word| work.contains(word))
+    ["put ", "pend ", "heed ", "balk ", "later ", "adopt "].iter().any(|word| work.contains(word))
+}
+
+/// Returns true if the branch is what an application has prepared by itself.
+pub(crate) fn adopts(work: &[u8]) -> bool {
+    !keys_of(work, &["adopt"]).is_empty()
 }
 
 /// The keys on which the step leaves semantic locks.

@@ -66,25 +66,15 @@ fn all_or_nothing(transaction: &Transaction<'_>, work: &Work) -> Option<Violatio
         let what = format!("{tx} took effect at {there} and not at {missing}; its outcome is {outcome}");
         return Some(Violation::of("atomicity.partial", tx, what));
     }
-    let against = match decision(transaction)? {
+    let against = match transaction.decision()? {
         true => missing,
         false => there,
     };
-    let effect = if decision(transaction)? { "did not take effect" } else { "took effect" };
+    let effect = if transaction.decision()? { "did not take effect" } else { "took effect" };
     (!against.is_empty()).then(|| {
         let what = format!("the outcome of {tx} is {}, and it {effect} at {}", describe(outcome), names(against));
         Violation::of("atomicity.outcome", tx, what)
     })
-}
-
-/// `None` if the coordinator does not say.
-fn decision(transaction: &Transaction<'_>) -> Option<bool> {
-    match transaction.outcome() {
-        FinalOutcome::Committed { .. } => Some(true),
-        FinalOutcome::Aborted { .. } => Some(false),
-        FinalOutcome::NotFound => (!transaction.may_be_collected()).then_some(false),
-        FinalOutcome::GivenUp | FinalOutcome::Unknown => None,
-    }
 }
 
 /// Returns true if its only branch is at a participant that may have lost something: whether it had committed that, nobody can tell.
@@ -113,7 +103,7 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
     if facts::coordinator_is_gone(run) {
         return None;
     }
-    let decision = decision(transaction)?;
+    let decision = transaction.decision()?;
     let differs = |participant: &Participant| {
         let harmless = |commit: bool| !commit && transaction.is_passed_over(*participant);
         let heuristic = transaction.heuristic(*participant);
@@ -169,7 +159,7 @@ fn other_accepted(transaction: &Transaction<'_>) -> Vec<Violation> {
         let answer = match &call.reply {
             Reply::Committed(_) => "committed",
             Reply::Aborted(_) => "aborted",
-            Reply::Refused(_) | Reply::Unknown(_) => return None,
+            Reply::Nested { .. } | Reply::Refused(_) | Reply::Unknown(_) => return None,
         };
         let what = format!("{tx} was submitted with other work by client{}, and answered: {answer}", call.client);
         Some(Violation { at_us: call.told_us, ..Violation::of("atomicity.other-accepted", tx, what) })

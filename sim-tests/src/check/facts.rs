@@ -162,6 +162,25 @@ impl<'a> Transaction<'a> {
         self.run.finals.outcomes.get(self.tx).unwrap_or(&FinalOutcome::Unknown)
     }
 
+    /// Returns whether it was decided to commit; `None` if the coordinator does not say.
+    pub(super) fn decision(&self) -> Option<bool> {
+        match self.outcome() {
+            FinalOutcome::Committed { .. } => Some(true),
+            FinalOutcome::Aborted { .. } => Some(false),
+            FinalOutcome::NotFound => (!self.may_be_collected()).then_some(false),
+            FinalOutcome::GivenUp | FinalOutcome::Unknown => None,
+        }
+    }
+
+    /// Returns whether a nested saga's step was completed there; `None` if that was not to leave a mark, or could not be looked at.
+    pub(super) fn was_completed(&self, participant: Participant) -> Option<bool> {
+        if !Mode::has_completions(self.tx) || self.run.plan.shape.services.contains(&participant) {
+            return None;
+        }
+        let found = self.run.finals.participants.get(&participant)?;
+        self.took_effect(participant).map(|_| found.completed.contains(self.tx))
+    }
+
     /// Returns true if it may have been carried out as a saga, and its coordinator went for good before it had ended
     /// (P8).
     pub(super) fn is_unfinished_saga(&self) -> bool {
@@ -192,7 +211,7 @@ impl<'a> Transaction<'a> {
     pub(super) fn tellings(&self) -> impl Iterator<Item = &'a Reads> + '_ {
         let told = self.calls.iter().filter_map(|call| match &call.reply {
             Reply::Committed(reads) => reads.as_ref(),
-            Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => None,
+            Reply::Aborted(_) | Reply::Nested { .. } | Reply::Refused(_) | Reply::Unknown(_) => None,
         });
         let finally = match self.outcome() {
             FinalOutcome::Committed { reads, .. } => reads.as_ref(),

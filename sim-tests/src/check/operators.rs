@@ -9,6 +9,7 @@
 //!   another operator had tried again since the first one saw it stuck, and what was left of a saga that was given up, may be in
 //!   effect or not; so may one at an HTTP service, which may have done what an earlier attempt asked for and not answered it. Excused where an operator has committed a branch of
 //!   the same transaction, which is why the step was refused.
+//!   Nor is anything said of a nested saga's step: what was passed over may have been its completion, and be undone since.
 //! * `unfounded`: nobody but an operator passes over a step, or gives a saga up. What becomes of a step at a participant whose
 //!   disk was put back is not known either, also of one that was said to be done; that is for [`super::atomicity`].
 //! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
@@ -40,7 +41,8 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
     let gave_up = facts::operator_gave_up(run, tx);
     // A step that was not stuck when it was ended may be in effect or not.
     let is_as_refused = |participant: Participant| {
-        !gave_up && claims().filter(|claim| claim.participant == participant).all(|claim| claim.stuck)
+        let is_nested = Mode::parent_of(tx).is_some();
+        !gave_up && !is_nested && claims().filter(|claim| claim.participant == participant).all(|claim| claim.stuck)
     };
     let mut broken = Vec::new();
     for (participant, how) in record {

@@ -40,6 +40,7 @@ fn probe(run: &Run) -> Option<Violation> {
     let came_to = match &run.finals.probe {
         Some(Reply::Committed(_)) => return None,
         Some(Reply::Aborted(reason)) => format!("aborted ({reason})"),
+        Some(Reply::Nested { .. }) => "is nested".to_owned(),
         Some(Reply::Refused(reason)) => format!("was refused ({reason})"),
         Some(Reply::Unknown(reason)) => format!("is unknown ({reason})"),
         None => "was never made".to_owned(),

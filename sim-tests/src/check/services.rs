@@ -8,7 +8,8 @@
 //!   [`super::orphans`]), where no coordinator is left that could decide, and if a lying disk destroyed an epoch: participants refuse
 //!   a coordinator whose epoch has gone back (R5).
 //! * `both-ways`: an effect is not confirmed and cancelled, nor completed and compensated. Excused where an operator decided the
-//!   branch alone, passed over the step, or gave the transaction up: he may not have known what had been asked for.
+//!   branch alone, passed over the step, or gave the transaction up: he may not have known what had been asked for. What is nested
+//!   may have been completed and be undone with its parent; see [`super::families`].
 //! * `untried`: nothing is confirmed that was not tried with success. Nothing excuses that.
 //! * `twice`: a transaction is in effect at a service at most once, whatever its attempts were. Excused where a lying disk or the end
 //!   of its retention made its coordinator forget it, and where somebody else ended its branch.
@@ -18,6 +19,7 @@
 
 use super::Violation;
 use super::facts::{self, Transaction, transactions};
+use crate::plan::Mode;
 use crate::run::{Effect, Participant, Run};
 use std::collections::BTreeMap;
 
@@ -43,7 +45,10 @@ fn one(run: &Run, at: Participant, effect: &Effect, transaction: Option<&Transac
     let by_hand = |found: &Transaction<'_>| {
         found.heuristic(at).is_some() || found.is_passed_over(at) || facts::operator_gave_up(run, tx)
     };
-    if (has("confirm", "cancel") || has("completion", "compensation")) && !transaction.is_some_and(by_hand) {
+    let is_undone_anew = Mode::parent_of(tx).is_some();
+    if (has("confirm", "cancel") || (has("completion", "compensation") && !is_undone_anew))
+        && !transaction.is_some_and(by_hand)
+    {
         let what = format!("the service of p{at} was told to do {tx} and to undo it ({name})");
         broken.push(Violation::of("services.both-ways", tx, what));
     }

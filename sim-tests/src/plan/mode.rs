@@ -43,6 +43,18 @@ impl Mode {
         }
     }
 
+    /// Returns the saga that one with this id is nested in: ids of nested sagas go on where their parents' end.
+    pub fn parent_of(tx: &str) -> Option<&str> {
+        tx.rsplit_once('.').map(|(parent, _)| parent)
+    }
+
+    /// Returns true if the steps of a nested saga with this id have completions: its last letter says it.
+    pub fn has_completions(tx: &str) -> bool {
+        Mode::parent_of(tx).is_some() && !tx.ends_with(Mode::WITHOUT_COMPLETIONS)
+    }
+
+    pub(crate) const WITHOUT_COMPLETIONS: char = 'w';
+
     /// Returns true if it is two-phase commit and nothing else.
     pub(crate) fn is_two_phase(self) -> bool {
         match self {

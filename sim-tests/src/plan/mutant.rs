@@ -98,6 +98,14 @@ pub enum Mutant {
     EarlierErrorsOverlooked,
     /// An adapter writes no evidence of branches, by which it could tell that one has committed.
     EvidenceForgotten,
+    /// A participant says that it has undone what was completed, and does nothing.
+    UndoneAnewOnlyAnswered,
+    /// A coordinator's recovery overlooks in whom a saga is nested.
+    ParentForgotten,
+    /// A coordinator says that it has cancelled a nested saga, and leaves it open.
+    NestedCancelForgotten,
+    /// A coordinator says of a saga that it has ended when it has only been closed, whatever is nested in it.
+    EndToldEarly,
     /// A participant that calls a service does not store that it is about to call, before an action.
     AttemptForgotten,
     /// A participant that calls a service does not store, before a try, that it owes a cancel.
@@ -128,6 +136,17 @@ impl Mutant {
         matches!(
             self,
             Mutant::AttemptForgotten | Mutant::TryForgotten | Mutant::CancelForgotten | Mutant::RefusedConfirmCommitted
+        )
+    }
+
+    /// Returns true if it shows only where sagas are nested.
+    pub fn is_about_nested_sagas(self) -> bool {
+        matches!(
+            self,
+            Mutant::UndoneAnewOnlyAnswered
+                | Mutant::ParentForgotten
+                | Mutant::NestedCancelForgotten
+                | Mutant::EndToldEarly
         )
     }
 

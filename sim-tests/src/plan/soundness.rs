@@ -57,6 +57,7 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
         within("latency_ms, the second", slowest, fastest, 60_000),
         within("sagas_percent", shape.sagas_percent.into(), 0, 50),
         within("open_sagas_percent", shape.open_sagas_percent.into(), 0, 100),
+        within("nested_sagas_percent", shape.nested_sagas_percent.into(), 0, 100),
         within("value_bytes", shape.value_bytes.into(), 0, MAX_VALUE_BYTES),
         shape
             .max_write_bytes

@@ -29,6 +29,8 @@ impl World {
             World::Databases
         } else if mutant.is_about_services() {
             World::Http
+        } else if mutant.is_about_nested_sagas() {
+            World::OpenSagas
         } else {
             World::Drawn
         }

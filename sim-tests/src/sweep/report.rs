@@ -106,7 +106,7 @@ fn excused(run: &Run) -> u64 {
 fn committed(run: &Run) -> u64 {
     let told = run.calls.iter().filter(|call| match call.reply {
         Reply::Committed(_) => true,
-        Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => false,
+        Reply::Aborted(_) | Reply::Nested { .. } | Reply::Refused(_) | Reply::Unknown(_) => false,
     });
     told.map(|call| &call.tx).collect::<BTreeSet<_>>().len() as u64
 }

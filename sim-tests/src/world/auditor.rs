@@ -267,7 +267,7 @@ impl Auditor {
             self.shared.told(call, reply.clone());
             let committed = match &reply {
                 Reply::Committed(_) => true,
-                Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => false,
+                Reply::Aborted(_) | Reply::Nested { .. } | Reply::Refused(_) | Reply::Unknown(_) => false,
             };
             self.shared.finals().probe = Some(reply);
             if committed {

@@ -1,5 +1,6 @@
 //! Applications: the real client library, and a memory of everything that was promised.
 
+mod family;
 mod open_saga;
 
 use super::net;
@@ -8,12 +9,14 @@ use super::workload;
 use crate::plan::{Mode, Shape};
 use crate::random::random;
 use crate::run::{CallKind, Reply, Work};
+use family::Carrier;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use undoubt_client::{Answer, CancelError, Client, ClientOptions, QueryError, SubmitError, WaitError};
 use undoubt_platform::{Random, SeededRandom};
-use undoubt_vocabulary::{AbortReason, Outcome, TxId};
+use undoubt_vocabulary::{AbortReason, InvalidId, Outcome, TxId};
 
 /// The number of times that a client asks again after its library has given up.
 const MAX_ROUNDS: u32 = 30;
@@ -37,7 +40,7 @@ pub(super) async fn apply(shared: Arc<Shared>, number: u8) -> turmoil::Result {
         }
         let mode = application.mode();
         let tx: TxId = format!("{}{number}-{count}", mode.letter()).parse()?;
-        application.one(&tx, mode).await;
+        application.one(&tx, mode).await?;
     }
     shared.done.send_modify(|done| *done += 1);
     Ok(())
@@ -92,7 +95,7 @@ impl Application {
         !shape.services.is_empty() && shape.only.is_none() && self.random.below(100) < MEETS_SAGAS
     }
 
-    async fn one(&mut self, tx: &TxId, mode: Mode) {
+    async fn one(&mut self, tx: &TxId, mode: Mode) -> Result<(), InvalidId> {
         let shape = &self.shared.plan.shape;
         let work = match mode {
             Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga if shape.only.is_none() => {
@@ -103,42 +106,64 @@ impl Application {
                 workload::draw(&self.random, shape)
             }
         };
+        let family = self.family(tx, mode, &work)?;
+        let family = family.as_ref();
         match self.random.below(100) {
             0..6 => {
                 let cancel = self.cancel_soon(tx.clone());
-                self.insist(tx, &work).await;
+                self.insist(tx, &work, family).await;
                 // It ends by its own deadline.
                 let _ = cancel.await;
             }
             6..12 => {
-                self.insist(tx, &work).await;
-                self.insist(tx, &work).await;
+                self.insist(tx, &work, family).await;
+                self.insist(tx, &work, family).await;
             }
             12..15 => {
-                self.insist(tx, &work).await;
+                self.insist(tx, &work, family).await;
                 self.submit_other(tx, &work).await;
             }
             15..20 => {
-                self.insist(tx, &work).await;
+                self.insist(tx, &work, family).await;
                 self.ask(tx, &work).await;
             }
-            _ => self.insist(tx, &work).await,
+            _ => self.insist(tx, &work, family).await,
         }
+        if let Some(family) = family {
+            family.wait_for_others().await;
+        }
+        Ok(())
+    }
+
+    /// Returns those that are nested in an open saga, with who carries them out, if some are.
+    fn family(&self, tx: &TxId, mode: Mode, work: &Work) -> Result<Option<Carrier>, InvalidId> {
+        let shape = &self.shared.plan.shape;
+        let percent = u64::from(shape.nested_sagas_percent);
+        if mode != Mode::OpenSaga || shape.only.is_some() || percent == 0 || self.random.below(100) >= percent {
+            return Ok(None);
+        }
+        let family = workload::family::draw(&self.random, shape, tx, work.clone())?;
+        Ok(Some(Carrier::new(self.shared.clone(), self.client.clone(), self.number, family)))
     }
 
     /// Submits it again and again until the outcome is known.
-    async fn insist(&mut self, tx: &TxId, work: &Work) {
+    async fn insist(&mut self, tx: &TxId, work: &Work, family: Option<&Carrier>) {
         for _ in 0..MAX_ROUNDS {
+            if family.is_some_and(Carrier::is_dead) {
+                return;
+            }
             let call = self.shared.asked(self.number, &tx.to_string(), CallKind::Submit(work.clone()));
-            let reply = match Mode::of(&tx.to_string()) {
-                Mode::OpenSaga => open_saga::carry_out(&self.client, tx, work, &self.shared.plan.shape).await,
-                Mode::OpenTwoPhase => open_saga::commit(&self.client, tx, work, &self.shared.plan.shape).await,
-                Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto => {
+            let reply = match (Mode::of(&tx.to_string()), family) {
+                (Mode::OpenSaga, Some(family)) => family.carry_out().await,
+                (Mode::OpenSaga, None) => open_saga::carry_out(&self.client, tx, work, &self.shared.plan.shape).await,
+                (Mode::OpenTwoPhase, _) => open_saga::commit(&self.client, tx, work, &self.shared.plan.shape).await,
+                (Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto, _) => {
                     submit(&self.shared, &self.client, tx, work).await
                 }
             };
             let known = match &reply {
                 Reply::Committed(_) | Reply::Aborted(_) => true,
+                Reply::Nested { .. } => false,
                 Reply::Refused(_) | Reply::Unknown(_) => reply == Reply::given_up(),
             };
             self.shared.told(call, reply);
@@ -168,27 +193,26 @@ impl Application {
         self.shared.told(call, reply);
     }
 
-    fn cancel_soon(&mut self, tx: TxId) -> tokio::task::JoinHandle<()> {
-        let (shared, client, number) = (self.shared.clone(), self.client.clone(), self.number);
+    fn cancel_soon(&mut self, tx: TxId) -> JoinHandle<()> {
         let pause = Duration::from_millis(self.random.below(80));
-        tokio::spawn(async move {
-            sleep(pause).await;
-            let call = shared.asked(number, &tx.to_string(), CallKind::Cancel);
-            let reply = match client.cancel(&tx).await {
-                Ok(known) => match known.decided {
-                    Some(Outcome::Committed) => Reply::Committed(None),
-                    Some(Outcome::Aborted(reason)) => aborted(&reason),
-                    None => Reply::Unknown("it is under way".to_owned()),
-                },
-                Err(
-                    error @ (CancelError::TooLate { .. }
-                    | CancelError::Query(QueryError::NotFound { .. } | QueryError::Refused { .. })),
-                ) => Reply::Refused(error.to_string()),
-                Err(error) => Reply::Unknown(error.to_string()),
-            };
-            shared.told(call, reply);
-        })
+        cancel_after(pause, self.shared.clone(), self.client.clone(), self.number, tx)
     }
+}
+
+fn cancel_after(pause: Duration, shared: Arc<Shared>, client: Client, number: u8, tx: TxId) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        sleep(pause).await;
+        let call = shared.asked(number, &tx.to_string(), CallKind::Cancel);
+        let reply = match client.cancel(&tx).await {
+            Ok(known) => open_saga::of_known(known),
+            Err(
+                error @ (CancelError::TooLate { .. }
+                | CancelError::Query(QueryError::NotFound { .. } | QueryError::Refused { .. })),
+            ) => Reply::Refused(error.to_string()),
+            Err(error) => Reply::Unknown(error.to_string()),
+        };
+        shared.told(call, reply);
+    })
 }
 
 pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &Work) -> Reply {
@@ -220,6 +244,9 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
 }
 
 fn decided(answer: &Answer, work: &Work, shape: &Shape) -> Reply {
+    if answer.provisional {
+        return Reply::Nested { closed: true };
+    }
     match &answer.outcome {
         Outcome::Committed => Reply::Committed(workload::reads(work, &answer.results, shape)),
         Outcome::Aborted(reason) => aborted(reason),

@@ -64,6 +64,8 @@ fn read_data(shared: &Shared, number: u8, disk: &Disk) {
             if !word.is_empty() {
                 torn.push(format!("the mark of {tx} at p{number} is {word:?}"));
             }
+        } else if let Some(tx) = key.strip_prefix("completed/") {
+            found.completed.insert(tx.to_owned());
         } else if let Some(account) = key.strip_prefix("account/").and_then(|account| account.parse().ok()) {
             found.accounts.insert(account, balance(Some(&value)));
         } else if let Some(register) = key.strip_prefix("register/").and_then(|register| register.parse().ok()) {
@@ -117,7 +119,10 @@ fn subject(family: Family, key: &Bytes) -> Subject {
         known if BY_TRANSACTION.contains(&known) => Subject::Transaction(text),
         "meta" if text == "barrier" || text == "number" || text.starts_with("seen/") => Subject::Nothing,
         "audit" => Subject::Nothing,
-        "data" => text.strip_prefix("mark/").map_or(Subject::Data, |tx| Subject::Transaction(tx.to_owned())),
+        "data" => {
+            let mark = text.strip_prefix("mark/").or_else(|| text.strip_prefix("completed/"));
+            mark.map_or(Subject::Data, |tx| Subject::Transaction(tx.to_owned()))
+        }
         _ => Subject::Server,
     }
 }

@@ -18,6 +18,7 @@ use undoubt_participant::resource::{
     BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
     Release, Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
 };
+use undoubt_vocabulary::saga::UNDONE_ANEW;
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, Execution, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode,
     RunStep, Starts, StepOutcome, Timestamp, TxId, Vote, WriteNumber,
@@ -226,7 +227,10 @@ impl<R: Branches> Steps for Observed<R> {
         }
         self.note_step(&step, BranchState::Compensating);
         self.shared.reach(self.host, "compensating");
-        if self.shared.mutates(Mutant::CompensationsOnlyAnswered) {
+        let is_undone_anew = step.step.0 >= UNDONE_ANEW;
+        if self.shared.mutates(Mutant::CompensationsOnlyAnswered)
+            || (self.shared.mutates(Mutant::UndoneAnewOnlyAnswered) && is_undone_anew)
+        {
             self.note_step(&step, BranchState::Over);
             return Ok(StepOutcome::Done { result: Bytes::new(), pending: false });
         }

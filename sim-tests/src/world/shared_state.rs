@@ -374,6 +374,8 @@ impl Shared {
         let answer = match &call.reply {
             Reply::Committed(_) => "committed".to_owned(),
             Reply::Aborted(why) => format!("aborted: {why}"),
+            Reply::Nested { closed: true } => "closed, and kept".to_owned(),
+            Reply::Nested { closed: false } => "left open".to_owned(),
             Reply::Refused(why) => format!("refused: {why}"),
             Reply::Unknown(why) => format!("unknown: {why}"),
         };

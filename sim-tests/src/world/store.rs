@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
-use undoubt_proto::record::{HttpBranch, StepBarrier, http_branch, step_barrier};
+use undoubt_proto::record::{HttpBranch, OpenTransaction, StepBarrier, http_branch, step_barrier};
 
 pub(super) struct MutantStore {
     store: Arc<dyn Store>,
@@ -73,6 +73,10 @@ impl MutantStore {
             | Mutant::UnknownNameCommitted
             | Mutant::EarlierErrorsOverlooked
             | Mutant::EvidenceForgotten
+            | Mutant::UndoneAnewOnlyAnswered
+            | Mutant::ParentForgotten
+            | Mutant::NestedCancelForgotten
+            | Mutant::EndToldEarly
             | Mutant::AttemptForgotten
             | Mutant::TryForgotten
             | Mutant::CancelForgotten
@@ -147,6 +151,10 @@ impl MutantStore {
             | Mutant::UnknownNameCommitted
             | Mutant::EarlierErrorsOverlooked
             | Mutant::EvidenceForgotten
+            | Mutant::UndoneAnewOnlyAnswered
+            | Mutant::ParentForgotten
+            | Mutant::NestedCancelForgotten
+            | Mutant::EndToldEarly
             | Mutant::AttemptForgotten
             | Mutant::TryForgotten
             | Mutant::CancelForgotten
@@ -181,6 +189,9 @@ impl Store for MutantStore {
             let poisoned = self.shared.finals().poisoned.clone();
             found.retain(|(key, _)| !poisoned.contains(String::from_utf8_lossy(key).as_ref()));
         }
+        if self.mutant == Mutant::ParentForgotten && self.of_coordinator && family.0 == "open" {
+            found.iter_mut().for_each(|(_, value)| *value = without_parent(value));
+        }
         Ok(found)
     }
 
@@ -205,6 +216,14 @@ fn without(batch: &Batch, is_left_out: impl Fn(&Operation<'_>) -> bool) -> Batch
     let mut rest = Batch::default();
     batch.iter().filter(|operation| !is_left_out(operation)).for_each(|operation| rest.add(operation));
     rest
+}
+
+/// Returns the record of what is open as that of one that is nested in nobody.
+fn without_parent(value: &Bytes) -> Bytes {
+    let Ok(mut open) = OpenTransaction::decode(value.clone()) else { return value.clone() };
+    let Some(opened) = &mut open.opened else { return value.clone() };
+    opened.parent = Bytes::new();
+    open.encode_to_vec().into()
 }
 
 /// The id of a saga begins with its letter.

@@ -1,5 +1,6 @@
 //! The work of clients, drawn from a stream of their own.
 
+pub(super) mod family;
 mod over_http;
 
 use crate::plan::{Host, Mode, Shape};
@@ -140,6 +141,11 @@ pub(super) fn mark_key(tx: &str) -> String {
     format!("mark/{tx}")
 }
 
+/// Returns the key of what a completion leaves.
+fn completed_key(tx: &str) -> String {
+    format!("completed/{tx}")
+}
+
 /// Returns what is stored under a register or a mark: a word, padded to the world's size of values.
 pub(super) fn padded(word: &str, shape: &Shape) -> Vec<u8> {
     let mut value = word.as_bytes().to_vec();
@@ -232,9 +238,13 @@ fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
 
 /// Takes back what [`kv_work`] did, its mark included. A register gets back what was read from it.
 fn undone(tx: &TxId, at: u8, ops: &[Op], shape: &Shape) -> Part {
-    if shape.services.contains(&at) {
-        return over_http::step(at, tx, &[]).into();
+    match shape.services.contains(&at) {
+        true => over_http::step(at, tx, &[]).into(),
+        false => kv_undone(tx, at, ops).into(),
     }
+}
+
+fn kv_undone(tx: &TxId, at: u8, ops: &[Op]) -> KvWork {
     let own = Host::Participant(at).to_string();
     let mut place = 0;
     let back = ops.iter().fold(KvWork::new(), |kv, op| {
@@ -246,7 +256,7 @@ fn undone(tx: &TxId, at: u8, ops: &[Op], shape: &Shape) -> Part {
             Op::ReadAccount { .. } | Op::ReadRegister { .. } => kv,
         }
     });
-    back.delete(mark_key(&tx.to_string())).into()
+    back.delete(mark_key(&tx.to_string()))
 }
 
 /// Returns the work of a participant's branch. `is_alone`: there is no other.

@@ -8,7 +8,7 @@ use crate::kept_result::Kept;
 use crate::saga::Closing;
 use crate::step::{Acted, Refused, State, StepId};
 use bytes::Bytes;
-use undoubt_vocabulary::{Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator};
+use undoubt_vocabulary::{Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator, saga};
 
 impl Participant {
     pub(super) fn handle_run(&mut self, id: StepId, run: RunStep, is_over: bool, effects: &mut Vec<Effect>) {
@@ -67,7 +67,9 @@ impl Participant {
 
     fn compensate(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
         match self.sagas.state_of(&id) {
-            None if run.acted_elsewhere => self.finish(id, run, Acted::Elsewhere, effects),
+            None if run.acted_elsewhere && !self.has_lost_what_is_undone(&id, &run) => {
+                self.finish(id, run, Acted::Elsewhere, effects);
+            }
             None | Some(State::Refused(_)) => {
                 let (state, effect) =
                     (State::Emptying { attempt: run.attempt }, Effect::StoreEmpty { step: id.clone() });
@@ -100,6 +102,13 @@ impl Participant {
                 self.late(&id, &run, "the step was completed: its saga was closed before this came", effects);
             }
         }
+    }
+
+    /// Returns true if what was completed here is to be undone, and is not known here any more: the folder was put back. The result of
+    /// its action comes with what undoes it, and that of nothing else.
+    fn has_lost_what_is_undone(&self, id: &StepId, run: &RunStep) -> bool {
+        let completed = StepId { step: saga::place_of(id.step), ..id.clone() };
+        completed.step != id.step && !run.inputs.is_empty() && self.sagas.state_of(&completed).is_none()
     }
 
     /// Completes a step whose saga was closed, which its coordinator does with a step alone that is in effect for all that it knows.

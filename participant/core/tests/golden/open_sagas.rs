@@ -3,7 +3,9 @@
 use super::check;
 use crate::script::{Script, attempt_number, coordinator, outcome_words};
 use crate::steps::{did, did_pending, refused, run, step};
+use bytes::Bytes;
 use undoubt_participant_core::{Input, Recovered, StepState};
+use undoubt_vocabulary::saga::UNDONE_ANEW;
 use undoubt_vocabulary::{Direction, RunStep, StepOutcome, ToParticipant};
 
 impl Script {
@@ -14,6 +16,13 @@ impl Script {
     /// Ends a step whose caller has acted himself.
     fn end_elsewhere(&mut self, index: u16, direction: Direction, attempt: u32) {
         let run = RunStep { acted_elsewhere: true, ..run(attempt_number(1, 0), index, direction, attempt) };
+        self.hear(1, ToParticipant::Run(run));
+    }
+
+    /// Undoes what was completed, and brings its action's result along.
+    fn undo_anew(&mut self, index: u16, attempt: u32) {
+        let run = run(attempt_number(1, 0), index + UNDONE_ANEW, Direction::Compensating, attempt);
+        let run = RunStep { acted_elsewhere: true, inputs: vec![Bytes::from_static(b"x=1")], ..run };
         self.hear(1, ToParticipant::Run(run));
     }
 
@@ -88,6 +97,22 @@ fn what_was_done_elsewhere_is_undone_though_nobody_saw_an_action() {
     script.end_elsewhere(0, Direction::Completing, 1);
     script.act(0, 1);
     check("step-elsewhere-undone", &script.text);
+}
+
+#[test]
+fn what_was_completed_is_undone_anew_unless_its_completion_was_lost_with_an_earlier_folder() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.acted(0, did());
+    script.complete(0, 1);
+    script.completed(0, did());
+    script.undo_anew(0, 1);
+    script.compensated(UNDONE_ANEW, did());
+    script.undo_anew(0, 2);
+    script.undo_anew(1, 1);
+    script.emptied(1 + UNDONE_ANEW);
+    script.undo_anew(1, 2);
+    check("step-undone-anew", &script.text);
 }
 
 #[test]

@@ -200,6 +200,11 @@ impl Log {
             || self.ended.get(tx).is_some_and(|ended| ended.saga)
     }
 
+    /// Returns true if it is on stable storage that this transaction is open, or decided and not over.
+    pub(crate) fn holds_open(&self, tx: &TxId) -> bool {
+        self.open.contains_key(tx) || self.sagas.contains_key(tx) || self.open_sagas.contains_key(tx)
+    }
+
     /// Returns true if a commit decision of this attempt is on stable storage.
     pub(crate) fn has_commit(&self, tx: &TxId, attempt_number: AttemptNumber) -> bool {
         let open = self

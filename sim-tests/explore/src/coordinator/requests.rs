@@ -47,6 +47,7 @@ pub(super) fn request(number: usize, scenario: &Scenario) -> Request {
         }),
         RequestKind::Run(step) => join(tx, step, client, true),
         RequestKind::Join(step) => join(tx, step, client, false),
+        RequestKind::Enlist(_) => unreachable!("what an application prepares by itself, no coordinator is asked for"),
         RequestKind::Close => Request::Close { tx, client, wait: true },
         RequestKind::Cancel => Request::Cancel { tx, client },
         RequestKind::Forget => Request::Forget { tx, client },

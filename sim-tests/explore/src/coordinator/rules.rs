@@ -7,7 +7,8 @@ use super::{Log, Process};
 use crate::scenario::Scenario;
 use undoubt_coordinator_core::{Answer, EndedRecord, Phase, Record, SagaRecord};
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
+    AbortReason, AttemptNumber, BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, RunStep,
+    ToParticipant, TxId,
 };
 
 /// R1, R4, and an operator's pause.
@@ -32,6 +33,9 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         }
         ToParticipant::Abort { .. } if process.core.phase() == Phase::Recovering => {
             Err(format!("R4: abort of {tx}/{attempt_number} is presumed before the log is read"))
+        }
+        ToParticipant::Abort { .. } if attempt_number == AttemptNumber::NONE && log.holds_open(tx) => {
+            Err(format!("enlisted: nobody is said to have {tx} open, and it is on record as open"))
         }
         ToParticipant::Run(run) => {
             let may_run = match log.open_sagas.get(tx) {

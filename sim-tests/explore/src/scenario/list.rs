@@ -41,6 +41,7 @@ impl Scenario {
         all.extend(Scenario::sagas_ended_by_an_operator());
         all.extend(Scenario::open_sagas());
         all.extend(Scenario::nested_sagas());
+        all.extend(Scenario::enlisted());
         all.extend(Scenario::sagas_that_meet());
         all.extend(Scenario::autos());
         all.extend(Scenario::held());

@@ -402,12 +402,12 @@ fn begin() -> Request {
 }
 
 /// Begins one whose steps are completed by two-phase commit.
-fn begin_two_phase() -> Request {
+pub(super) fn begin_two_phase() -> Request {
     ask("T1", RequestKind::Begin(Completions::TwoPhase, None))
 }
 
 /// A branch of it. No two have the same work, by which the rules tell them apart.
-fn branch(number: u16, participant: usize) -> OpenStep {
+pub(super) fn branch(number: u16, participant: usize) -> OpenStep {
     let completion = Some(if number == 0 { "put x" } else { "put y" });
     OpenStep { compensation: None, completion, ..elsewhere(number, participant) }
 }
@@ -422,15 +422,15 @@ fn run(step: OpenStep) -> Request {
     ask("T1", RequestKind::Run(step))
 }
 
-fn join(step: OpenStep) -> Request {
+pub(super) fn join(step: OpenStep) -> Request {
     ask("T1", RequestKind::Join(step))
 }
 
-fn close() -> Request {
+pub(super) fn close() -> Request {
     ask("T1", RequestKind::Close)
 }
 
-fn cancel() -> Request {
+pub(super) fn cancel() -> Request {
     ask("T1", RequestKind::Cancel)
 }
 

@@ -1,6 +1,7 @@
 //! Explores the small worlds, and sees that planted bugs are found.
 
 mod auto;
+mod enlisted;
 mod impostors;
 mod marks;
 mod mutants;

@@ -105,6 +105,8 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::FailedCalledDone => ((Scenario::open_and_found_failed(), NO_FAULTS), "R2: acted"),
         Mutant::ParentForgotten => ((Scenario::nested_and_turned_back(), ONE_CRASH), "nested"),
         Mutant::UndoneAsItself => ((Scenario::nested_and_turned_back(), NO_FAULTS), "saga: compensation"),
+        Mutant::AdoptedUndone => (quick(Scenario::enlisted_among_others()), "R10"),
+        Mutant::OpenCalledUnsubmitted => (quick(Scenario::enlisted_and_left()), "enlisted"),
         Mutant::CompletionsTurnedRound => ((Scenario::open_and_completed_in_reverse(), ONE_CRASH), "order"),
         Mutant::CompletionUnmarked => ((Scenario::open_saga(), ONE_CRASH), "barrier"),
         Mutant::JoinedUnderSagasNumber => ((Scenario::open_and_late(), NO_FAULTS), "saga: action"),

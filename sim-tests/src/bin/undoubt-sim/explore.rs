@@ -65,6 +65,9 @@ pub(crate) struct Explore {
     /// The most prepares that land late [default: the scenario's].
     #[arg(long)]
     late: Option<u8>,
+    /// The most early inquiries about what an application has prepared [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    inquiries: Option<u8>,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
@@ -171,6 +174,7 @@ impl Explore {
             other_hands: self.other_hands.unwrap_or(given.other_hands),
             unclear: self.unclear.unwrap_or(given.unclear),
             late: self.late.unwrap_or(given.late),
+            inquiries: self.inquiries.unwrap_or(given.inquiries),
         }
     }
 }

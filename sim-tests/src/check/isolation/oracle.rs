@@ -201,7 +201,7 @@ fn carry_out(call: &Call, registers: &mut Registers) -> bool {
     let CallKind::Submit(work) = &call.kind else { return false };
     let told = match &call.reply {
         Reply::Committed(reads) => reads.as_ref(),
-        Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => None,
+        Reply::Aborted(_) | Reply::Nested { .. } | Reply::Refused(_) | Reply::Unknown(_) => None,
     };
     let mut explained = true;
     for (participant, ops) in work {
@@ -237,7 +237,7 @@ fn twist(run: &mut Run, twists: &Twists) {
         let writer = writer.map(|number| format!("t{number}"));
         let told = run.calls.iter_mut().filter_map(|call| match &mut call.reply {
             Reply::Committed(reads) => reads.as_mut(),
-            Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => None,
+            Reply::Aborted(_) | Reply::Nested { .. } | Reply::Refused(_) | Reply::Unknown(_) => None,
         });
         let mut reads: Vec<&mut Option<String>> = told.flat_map(|reads| reads.values_mut().flatten()).collect();
         let registers = [(1, 0), (1, 1), (2, 0), (2, 1)];

@@ -19,6 +19,7 @@ pub(super) fn with_some(mut plan: Plan) -> Plan {
     let dice = dice(plan.seed);
     if dice.chance(SOME) && plan.shape.max_gathered_bytes.is_none() {
         plan.shape.open_sagas_percent = dice.small(5, 30);
+        plan.shape.nested_sagas_percent = dice.small(0, 50);
     }
     plan
 }
@@ -39,6 +40,7 @@ pub(super) fn with_many(mut plan: Plan) -> Plan {
             plan.faults.push(Fault { when, what: dice.crash(host) });
         }
     }
+    plan.shape.nested_sagas_percent = dice.small(20, 70);
     plan
 }
 

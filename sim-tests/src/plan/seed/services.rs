@@ -42,6 +42,9 @@ pub(super) fn called(mut plan: Plan) -> Plan {
     for _ in 0..dice.between(1, MAX_TIMES) {
         plan.faults.extend(dice.of_service(&plan.shape));
     }
+    if plan.shape.open_sagas_percent > 0 {
+        plan.shape.nested_sagas_percent = dice.small(0, 50);
+    }
     plan
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn commit(client: &Client, tx: &TxId, work: &Work, shape: &Shap
     }
 }
 
-async fn cancel(saga: &OpenSaga) -> Reply {
+pub(super) async fn cancel(saga: &OpenSaga) -> Reply {
     match saga.cancel().await {
         Ok(known) => of_known(known),
         Err(error @ CancelError::Query(QueryError::NotFound { .. })) => Reply::Refused(error.to_string()),
@@ -58,9 +58,9 @@ async fn cancel(saga: &OpenSaga) -> Reply {
     }
 }
 
-async fn not_joined(client: &Client, tx: &TxId, work: &Work, shape: &Shape, error: JoinError) -> Reply {
+pub(super) async fn not_joined(client: &Client, tx: &TxId, work: &Work, shape: &Shape, error: JoinError) -> Reply {
     match error {
-        JoinError::Over { known, .. } if known.decided.is_some() => of_known(*known),
+        JoinError::Over { known, .. } if known.decided.is_some() || known.closed => of_known(*known),
         JoinError::Over { .. } => match client.wait(tx).await {
             Ok(answer) => decided(&answer, work, shape),
             Err(error @ WaitError::Query(QueryError::NotFound { .. })) => Reply::Refused(error.to_string()),
@@ -75,15 +75,16 @@ async fn not_joined(client: &Client, tx: &TxId, work: &Work, shape: &Shape, erro
     }
 }
 
-fn of_known(known: KnownOutcome) -> Reply {
+pub(super) fn of_known(known: KnownOutcome) -> Reply {
     match known.decided {
+        None if known.closed => Reply::Nested { closed: true },
         Some(Outcome::Committed) => Reply::Committed(None),
         Some(Outcome::Aborted(reason)) => aborted(&reason),
         None => Reply::Unknown("it is under way".to_owned()),
     }
 }
 
-fn failed(error: &SubmitError) -> Reply {
+pub(super) fn failed(error: &SubmitError) -> Reply {
     match error {
         SubmitError::Invalid(_)
         | SubmitError::Refused { .. }

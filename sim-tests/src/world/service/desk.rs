@@ -187,8 +187,11 @@ impl Desk {
             Err(NoDraft::Store(error)) => return Err(error),
         };
         let held = asked.operation == "try";
-        let replaced = draft.replaced()?;
-        let page = Page { ops: ops.clone(), held, in_effect: !held, replaced, ..page };
+        // A completion may follow an action: what undoes them takes back both.
+        let mut replaced = draft.replaced()?;
+        replaced.extend(page.replaced);
+        let ops = [&page.ops[..], &ops[..]].concat();
+        let page = Page { ops, held, in_effect: !held, replaced, ..page };
         let draft = if held { self.books.draft() } else { draft };
         self.does(asked, page, draft, Answer::done(&values, &asked.effect))
     }
