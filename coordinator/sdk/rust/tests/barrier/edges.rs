@@ -207,9 +207,9 @@ async fn a_deadlock_of_handlers_is_no_failure<T: Placed>(pause: &str) {
 
 #[tokio::test]
 async fn deadlocks_of_handlers_are_no_failures() {
-    a_deadlock_of_handlers_is_no_failure::<tokio_postgres::Client>("SELECT pg_sleep(0.3)").await;
-    a_deadlock_of_handlers_is_no_failure::<PgConnection>("SELECT pg_sleep(0.3)").await;
-    a_deadlock_of_handlers_is_no_failure::<MySqlConnection>("SELECT SLEEP(0.3)").await;
+    a_deadlock_of_handlers_is_no_failure::<tokio_postgres::Client>("SELECT pg_sleep(1)").await;
+    a_deadlock_of_handlers_is_no_failure::<PgConnection>("SELECT pg_sleep(1)").await;
+    a_deadlock_of_handlers_is_no_failure::<MySqlConnection>("SELECT SLEEP(1)").await;
 }
 
 /// An error of the database that a handler has wrapped means what it meant.

@@ -15,9 +15,12 @@ const IN_TRANSACTION = 1;
 const PURGED_AT_ONCE = 1_000;
 
 /**
- * Locks a row, and waits for it for a bounded time: 5 s in MariaDB; in MySQL not at all, since it knows no bound but the session's.
+ * Locks a row, and waits for it for a bounded time: 5 s in MariaDB; in MySQL not at all, since it knows no bound but the session's. The
+ * server also says which of the two it is.
  */
-const LOCK = `SELECT ${COLUMNS} FROM undoubt_barrier WHERE effect = ? FOR UPDATE /*!80001 NOWAIT */ /*M!100300 WAIT 5 */`;
+const LOCK =
+  `SELECT ${COLUMNS}, /*M!100300 1 + */ 0 AS is_mariadb FROM undoubt_barrier WHERE effect = ?` +
+  " FOR UPDATE /*!80001 NOWAIT */ /*M!100300 WAIT 5 */";
 
 /** Makes a row. It waits for whoever has made the row and not committed, in MariaDB as long as `LOCK` does. */
 const MAKE =
@@ -30,6 +33,7 @@ export function mysqlBarrier(pool: Pool): Barrier<PoolConnection> {
 
 class MariaDb implements Dialect<PoolConnection> {
   readonly #pool: Pool;
+  #isMariaDb = false;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -52,25 +56,26 @@ class MariaDb implements Dialect<PoolConnection> {
     for (let makings = 0; makings < MAX_MAKINGS; makings++) {
       await this.#make(db, effect);
       await db.query("BEGIN");
-      const [rows] = await db.query<(RowDataPacket & Columns)[]>(LOCK, [effect]);
+      const [rows] = await db.query<(RowDataPacket & Columns & { is_mariadb: number })[]>(LOCK, [effect]);
       const [columns] = rows;
-      if (columns !== undefined) return rowOf(columns);
+      if (columns !== undefined) {
+        this.#isMariaDb = columns.is_mariadb === 1;
+        return rowOf(columns);
+      }
       await db.query("ROLLBACK");
     }
     throw new Error("the row of an effect was purged as often as it was made");
   }
 
   async keep(db: PoolConnection, effect: string, part: Part, { status, type, body }: Answer): Promise<void> {
-    // A deadlock, a DDL or a handler may have ended the transaction: the server says so with the answer to whatever it is asked.
-    const [told] = await db.query<ResultSetHeader>("DO 0");
-    if ((told.serverStatus & IN_TRANSACTION) === 0) throw new Error(ENDED);
-    const sets = `${part}_status = ?, ${part}_type = ?, ${part}_body = ?`;
-    await db.query(`UPDATE undoubt_barrier SET ${sets} WHERE effect = ?`, [
-      status,
-      type,
-      body === null ? null : Buffer.from(body),
-      effect,
-    ]);
+    // A deadlock, a DDL or a handler may have ended the transaction. MariaDB can look within the statement.
+    if (!this.#isMariaDb) await this.#checkTransaction(db);
+    const [told] = await db.query<ResultSetHeader>(
+      `UPDATE undoubt_barrier SET ${part}_status = ?, ${part}_type = ?, ${part}_body = ?
+       WHERE effect = ? /*M!100300 AND @@in_transaction = 1 */`,
+      [status, type, body === null ? null : Buffer.from(body), effect],
+    );
+    if (told.affectedRows !== 1) throw new Error(ENDED);
   }
 
   async commit(db: PoolConnection): Promise<void> {
@@ -103,6 +108,12 @@ class MariaDb implements Dialect<PoolConnection> {
 
   async createTable(): Promise<void> {
     await this.#pool.query(MYSQL);
+  }
+
+  /** Any server says whether a transaction is under way with the answer to whatever it is asked. */
+  async #checkTransaction(db: PoolConnection): Promise<void> {
+    const [told] = await db.query<ResultSetHeader>("DO 0");
+    if ((told.serverStatus & IN_TRANSACTION) === 0) throw new Error(ENDED);
   }
 
   /** Makes a row, if it is absent, and commits it. Who looks first does not wait for one that is locked. */
