@@ -6,6 +6,7 @@ from contextlib import closing
 
 from fastapi import FastAPI
 from pydantic import BaseModel
+
 from undoubt.barrier import Call, Refuse, create_table
 from undoubt.barrier.asgi import Handlers
 

@@ -9,5 +9,6 @@ sdk=../../../coordinator/sdk
 (cd "$sdk/typescript" && npm run --silent build)
 export CARS_PROGRAM="$target/sdk-rust/debug/examples/cars" PYTHONPATH="$sdk/python/tests"
 export PATH="$target/sdk-python/bin:$PATH"
-ruff check --config "$sdk/python/pyproject.toml" flights.py trip.py
+ruff check --config "$sdk/python/pyproject.toml" .
+ruff format --check --config "$sdk/python/pyproject.toml" .
 python -m pytest -q -p no:cacheprovider test_trip.py
