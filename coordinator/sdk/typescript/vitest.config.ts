@@ -5,8 +5,9 @@ export default defineConfig({
     include: ["tests/**/*.test.ts"],
     // Programs that tests start, and the snippets of the README, use the package as it is published.
     globalSetup: ["scripts/build.mjs"],
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // A machine that does other things beside is slow, and none of these may hang.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     maxWorkers: 2,
   },
 });

@@ -37,7 +37,8 @@ impl Barrier {
 
     /// Waits for another call with the same effect for so long, then answers 425.
     ///
-    /// MariaDB counts whole seconds, and MySQL does not wait at all. PostgreSQL has it for all locks of the transaction.
+    /// MariaDB counts whole seconds, and MySQL does not wait at all. PostgreSQL has it for all locks of the transaction. SQLite waits for
+    /// as long as the connection's `busy_timeout` says, which is 5 s unless it is set.
     pub const fn lock_timeout(self, lock_timeout: Duration) -> Self {
         Self { lock_timeout, ..self }
     }

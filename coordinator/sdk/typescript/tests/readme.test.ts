@@ -106,11 +106,11 @@ it("has a first page that does what it says", async () => {
     PGDATABASE: "postgres",
   });
   expect(told.trim()).toBe(expected);
-}, 120_000);
+});
 
 function run(script: string, env: NodeJS.ProcessEnv): Promise<string> {
   return new Promise((resolve, reject) => {
-    const shell = spawn("timeout", ["--kill-after=5", "100", "bash", "-e"], { cwd: folder, env });
+    const shell = spawn("timeout", ["--kill-after=5", "200", "bash", "-e"], { cwd: folder, env });
     let [told, errors] = ["", ""];
     shell.stdout.on("data", (text: Buffer) => (told += text.toString()));
     shell.stderr.on("data", (text: Buffer) => (errors += text.toString()));

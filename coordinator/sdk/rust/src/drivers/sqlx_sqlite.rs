@@ -19,7 +19,6 @@ const PURGE: &str = "DELETE FROM undoubt_barrier WHERE effect IN
      (SELECT effect FROM undoubt_barrier WHERE touched_at < datetime('now', ?) LIMIT ?)";
 /// The savepoint tells the transaction from any that a handler might begin instead of it.
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT undoubt_barrier";
-const STILL: &str = "RELEASE undoubt_barrier";
 const BUSY: u32 = 5;
 const LOCKED: u32 = 6;
 
@@ -29,18 +28,12 @@ impl Connection for SqliteConnection {
     type Work<'t> = &'t mut SqliteConnection;
     type Held<'c> = Transaction<'c, Sqlite>;
 
-    async fn lock<'c>(&'c mut self, effect: &str, timeout: Duration) -> Result<(Self::Held<'c>, Row), NotLocked> {
+    /// Waits for as long as the connection's `busy_timeout` says, since it is that of each of its statements.
+    async fn lock<'c>(&'c mut self, effect: &str, _: Duration) -> Result<(Self::Held<'c>, Row), NotLocked> {
         if self.is_in_transaction() {
             return Err(NotLocked::Open);
         }
-        let before = sqlx::query_scalar("PRAGMA busy_timeout").fetch_one(&mut *self).await.map_err(failed)?;
-        let wait_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        wait_for(self, wait_ms).await.map_err(failed)?;
-        let mut transaction = match self.begin_with(BEGIN).await {
-            Ok(transaction) => transaction,
-            Err(error) => return Err(failed(error)),
-        };
-        wait_for(&mut transaction, before).await.map_err(failed)?;
+        let mut transaction = self.begin_with(BEGIN).await.map_err(failed)?;
         let columns = sqlx::query(READ).bind(effect).fetch_optional(&mut *transaction).await.map_err(failed)?;
         let row = columns.as_ref().map(super::row).transpose().map_err(failed)?;
         Ok((transaction, row.unwrap_or_default()))
@@ -69,10 +62,9 @@ impl Held<SqliteConnection> for Transaction<'_, Sqlite> {
     }
 
     async fn keep(&mut self, effect: &str, part: Part, answer: &Answer) -> Result<(), NotKept> {
-        self.execute(STILL).await.map_err(not_still)?;
         let keeping = sqlx::query(keep(part)).bind(effect).bind(column(answer.status));
         let keeping = keeping.bind(answer.content_type.as_deref()).bind(&answer.body);
-        keeping.execute(&mut **self).await.map_err(|error| NotKept::Failed(error.into()))?;
+        keeping.execute(&mut **self).await.map_err(not_kept)?;
         Ok(())
     }
 
@@ -94,16 +86,11 @@ impl OwnTransaction for &mut SqliteConnection {
     }
 }
 
-async fn wait_for(connection: &mut SqliteConnection, busy_timeout_ms: i32) -> Result<(), sqlx::Error> {
-    connection.execute(format!("PRAGMA busy_timeout = {busy_timeout_ms}").as_str()).await?;
-    Ok(())
-}
-
 fn keep(part: Part) -> &'static str {
     macro_rules! keep {
         ($part:literal) => {
             concat!(
-                "INSERT INTO undoubt_barrier (effect, ",
+                "RELEASE undoubt_barrier; INSERT INTO undoubt_barrier (effect, ",
                 $part,
                 "_status, ",
                 $part,
@@ -133,7 +120,7 @@ fn keep(part: Part) -> &'static str {
 }
 
 /// SQLite has one code for a savepoint that is not there and for all other mistakes.
-fn not_still(error: sqlx::Error) -> NotKept {
+fn not_kept(error: sqlx::Error) -> NotKept {
     match error.as_database_error() {
         Some(told) if told.message().starts_with("no such savepoint") => NotKept::Ended,
         Some(_) | None => NotKept::Failed(error.into()),

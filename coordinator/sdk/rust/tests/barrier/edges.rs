@@ -76,6 +76,7 @@ async fn who_waits_too_long_is_told_to_come_again<T: Placed>() {
     let (is_at_work, go_on, acting) = at_work::<T>(&database);
     let waiting = async {
         is_at_work.await.expect("it works");
+        connection.sql(T::PATIENCE).await;
         let barrier = BARRIER.lock_timeout(Duration::from_secs(1));
         let waiting = barrier.run(&mut connection, &ACTION, async |_| panic!("it runs already"));
         let answer =

@@ -11,6 +11,9 @@ pub trait Tested: Connection + Sized + 'static {
     /// The table in which handlers note that they were there.
     const NOTES: &str;
 
+    /// What has a connection wait for a second, where the barrier leaves that to it.
+    const PATIENCE: &str;
+
     fn open(url: &str) -> impl Future<Output = Self> + Send;
 
     /// Notes that a handler was there.
@@ -33,6 +36,7 @@ const NOTE: &str = "INSERT INTO notes (effect, operation) VALUES ($1, $2)";
 const SERIAL_NOTES: &str = "CREATE TABLE notes (id bigserial PRIMARY KEY, effect text, operation text)";
 
 impl Tested for tokio_postgres::Client {
+    const PATIENCE: &str = "SELECT 1";
     const NOTES: &str = SERIAL_NOTES;
 
     async fn open(url: &str) -> Self {
@@ -70,8 +74,9 @@ impl Tested for tokio_postgres::Client {
 }
 
 macro_rules! over_sqlx {
-    ($connection:ty, $notes:expr, $note:expr) => {
+    ($connection:ty, $patience:expr, $notes:expr, $note:expr) => {
         impl Tested for $connection {
+            const PATIENCE: &str = $patience;
             const NOTES: &str = $notes;
 
             async fn open(url: &str) -> Self {
@@ -108,14 +113,16 @@ macro_rules! over_sqlx {
     };
 }
 
-over_sqlx!(PgConnection, SERIAL_NOTES, NOTE);
+over_sqlx!(PgConnection, "SELECT 1", SERIAL_NOTES, NOTE);
 over_sqlx!(
     MySqlConnection,
+    "SELECT 1",
     "CREATE TABLE notes (id bigint AUTO_INCREMENT PRIMARY KEY, effect varchar(512), operation varchar(20))",
     "INSERT INTO notes (effect, operation) VALUES (?, ?)"
 );
 over_sqlx!(
     SqliteConnection,
+    "PRAGMA busy_timeout = 1000",
     "CREATE TABLE notes (id INTEGER PRIMARY KEY, effect TEXT, operation TEXT)",
     "INSERT INTO notes (effect, operation) VALUES (?, ?)"
 );
