@@ -23,7 +23,7 @@ import trip
 from undoubt import Client, StepRefused
 
 from databases import MariaDb, Postgres
-from processes import Coordinator, free_port
+from processes import Coordinator, free_port, program
 
 HERE = Path(__file__).parent
 TYPESCRIPT = HERE.parents[2] / "coordinator/sdk/typescript"
@@ -125,6 +125,22 @@ def coordinator(tmp_path: Path, services: list[Service]) -> Iterator[Coordinator
     coordinator = Coordinator(tmp_path, [service.url for service in services])
     yield coordinator
     coordinator.kill()
+
+
+def test_each_service_keeps_the_contract(services: list[Service]) -> None:
+    flights, hotels, cars = services
+    handlers = [
+        (flights, '/seats {"seat": "{n}"}', "/seats/cancel", "/seats"),
+        (hotels, '/rooms {"room": "{n}"}', "/rooms", "/rooms"),
+        (cars, '/cars {"car": "{n}"}', '/cars {"car": "{n}"}', "/cars"),
+    ]
+    for service, act, undo, look in handlers:
+        asked = ["--act", f"post {act}", "--undo", f"post {undo}", "--look", f"get {look}"]
+        told = subprocess.run(
+            [program("undoubt"), "conformance", service.url, *asked], capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert "11 kept, 0 broken" in told.stdout
 
 
 def wanted(number: int) -> tuple[str, str, str]:
