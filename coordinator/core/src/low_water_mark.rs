@@ -36,8 +36,8 @@ struct OpenAttempts {
     holding: BTreeMap<AttemptNumber, Hold>,
     /// Those that it has passed, in rising order.
     passed: Arc<[AttemptNumber]>,
-    /// True if the participant knows what it is to keep below a mark.
-    keeps_still_open: bool,
+    /// True if the participant, when it was met last, kept nothing below a mark.
+    waits_for_all: bool,
 }
 
 impl LowWaterMarks {
@@ -69,7 +69,7 @@ impl LowWaterMarks {
     /// Takes whether a participant, which is connected now, keeps what is still open. For one that does not, the mark waits.
     pub(crate) fn meet(&mut self, participant: &ParticipantName, keeps_still_open: bool) {
         let open = self.open.entry(participant.clone()).or_default();
-        open.keeps_still_open = keeps_still_open;
+        open.waits_for_all = !keeps_still_open;
         if !keeps_still_open {
             open.holding.extend(open.passed.iter().map(|attempt| (*attempt, Hold::WhileYoung)));
             open.passed = Arc::default();
@@ -108,7 +108,7 @@ impl OpenAttempts {
 
     /// Passes the lowest attempts, as far as they are old and as long as there is room for them.
     fn pass_what_is_old(&mut self, next: AttemptNumber, old_after_attempts: u64) {
-        if !self.keeps_still_open {
+        if self.waits_for_all {
             return;
         }
         let is_old = |attempt: &AttemptNumber| attempt.0.saturating_add(old_after_attempts) < next.0;

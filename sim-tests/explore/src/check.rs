@@ -18,7 +18,7 @@ use crate::serial;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::{Completions, EndedRecord};
-use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, TxId};
+use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, TransactionPhase, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     restored_folders::nobody_is_held_for_nothing(world, scenario)?;
@@ -45,6 +45,7 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
         return Err(format!("operator: {word} was answered, and the log does not know of it"));
     }
     low_water_marks_are_kept_for_a_reason(world)?;
+    what_is_open_is_over_nowhere(world, scenario)?;
     serial::check(world, scenario)
 }
 
@@ -210,6 +211,25 @@ fn low_water_marks_are_kept_for_a_reason(world: &World) -> Result<(), String> {
         Some(name) => Err(format!("R11: nothing is open, and the low-water mark of {name} stays")),
         None => Ok(()),
     }
+}
+
+/// R11: where low-water marks may pass what is open, nobody takes that for over, save where a log was put back, or the coordinator holds
+/// what it cannot carry out.
+fn what_is_open_is_over_nowhere(world: &World, scenario: &Scenario) -> Result<(), String> {
+    let coordinator = world.coordinator.process.as_ref().filter(|process| process.is_serving());
+    let may_pass = scenario.requests.iter().any(|request| matches!(request.kind, RequestKind::Begin(..)));
+    let Some(coordinator) = coordinator.filter(|_| may_pass && scenario.restored.is_none()) else { return Ok(()) };
+    if coordinator.core.views().any(|view| view.phase == TransactionPhase::Unusable) {
+        return Ok(());
+    }
+    for (number, seat) in world.seats.iter().enumerate() {
+        let over = coordinator.core.low_water_mark(&participant_name(number));
+        let known = seat.host.process.iter().flat_map(|process| process.core.coordinators());
+        if let Some(known) = known.map(|known| known.low_water_mark).find(|known| known.and(&over) != over) {
+            return Err(format!("R11: p{number} takes for over what is below {known}, and that is below {over}"));
+        }
+    }
+    Ok(())
 }
 
 /// R2: a prepared branch can commit whenever it is told to, so nobody else has its locks. R11: locks are held for a

@@ -420,6 +420,7 @@ impl Running<'_> {
             }
             Effect::Collect { low_water_mark, .. } if self.manner.mutant == Some(Mutant::StillOpenCollected) => {
                 self.storage.collect(low_water_mark.below().into());
+                self.storage.low_water_mark = low_water_mark;
             }
             Effect::Collect { low_water_mark, .. } => self.storage.collect(low_water_mark),
             Effect::Answer { answer, .. } => return self.check_answer(&answer),
