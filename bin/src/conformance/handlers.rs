@@ -77,10 +77,8 @@ impl Template {
         path.push_str(parts.next().unwrap_or_default());
         for part in parts {
             let (member, rest) = part.split_once('}')?;
-            match self::member(answer?, member)? {
-                Value::String(text) => path.push_str(text),
-                other => path.push_str(&other.to_string()),
-            }
+            let value = self::member(answer?, member)?;
+            path.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             path.push_str(rest);
         }
         let body = match self.json(thing) {

@@ -174,7 +174,7 @@ pub enum Command {
     DemoDatabases(crate::show::DatabasesArgs),
     /// Kills the processes of a cluster of its own under load, at random moments and at every crash point; then audits.
     Torture(crate::show::TortureArgs),
-    Conformance(crate::conformance::Conformance),
+    Conformance(Box<crate::conformance::Conformance>),
     /// Puts folders of clusters of its own back under load, in every way; then audits what is told and listed.
     Restores(crate::restores::RestoresArgs),
     /// Prints a script that completes this command line in a shell.

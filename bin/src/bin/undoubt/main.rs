@@ -111,7 +111,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Demo { seed } => show::run_demo(seed, global).await,
         Command::DemoDatabases(args) => show::run_databases(&args, global).await,
         Command::Torture(torture) => show::run_torture(&torture, global).await,
-        Command::Conformance(arguments) => conformance::check(arguments, global).await,
+        Command::Conformance(arguments) => conformance::check(*arguments, global).await,
         Command::Restores(restores) => restores::run_restores(&restores, global).await,
         Command::Tokens { action: args::TokensAction::New } => secrets::new_token(global),
         Command::Certs { action: args::CertsAction::Init(init) } => secrets::init_certificates(&init, global),
