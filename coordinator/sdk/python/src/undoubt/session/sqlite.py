@@ -68,14 +68,14 @@ class SqliteStore:
             for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
                 self._db.execute(f"PRAGMA {setting}")
             self._db.executescript(_SCHEMA)
+            with self.transaction():
+                self._belong_to(participant)
         except sqlite3.Error as error:
+            self.close()
             raise StoreFailed(f"{self._path} cannot be opened: {error}") from error
-        with self.transaction():
-            [owner] = self._one("SELECT name FROM undoubt_participant") or [None]
-            if owner is None:
-                self._do("INSERT INTO undoubt_participant VALUES (?)", [participant])
-            elif owner != participant:
-                raise StoreFailed(f"{self._path} is the store of participant {owner!r}, not of {participant!r}")
+        except StoreFailed:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Closes the file."""
@@ -207,6 +207,13 @@ class SqliteStore:
         """Stores that the saga was closed."""
         row = [id.coordinator, _stored(id.attempt_number), id.tx]
         self._do("INSERT OR IGNORE INTO undoubt_closed VALUES (?, ?, ?)", row)
+
+    def _belong_to(self, participant: str) -> None:
+        [owner] = self._one("SELECT name FROM undoubt_participant") or [None]
+        if owner is None:
+            self._do("INSERT INTO undoubt_participant VALUES (?)", [participant])
+        elif owner != participant:
+            raise StoreFailed(f"{self._path} is the store of participant {owner!r}, not of {participant!r}")
 
     def _all(self, statement: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
