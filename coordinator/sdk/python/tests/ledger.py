@@ -78,6 +78,14 @@ class Ledger(Resource[sqlite3.Connection]):
         return asked
 
 
+class Committing(Ledger):
+    """A faulty one, which tears its work from its answer."""
+
+    def act(self, db: sqlite3.Connection, step: Step) -> bytes:
+        db.execute("COMMIT")
+        return b""
+
+
 def kind_of(answer: ToCoordinator) -> str | None:
     """Returns the word for an answer that tells of something durable."""
     if answer.vote.HasField("prepared"):

@@ -17,7 +17,7 @@ from undoubt.session.marks import LowWaterMark
 from undoubt.session.server import MAX_BATCH_BYTES, batches
 from undoubt.session.trust import NotTaken
 
-from ledger import Ledger, add
+from ledger import Committing, Ledger, add
 
 COORDINATOR, KEY = b"c" * 16, b"k" * 32
 FORWARD, BACK, ON = pb.DIRECTION_FORWARD, pb.DIRECTION_COMPENSATING, pb.DIRECTION_COMPLETING
@@ -322,12 +322,6 @@ def test_what_fails_is_undone_and_tried_again(tmp_path: Path) -> None:
     faulty.fails = True
     assert world.step(3, BACK, add("b", -3)) == "CONDITION"
     assert world.journal() == [("commit", "a", 3), ("act", "b", 3)]
-
-
-class Committing(Ledger):
-    def act(self, db: sqlite3.Connection, step: Step) -> bytes:
-        db.execute("COMMIT")
-        return b""
 
 
 def test_a_resource_that_commits_by_itself_ends_the_participant(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import grpc.aio
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from undoubt.session import Participant, SqliteStore
+from undoubt.session import Participant, SqliteStore, StoreFailed
 from undoubt.session import session_pb2 as pb
 
-from ledger import Ledger, add
+from ledger import Committing, Ledger, add
 
 PATIENCE_S = 10.0
 ID = b"c" * 16
@@ -152,3 +152,22 @@ def test_a_key_stays_or_is_followed(tmp_path: Path) -> None:
         assert (await speaker.refused())[0] == "PERMISSION_DENIED"
 
     talk(tmp_path, what)
+
+
+def test_it_serves_nobody_once_its_store_has_failed(tmp_path: Path) -> None:
+    async def main() -> None:
+        participant = Participant("ledger", SqliteStore(tmp_path / "ledger.db"), Committing())
+        speaker = Speaker(await participant.start("127.0.0.1:0"))
+        call, _ = await speaker.open()
+        run = pb.RunStep(attempt=1, work=add("a", 1))
+        await call.write(pb.CoordinatorBatch(messages=[pb.ToParticipant(tx=b"tx", attempt_number=1, run=run)]))
+        with pytest.raises(Refused) as ended:
+            await speaker.read(call)
+        assert ended.value.args[0] == "UNAVAILABLE"
+        with pytest.raises(StoreFailed):
+            await asyncio.wait_for(participant.wait(), PATIENCE_S)
+        assert (await speaker.refused(epoch=2))[0] == "UNAVAILABLE"
+        await speaker.channel.close()
+        await participant.stop()
+
+    asyncio.run(main())

@@ -23,7 +23,8 @@ from undoubt.session.store import Store, StoreFailed
 from undoubt.session.trust import NotTaken
 
 SECONDS_BETWEEN_INQUIRIES = 1.0
-SECONDS_FOR_THE_PROOF = 5.0
+SECONDS_TO_BEGIN = 5.0
+"""The time for a hello, and for a proof."""
 MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_TAKEN_BYTES = 2 * MAX_BATCH_BYTES
 """A coordinator's batch has 4 MiB at most; what is longer is refused by gRPC."""
@@ -169,16 +170,11 @@ class Participant(Generic[Connection]):
 
     async def _begun(self, incoming: AsyncIterator[pb.CoordinatorBatch], context: Context) -> _Session:
         """Returns the session of a coordinator that has proven who it is. There is one per coordinator: it replaces the one before it."""
-        first = await anext(incoming, None)
-        hello = pb.Hello() if first is None else first.hello
+        hello = (await _next(incoming, "hello")).hello
         trust.check_hello(hello, self._name)
         challenge = trust.challenge()
         await context.write(pb.ParticipantBatch(challenge=challenge))
-        try:
-            second = await asyncio.wait_for(anext(incoming, None), SECONDS_FOR_THE_PROOF)
-        except TimeoutError:
-            raise NotTaken("DEADLINE_EXCEEDED", "no proof came") from None
-        trust.check_proof(hello, challenge, pb.Proof() if second is None else second.proof, self._name)
+        trust.check_proof(hello, challenge, (await _next(incoming, "proof")).proof, self._name)
         session = _Session(context, await self._in_worker(self._guard.join, hello))
         if before := self._sessions.get(hello.coordinator_id):
             before.replaced.set()
@@ -210,6 +206,14 @@ class Participant(Generic[Connection]):
             )
             before = now
             await asyncio.sleep(SECONDS_BETWEEN_INQUIRIES)
+
+
+async def _next(incoming: AsyncIterator[pb.CoordinatorBatch], what: str) -> pb.CoordinatorBatch:
+    """Returns the next batch of a session that has yet to begin; an empty one at its end."""
+    try:
+        return await asyncio.wait_for(anext(incoming, pb.CoordinatorBatch()), SECONDS_TO_BEGIN)
+    except TimeoutError:
+        raise NotTaken("DEADLINE_EXCEEDED", f"no {what} came in {SECONDS_TO_BEGIN:.0f} s") from None
 
 
 async def _first(*awaited: Awaitable[Any]) -> None:
