@@ -259,8 +259,9 @@ def test_what_is_over_is_late_and_forgotten_and_stays_over(world: World) -> None
     late = world.vote(5, add("c", 1), b"late")
     assert late is not None
     assert late.refused.code == pb.REFUSAL_CODE_LATE
-    # It missed its decision, and asks.
+    # It missed its decision: it asks, and has its keys until it is told.
     assert world.guard.in_doubt(world.talk) == {(b"tx", 4)}
+    assert world.step(7, FORWARD, add("b", 1)) == "LOCK_CONFLICT"
     world.say(over=3, open=[1])
     assert world.step(1, FORWARD, add("a", 1)) == "LATE"
     world.say(over=6, open=[])
