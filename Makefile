@@ -103,7 +103,8 @@ PYTHON_NEEDS := participant/examples/python/requirements.txt bin/tests/requireme
 
 python: $(PYTHON_ENV)/ready
 
-$(PYTHON_ENV)/ready: $(PYTHON_NEEDS)
+# The SDK is installed from here: only what it needs in its turn makes this anew.
+$(PYTHON_ENV)/ready: $(PYTHON_NEEDS) coordinator/sdk/python/pyproject.toml
 	python3 -m venv $(PYTHON_ENV)
 	$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(PYTHON_NEEDS))
 	touch $@

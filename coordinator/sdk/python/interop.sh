@@ -42,3 +42,14 @@ asked = {"undoubt-effect": "E", "undoubt-operation": "action"}
 assert barrier(connection, asked, lambda call: 1).body == barrier(connection, asked, lambda call: 2).body == b"1"
 assert resources.files(undoubt).joinpath("py.typed").is_file()
 ')
+
+# So has its extra for participants, types of the protocol included.
+"$built/venv/bin/pip" install --quiet --disable-pip-version-check "$(echo "$built"/undoubt-*.whl)[session]"
+(cd "$built" && "$built/venv/bin/python" -c '
+import undoubt
+from undoubt.session import SqliteStore, session_pb2
+store = SqliteStore("store.db")
+store.open("participant")
+store.close()
+assert session_pb2.Hello(epoch=1).SerializeToString()
+')

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from undoubt import Client
+
 from processes import Coordinator, free_port, program
 
 README = Path(__file__).parents[1] / "README.md"
@@ -120,3 +122,24 @@ def test_its_own_transaction_has_what_follows(page: Path, ports: dict[str, int],
     assert done.returncode == 0, done.stderr
     listed = httpx.get(f"{coordinator.url}/v1/transactions?state=committed&limit=1").json()["transactions"]
     assert listed[0]["state"] == "committed"
+
+
+def test_its_participant_takes_part(page: Path, tmp_path: Path) -> None:
+    port = free_port()
+    (page / "stock.py").write_text((page / "stock.py").read_text().replace(":7411", f":{port}"))
+    stock = subprocess.Popen([sys.executable, "stock.py", "stock.db"], cwd=page)
+    try:
+        coordinator = Coordinator(tmp_path, [], {"stock": f"http://127.0.0.1:{port}"})
+        with Client(coordinator.url) as client:
+            work = {more: {"raw": "0x" + f'["bolts", {more}]'.encode().hex()} for more in (5, -5, -9)}
+            filled = client.submit({"branches": {"stock": work[5], "store": ["add bolts 5"]}})
+            assert filled.results["stock"].raw == {"raw": "0x35"}
+            step = {"name": "take", "at": "stock", "do": work[-5], "undo": work[5]}
+            assert client.submit({"mode": "saga", "steps": [step]}).state == "committed"
+            refused = client.submit({"branches": {"stock": work[-9], "store": ["add bolts -9"]}})
+            assert refused.abort is not None
+            assert refused.abort.reason == "condition"
+        coordinator.kill()
+    finally:
+        stock.kill()
+        stock.wait()
