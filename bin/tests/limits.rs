@@ -237,7 +237,7 @@ fn bounds_in(source: &str) -> impl Iterator<Item = &str> {
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
-        if entry.is_dir() && !["tests", "examples", "conformance", "target"].contains(&name.as_str()) {
+        if entry.is_dir() && !["tests", "examples", "conformance", "sdk", "target"].contains(&name.as_str()) {
             sources(&entry, found);
         } else if name.ends_with(".rs") && name != "tests.rs" {
             found.push(entry);
