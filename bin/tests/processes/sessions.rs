@@ -83,7 +83,7 @@ async fn coordinators_of_several_versions_are_each_spoken_to_in_the_highest_that
         let (mut session, batch) = Session::open(&url, first(hello)).await.unwrap();
         let welcome = batch.welcome.unwrap();
         assert_eq!(welcome.protocol_version, spoken, "newest {newest_protocol_version}");
-        assert_eq!(welcome.abilities, ["saga-steps", "one-phase", "two-phase", "open-sagas"]);
+        assert_eq!(welcome.abilities, ["saga-steps", "one-phase", "two-phase", "open-sagas", "still-open"]);
         let key: &'static str = ["a", "b", "c", "d"][epoch as usize - 1];
         assert_eq!(read(&mut session, key, u64::from(epoch) << 40, key).await, None, "it works in each of them");
     }
