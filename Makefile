@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores service-kills explore sweep compare bench interop build bencher simulator setup python prometheus databases
+.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores service-kills explore sweep compare bench interop sdk-bench build bencher simulator setup python prometheus databases
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -74,6 +74,9 @@ bench: build bencher ## What transactions cost, beside floors and peers. PARTS="
 
 interop: build ## The SDKs in other languages: formatting, types, tests, READMEs, packages. Installs what it needs.
 	@UNDOUBT_BIN=$(BIN) .ci/interop
+
+sdk-bench: build ## What the SDKs add to bare calls, in CPU time. After make interop, which installs their tools.
+	@UNDOUBT_BIN=$(BIN) coordinator/sdk/bench.sh
 
 # What users run, and no more: a newcomer waits for it.
 build: setup

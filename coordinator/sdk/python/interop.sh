@@ -22,8 +22,6 @@ ruff check .
 ruff format --check .
 mypy
 python -m pytest -q
-# Alone, for the tests would take its CPU.
-python benches/overhead.py
 
 # The package that one would publish has all that it needs, and works without the checkout.
 built=$(mktemp -d)

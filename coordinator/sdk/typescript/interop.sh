@@ -26,5 +26,3 @@ echo "Node $(node --version)"
 [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund
 npm run --silent check
 npm test --silent
-# Alone, for the tests would take its CPU.
-npm run --silent overhead

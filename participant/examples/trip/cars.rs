@@ -11,8 +11,7 @@ use undoubt_barrier::{Answer, Barrier, Call, Error, Failure, Operation, Refused}
 
 const BARRIER: Barrier = Barrier::new();
 
-const TABLE: &str =
-    "CREATE TABLE IF NOT EXISTS cars (car VARCHAR(64) PRIMARY KEY, effect VARCHAR(512), transaction_id VARCHAR(256), KEY (effect))";
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS cars (car VARCHAR(64) PRIMARY KEY, effect VARCHAR(512), transaction_id VARCHAR(256), KEY (effect))";
 
 #[derive(Deserialize)]
 struct Wanted {
