@@ -110,6 +110,10 @@ class World:
         eventually(is_over)
         return states[-1]
 
+    def settled(self) -> None:
+        """Waits until every participant has ended its part: a client hears of a commit before they do."""
+        eventually(lambda: not list(self.client.list(filter="open")))
+
     def stored(self, key: str) -> str | None:
         return self.client.submit({"branches": {"store": [f"get {key}"]}}).results["store"].values[0]
 
@@ -148,6 +152,7 @@ def test_both_or_neither(world: World) -> None:
     assert world.submit(both("a", stored=-9), new_id()).state == "aborted"
     assert world.client.submit({"branches": {"ledger": raw(add("b", 1))}}).state == "committed"
     assert world.stored("a") == "3"
+    world.settled()
     assert world.ledger.lines("a") == ["commit"]
     assert world.ledger.lines("b") == ["commit"]
 
@@ -184,6 +189,7 @@ def test_a_participant_that_dies_with_its_vote_unsent_is_told_the_end(world: Wor
     world.ledger.start()
     assert world.end_of(id) == "committed"
     assert world.stored("a") == "3"
+    world.settled()
     assert world.ledger.lines("a") == ["commit"]
 
 
@@ -194,7 +200,7 @@ def test_a_participant_that_dies_with_its_commit_unsent_has_committed_once(world
     world.ledger.died()
     world.restart_ledger()
     assert world.end_of(id) == "committed"
-    eventually(lambda: not list(world.client.list(filter="open")))
+    world.settled()
     assert world.ledger.lines("a") == ["commit"]
 
 
@@ -231,6 +237,7 @@ def test_a_branch_in_doubt_aborts_with_a_coordinator_that_had_not_decided(world:
     # Its key is free again once it has heard: the same sum is changed by another.
     eventually(lambda: world.submit(both("a"), new_id()).state == "committed")
     assert world.stored("a") == "3"
+    world.settled()
     assert world.ledger.lines("a") == ["commit"]
 
 
