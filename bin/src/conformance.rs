@@ -34,7 +34,7 @@ pub struct Plan {
     pub database: Option<Forwarding>,
     /// The time that a call may take to come to a clear answer, repetitions included.
     pub patience: Duration,
-    /// What names of things and ids of transactions begin with: digits, different in each run.
+    /// The number that names of things and ids of transactions begin with, different in each run.
     pub run: u32,
 }
 

@@ -20,7 +20,9 @@ pub struct JsonConnection {
 
 impl JsonConnection {
     pub async fn connect(address: &str) -> anyhow::Result<JsonConnection> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        let connecting = timeout(ANSWER_TIMEOUT, TcpStream::connect(address)).await;
+        let stream = connecting.map_err(anyhow::Error::from).and_then(|connected| Ok(connected?));
+        let stream = stream.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         let (sender, driving) = handshake(TokioIo::new(stream)).await?;
         // It ends with its sender.

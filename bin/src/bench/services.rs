@@ -154,7 +154,7 @@ enum By {
     Gateway,
 }
 
-/// What a load came to.
+/// The result of a load.
 struct Cost {
     sagas_per_s: f64,
     /// The CPU time of coordinator, participants and the gateway that was used.

@@ -8,7 +8,7 @@ use super::slow::Database;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How often acting and undoing meet, each time a little further apart.
+/// The number of times that acting and undoing meet, each time a little further apart.
 const MEETINGS: u32 = 6;
 
 /// The time by which they are further apart each time.
@@ -17,7 +17,7 @@ const APART: Duration = Duration::from_millis(3);
 /// The time after which a caller of a service with a slow database gives up.
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(100);
 
-/// How things look that nothing else happened to than that; `None`: not known, or not to be compared from thing to thing.
+/// The looks of things that had nothing else done to them; `None`: not known, or not to be compared from thing to thing.
 #[derive(Debug, Default)]
 struct Looks {
     acted: Option<String>,
@@ -84,14 +84,7 @@ impl Tester {
 
     async fn case(&mut self, case: Case, any_name: bool) -> Result<Found, String> {
         if case == Case::ActAgainstUndo {
-            for meeting in 0..MEETINGS {
-                let (number, thing) = self.next(any_name)?;
-                let mut one = Effect::new(&self.plan, number, thing);
-                let ended = meet(&mut one, APART * meeting, &self.looks).await;
-                if ended.is_err() || meeting + 1 == MEETINGS {
-                    return Ok(one.found(ended));
-                }
-            }
+            return self.meetings(any_name).await;
         }
         let (number, thing) = self.next(any_name)?;
         let mut one = Effect::new(&self.plan, number, thing);
@@ -113,6 +106,19 @@ impl Tester {
         }
         self.looks = if self.comparable { looks } else { Looks::default() };
         Ok(found)
+    }
+
+    /// Acts and undoes at once, several times with a thing each.
+    async fn meetings(&mut self, any_name: bool) -> Result<Found, String> {
+        for meeting in 0..MEETINGS {
+            let (number, thing) = self.next(any_name)?;
+            let mut one = Effect::new(&self.plan, number, thing);
+            let ended = meet(&mut one, APART * meeting, &self.looks).await;
+            if ended.is_err() {
+                return Ok(one.found(ended));
+            }
+        }
+        Ok(Found::Kept)
     }
 }
 
@@ -294,7 +300,7 @@ async fn try_one(
             met?;
             undone_for_good(one, untouched, looks).await
         }
-        Case::ActAgainstUndo => unreachable!("it takes several things, see above"),
+        Case::ActAgainstUndo => unreachable!("it takes several things: `meetings`"),
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Effect<'a> {
     plan: &'a Plan,
     thing: String,
     identity: Identity,
-    /// What the action answered, once it was done.
+    /// The action's answer, once there is one.
     answer: Option<Value>,
     acted: bool,
     exchanges: Vec<Exchange>,
@@ -281,7 +281,7 @@ impl<'a> Effect<'a> {
             Cut::BeforeAnswer => "(cut off before the answer)",
         };
         self.note(&call, place.to_owned());
-        match service::cut_off(&self.plan.base, &call, cut).await {
+        match service::cut_off(&self.plan.base, &call, cut, self.plan.patience).await {
             Ok(()) => Ok(()),
             Err(error) => Err(Ended::NotTried(format!("the service cannot be reached: {error}"))),
         }

@@ -118,7 +118,7 @@ pub enum Pattern {
     Tcc,
 }
 
-/// What can be asked of a service.
+/// The requests that a service is tried with.
 #[derive(Clone, Debug)]
 pub struct Handlers {
     pub pattern: Pattern,

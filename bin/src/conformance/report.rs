@@ -28,7 +28,9 @@ impl Rule {
                 "an undo of an effect that is not known is answered with 2xx, or 404, and remembered"
             }
             Rule::UndoneStaysSo => "an action whose effect was undone before is refused, and does nothing",
-            Rule::TriedIsHeld => "what was tried is held until its confirm comes, which succeeds",
+            Rule::TriedIsHeld => {
+                "what was tried is held until its confirm comes; that, like a completion of what was done, succeeds"
+            }
             Rule::UndoSucceeds => {
                 "an undo of what was done succeeds in the end, whether or not its action was answered"
             }
@@ -174,11 +176,11 @@ pub struct Exchange {
     /// The command by which it is made again.
     pub curl: String,
     pub answer: String,
-    /// How often this came in a row.
+    /// The number of times that this came in a row.
     pub times: u32,
 }
 
-/// What a case came to.
+/// The result of a case.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "found", rename_all = "snake_case")]
 pub enum Found {
@@ -205,7 +207,7 @@ pub struct Finding {
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub findings: Vec<Finding>,
-    /// What limits what the findings say.
+    /// The limits of what the findings say, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

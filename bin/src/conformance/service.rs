@@ -89,7 +89,17 @@ async fn ask_now(base: &Base, call: &Call) -> Result<Answer, String> {
 }
 
 /// Begins a request and cuts its connection off.
-pub(super) async fn cut_off(base: &Base, call: &Call, cut: Cut) -> io::Result<()> {
+///
+/// # Errors
+/// If that much cannot be sent within that time.
+pub(super) async fn cut_off(base: &Base, call: &Call, cut: Cut, within: Duration) -> io::Result<()> {
+    match timeout(within, cut_off_now(base, call, cut)).await {
+        Ok(cut) => cut,
+        Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+async fn cut_off_now(base: &Base, call: &Call, cut: Cut) -> io::Result<()> {
     let mut stream = TcpStream::connect(base.connects_to()).await?;
     let bytes = call.bytes();
     let until = match cut {

@@ -8,11 +8,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// The time for which each piece of an answer is held back.
 const HELD_BACK: Duration = Duration::from_millis(300);
 
 const PIECE_BYTES: usize = 16 << 10;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An address to listen on, and the database's: `LISTEN=DATABASE`. The service is given the first as its database's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +56,14 @@ impl Database {
         let slow = is_slow.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((service, _)) = listener.accept().await {
-                // A database that cannot be reached is the service's to tell: its connection ends.
-                if let Ok(database) = TcpStream::connect(&database).await {
-                    tokio::spawn(forward(service, database, slow.clone()));
-                }
+                let (database, slow) = (database.clone(), slow.clone());
+                tokio::spawn(async move {
+                    // A database that cannot be reached is the service's to tell: its connection ends.
+                    if let Ok(Ok(database)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(database)).await {
+                        // So does one that breaks.
+                        forward(service, database, slow).await.ok();
+                    }
+                });
             }
         });
         Ok(Database { is_slow, accepting })

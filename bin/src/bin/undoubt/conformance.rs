@@ -53,8 +53,8 @@ pub struct Conformance {
     /// The name of a thing for the next case, where not any will do. May be repeated: thirty are enough.
     #[arg(long, value_name = "NAME")]
     thing: Vec<String>,
-    /// Where to listen for the service's connections to its database, and where that is: it is made slow for two cases. Have the service
-    /// connect to the first.
+    /// The address to listen on for the service's connections to its database, and the database's own, which is made slow for two cases.
+    /// Have the service connect to the first.
     #[arg(long, value_name = "HOST:PORT=HOST:PORT")]
     database: Option<Forwarding>,
     /// The number that names and ids begin with, so that a run can be repeated. Default: drawn from the time.
