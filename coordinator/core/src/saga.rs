@@ -314,6 +314,8 @@ impl Saga {
     pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
         let part = |(index, step): (usize, &Step)| {
             let outcome = match step.at {
+                // It was completed and is to be undone, and nothing tells whether its participant has done that already.
+                At::Done { .. } if step.was_completed => return None,
                 At::Done { .. } => BranchOutcome::Committed,
                 At::Completed if step.definition.completion.is_some() || step.definition.action.is_some() => {
                     BranchOutcome::Committed
@@ -328,10 +330,6 @@ impl Saga {
                 | At::Completed
                 | At::Skipped => return None,
             };
-            if step.was_completed {
-                // Its completion is there as well, and nothing tells whether what undid it is.
-                return None;
-            }
             let step_part = || PartStep { index: step_index(index), name: step.definition.name.clone() };
             let is_there = step.definition.participant == *participant;
             is_there.then(|| Part { participant: participant.clone(), step: Some(step_part()), outcome })

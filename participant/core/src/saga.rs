@@ -4,7 +4,7 @@ use crate::input::Operator;
 use crate::step::{Acted, State, StepId, StepView};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, KnownAttempt, KnownState, StepIndex, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, KnownAttempt, KnownState, StepIndex, Timestamp, TxId, saga};
 
 /// A saga, in the order of its coordinator's attempt numbers, which is the order of low-water marks.
 pub(crate) type SagaKey = (CoordinatorId, AttemptNumber, TxId);
@@ -45,6 +45,11 @@ impl Saga {
 
     pub(crate) fn holds_marks(&self) -> bool {
         self.steps.values().any(State::is_pending)
+    }
+
+    /// Returns true if what the step was completed to has been undone since, as a step of its own.
+    fn is_undone_anew(&self, step: StepIndex) -> bool {
+        saga::undone_anew(step).and_then(|anew| self.steps.get(&anew)).is_some_and(State::is_undone)
     }
 }
 
@@ -135,7 +140,7 @@ impl Sagas {
                 | State::Compensated
                 | State::Empty => false,
             };
-            let in_effect = saga.steps.iter().filter(|(_, state)| may_be(state));
+            let in_effect = saga.steps.iter().filter(|(step, state)| may_be(state) && !saga.is_undone_anew(**step));
             let in_effect = in_effect.map(|(step, _)| *step).collect();
             KnownAttempt { attempt_number: *attempt_number, tx: tx.clone(), state: KnownState::Steps, in_effect }
         })

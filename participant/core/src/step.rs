@@ -200,6 +200,21 @@ impl State {
         matches!(self, State::InEffect { acted: Acted::Here { pending: true, .. }, .. })
     }
 
+    /// Returns true if it is stored that nothing of the step is in effect any more, nor ever will be.
+    pub(crate) fn is_undone(&self) -> bool {
+        match self {
+            State::Compensated | State::Empty => true,
+            State::Acting { .. }
+            | State::Refused(_)
+            | State::InEffect { .. }
+            | State::Compensating { .. }
+            | State::Completing { .. }
+            | State::Emptying { .. }
+            | State::Completed
+            | State::Attempted(_) => false,
+        }
+    }
+
     /// Returns true if the resource keeps a barrier of it.
     pub(crate) fn is_stored(&self) -> bool {
         match self {

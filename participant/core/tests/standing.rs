@@ -7,11 +7,11 @@ use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
     Answer, BranchId, Effect, Hello, Input, Kept, Limits, Operator, Participant, Proof, Recall, Recovered, Rejection,
-    Seen, Session, SessionRefused, Trust,
+    Seen, Session, SessionRefused, StepId, StepState, Trust,
 };
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, Prepare, Start, Starts,
-    Timestamp, ToCoordinator, ToParticipant, Vote, WriteNumber,
+    StepIndex, Timestamp, ToCoordinator, ToParticipant, Vote, WriteNumber, saga,
 };
 
 const OWN: [u8; 16] = [7; 16];
@@ -196,6 +196,24 @@ fn what_is_kept_of_attempts_is_told_in_the_order_of_attempt_numbers_and_page_by_
     assert_eq!(core.attempts(COORDINATOR, AttemptNumber(0), 3), (all[..3].to_vec(), Some(AttemptNumber(9))));
     assert_eq!(core.attempts(COORDINATOR, AttemptNumber(9), 3), (all[3..].to_vec(), None));
     assert_eq!(core.attempts(OTHER, AttemptNumber(0), 3), (Vec::new(), None));
+}
+
+#[test]
+fn a_completed_step_is_in_effect_until_it_is_stored_that_it_was_undone_as_a_step_of_its_own() {
+    let mut core = participant();
+    let step = |number| StepId {
+        coordinator: COORDINATOR,
+        attempt_number: AttemptNumber(3),
+        step: StepIndex(number),
+        tx: "t".parse().unwrap(),
+    };
+    let mut in_effect_after = |number, state| {
+        put(&mut core, Input::Recovered(Recovered::Step { step: step(number), state }));
+        core.attempts(COORDINATOR, AttemptNumber(0), 10).0[0].in_effect.clone()
+    };
+    assert_eq!(in_effect_after(0, StepState::Completed), [StepIndex(0)]);
+    assert_eq!(in_effect_after(1, StepState::Completed), [StepIndex(0), StepIndex(1)]);
+    assert_eq!(in_effect_after(1 + saga::UNDONE_ANEW, StepState::Compensated), [StepIndex(0)]);
 }
 
 fn prepare(execution: Execution) -> Prepare {

@@ -265,6 +265,12 @@ pub const CHECK_BACK: &str = "check-back";
 /// its parent: to its participant that is a step of its own. No saga has as many steps.
 pub const UNDONE_ANEW: u16 = 128;
 
+/// Returns the number under which a participant knows what undoes the step with this number after its completion; `None` if the
+/// number is of what undoes already.
+pub fn undone_anew(step: StepIndex) -> Option<StepIndex> {
+    (step.0 < UNDONE_ANEW).then(|| StepIndex(step.0 + UNDONE_ANEW))
+}
+
 /// Returns the number of the step that a participant knows under this one.
 pub fn place_of(step: StepIndex) -> StepIndex {
     StepIndex(step.0 % UNDONE_ANEW)

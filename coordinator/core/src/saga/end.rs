@@ -240,8 +240,7 @@ impl Step {
             matches!(self.at, At::Refused(_)) || self.is_check_back() || (action.is_none() && completion.is_none());
         let barrier = match &self.joined {
             None => Barrier::OfTransaction,
-            // What was completed and then undone has two barriers, and by neither alone can be told what it came to.
-            Some(_) if is_nowhere || self.was_completed => Barrier::Nowhere,
+            Some(_) if is_nowhere => Barrier::Nowhere,
             Some(Joined { attempt_number, .. }) => Barrier::Of(*attempt_number),
         };
         EndedBranch { participant: participant.clone(), step: Some(name.clone()), outcome, barrier }

@@ -40,7 +40,6 @@ impl Step<'_> {
                 branch.barrier == Barrier::Nowhere
                     && self.definition.action.is_some()
                     && !self.definition.is_check_back()
-                    && self.undone_anew.is_none()
                     && branch.outcome == BranchOutcome::Aborted
             }
         }
@@ -50,11 +49,7 @@ impl Step<'_> {
         match self.recorded {
             Recorded::Open(joined) => joined.at_participant == attempt_number,
             // What a check-back found counts no more once the saga has ended.
-            Recorded::Ended(branch) => {
-                branch.barrier == Barrier::Of(attempt_number)
-                    || self.definition.is_check_back()
-                    || self.undone_anew.is_some()
-            }
+            Recorded::Ended(branch) => branch.barrier == Barrier::Of(attempt_number) || self.definition.is_check_back(),
         }
     }
 
