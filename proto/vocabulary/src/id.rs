@@ -5,7 +5,6 @@ use crate::digested_bytes::Digested;
 use crate::limits::{MAX_NAME_BYTES, MAX_TX_ID_BYTES};
 use crate::printable_text::is_seen;
 use bytes::Bytes;
-use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
 
@@ -113,7 +112,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(SmolStr);
+        pub struct $name(smol_str::SmolStr);
 
         impl $name {
             /// Returns its characters.
@@ -122,27 +121,28 @@ macro_rules! name {
             }
         }
 
-        impl FromStr for $name {
-            type Err = InvalidId;
+        impl std::str::FromStr for $name {
+            type Err = crate::id::InvalidId;
 
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
-                check_name($what, text).map(|()| $name(text.into()))
+            fn from_str(text: &str) -> Result<Self, crate::id::InvalidId> {
+                crate::id::check_name($what, text).map(|()| $name(text.into()))
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(&self.0)
             }
         }
     };
 }
+pub(crate) use name;
 
 name! {
     /// A participant's name in the coordinator's configuration: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.

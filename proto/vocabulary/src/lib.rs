@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod digest_map;
 pub mod digested_bytes;
+pub mod event;
 pub mod id;
 pub mod known_attempt;
 pub mod limit;
@@ -26,6 +27,10 @@ pub mod witness;
 pub use backoff::Backoff;
 pub use digest_map::{Digest, DigestMap};
 pub use digested_bytes::{Digested, SeededTooLate, seed_digests};
+pub use event::{
+    CorrelationId, Event, EventId, EventType, Incarnation, InvalidEvent, NewEvent, Partition, Position, ReactionName,
+    SubscriptionName, Topic, TopicName,
+};
 pub use id::{AttemptNumber, CoordinatorId, Epoch, InvalidId, PartName, ParticipantName, StepName, TxId};
 pub use known_attempt::{KnownAttempt, KnownState};
 pub use low_water_mark::LowWaterMark;
