@@ -8,7 +8,13 @@ use std::{env, fs};
 /// What is stored, which nobody is asked for.
 const RECORDS: &str = "undoubt/v1/record.proto";
 
-const FILES: [&str; 4] = ["undoubt/v1/session.proto", "undoubt/v1/transaction.proto", "undoubt/v1/work.proto", RECORDS];
+const FILES: [&str; 5] = [
+    "undoubt/v1/session.proto",
+    "undoubt/v1/transaction.proto",
+    "undoubt/v1/work.proto",
+    "undoubt/v1/events.proto",
+    RECORDS,
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {

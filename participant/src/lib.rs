@@ -7,6 +7,7 @@
 //! * `engine` is one task that owns the core, and calls the resource manager for many branches at once.
 //! * `session` speaks with a coordinator, to which `outbox` holds what waits to be sent; `admin` with operators.
 //! * [`table`] keeps epochs, branches and barriers for adapters that have a store.
+//! * [`event_log`] keeps the events that work publishes, for adapters that have a store; `events` hands them on.
 //! * [`locks`] lets branches and steps wait for keys, for adapters that lock by them.
 //! * [`room`] bounds the bytes of results in memory.
 
@@ -16,6 +17,8 @@ pub mod conformance;
 #[doc(hidden)]
 pub mod decoders;
 mod engine;
+pub mod event_log;
+mod events;
 pub mod heuristic;
 mod limits;
 pub mod locks;

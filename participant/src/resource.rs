@@ -52,6 +52,7 @@ mod error;
 mod recovery;
 mod steps_only;
 
+use crate::event_log::EventSource;
 use bytes::Bytes;
 use std::future::Future;
 use std::path::Path;
@@ -166,6 +167,11 @@ pub trait Resource: Send + Sync + 'static {
     /// never writes to there. `None`: what operators do is logged, and nothing else is kept of it. Asked once, after
     /// [`recover`](Self::recover).
     fn audit_store(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
+
+    /// Returns the log of the events that its work publishes. `None`: it publishes none. Asked once, after [`recover`](Self::recover).
+    fn events(&self) -> Option<Arc<dyn EventSource>> {
         None
     }
 

@@ -3,6 +3,7 @@
 use crate::admin::AdminService;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Command, Engine};
+use crate::events::EventsService;
 use crate::metrics::{Figures, Looking, Recovery};
 use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
 use crate::session::SessionService;
@@ -20,6 +21,7 @@ use undoubt_platform::server::{
     Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
 use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random, Traces};
+use undoubt_proto::v1::events_server::EventsServer;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
@@ -137,6 +139,7 @@ pub async fn run<R: Branches>(
     let admin =
         AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone(), audit: record.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
+    routes.add_service(EventsServer::new(EventsService::new(config.name.clone(), resource.events())));
     let keeping = Keeping {
         access,
         audit: record,

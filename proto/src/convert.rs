@@ -9,6 +9,7 @@
 //! Wire timeouts are whole milliseconds in 32 bits: they are rounded up, so that a short wait does not become none, and
 //! saturate at 49 days.
 
+mod event;
 mod field;
 mod low_water_mark;
 mod message;
@@ -22,13 +23,15 @@ mod witness;
 pub use low_water_mark::{low_water_mark, still_open, told_open};
 pub use outcome::{KnownOutcome, branch_outcome};
 
-use undoubt_vocabulary::InvalidId;
+use undoubt_vocabulary::{InvalidEvent, InvalidId};
 
 /// The reason why a message is refused. It came from a defective peer, or from one that speaks a newer version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error("the field {field} is no valid id: {cause}")]
     Id { field: &'static str, cause: InvalidId },
+    #[error("the event is no valid one: {0}")]
+    Event(#[from] InvalidEvent),
     #[error("the field {field} is not set, and the message means nothing without it; correct or update the sender")]
     Missing { field: &'static str },
     #[error(

@@ -4,6 +4,7 @@ use super::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
     StepId, StepState, Steps, TracedCall,
 };
+use crate::event_log::EventSource;
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,6 +71,10 @@ impl<R: Steps> Resource for StepsOnly<R> {
 
     async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
         self.0.accept_loss(loss, mark).await
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventSource>> {
+        self.0.events()
     }
 
     fn audit_store(&self) -> Option<Arc<dyn Store>> {

@@ -110,6 +110,8 @@ reasons! {
     FencedByEpoch "FENCED_BY_EPOCH" FailedPrecondition: "A newer start of this coordinator is known; the metadata tell its epoch.",
     SessionReplaced "SESSION_REPLACED" Aborted: "A newer session of the same coordinator took the place of this one.",
     PutBack "PUT_BACK" FailedPrecondition: "The log is an older copy than the other side has seen; the message says by what that is known.",
+    LogPutBack "LOG_PUT_BACK" DataLoss: "The participant's log of events is an older copy than the reader has read: what the reader made of the rest is of a past that there is not any more. Look at it, and begin again from a position that both have.",
+    EventsTrimmed "EVENTS_TRIMMED" OutOfRange: "Events behind that position are not kept any more; the message says which is the first that is. Build what follows from them anew.",
     Unproven "UNPROVEN" Unauthenticated: "No key proves that this is the coordinator which it says. The message has what to do.",
     OtherKey "OTHER_KEY" PermissionDenied: "Another key is pinned for this coordinator, or none and it is known from before. It takes an operator's word.",
     TooManyPins "TOO_MANY_PINS" ResourceExhausted: "As many coordinators are pinned at first contact as may be (`max_unvouched_pins`). It takes an operator's word.",

@@ -51,6 +51,8 @@ pub(super) const METHODS: &[(&str, Needed, &str)] = &[
     ("/undoubt.v1.ParticipantAdmin/PinCoordinator", Needed::OneOf(&[Operate]), "pin-coordinator"),
     ("/undoubt.v1.ParticipantAdmin/Backup", Needed::OneOf(&[Operate]), "backup"),
     ("/undoubt.v1.ParticipantAdmin/Audit", Needed::OneOf(&[Operate]), "audit"),
+    ("/undoubt.v1.Events/Read", Needed::OneOf(&[Read]), "read-events"),
+    ("/undoubt.v1.Events/DescribeLog", Needed::OneOf(&[Read, Operate]), "describe-log"),
     // At the port for figures.
     ("/metrics", Needed::OneOf(&[Read, Operate]), "metrics"),
     ("/healthz", Needed::Nothing, "healthz"),

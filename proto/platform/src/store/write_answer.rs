@@ -38,9 +38,17 @@ impl Written {
         written
     }
 
-    /// Returns the same answer, which `observer` sees just before the one who awaits it; not if it is never awaited.
+    /// Returns the same answer, which `observer` sees just before the one who awaits it, and after those that were given before; not if
+    /// it is never awaited.
     pub fn observed_by(self, observer: impl FnOnce(&Answer) + Send + 'static) -> Written {
-        Written { observer: Some(Box::new(observer)), ..self }
+        let observer: Observer = match self.observer {
+            None => Box::new(observer),
+            Some(first) => Box::new(|answer| {
+                first(answer);
+                observer(answer);
+            }),
+        };
+        Written { answer: self.answer, observer: Some(observer) }
     }
 }
 

@@ -1,0 +1,430 @@
+//! The log of the events that branches and steps publish, over the store in which their work is kept.
+//!
+//! The events of a piece of work are written in the batch that makes it take effect: it publishes them or has not happened. They get their
+//! positions at the moment at which that batch is queued, under one lock, so that positions are in the order in which work takes effect.
+//! They are read once the batch is on stable storage.
+
+mod record;
+mod source;
+
+use crate::resource::ResourceError;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, ready};
+use prost::Message as _;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::watch;
+use undoubt_platform::{Batch, Clock, Direction, Durability, Family, Store, StoreError, Written};
+use undoubt_proto::record::{LogTail, LogTails, StoredEvent, StoredTopic};
+use undoubt_stream::log::{Lane, Positions};
+use undoubt_vocabulary::{Event, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Topic, TopicName};
+
+pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, unplaced};
+pub use source::{After, EventSource, EventsRead, LogState, MAX_READ_BYTES, MAX_READ_EVENTS, ReadError};
+
+/// The families of the log.
+pub const FAMILIES: [Family; 3] = [EVENT, ENTITY, EVENT_LOG];
+
+/// The bytes that an event is stored with beside its own.
+pub const BESIDE_EVENT_BYTES: usize = 64;
+
+/// The positions after which the tails of all partitions are written anew: a start reads no more events than these.
+const TAILS_AFTER: u64 = 1_024;
+
+/// Topics of one participant.
+pub const MAX_TOPICS: usize = 256;
+
+/// The reason why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the topic {topic} is declared twice; leave one out")]
+    Twice { topic: TopicName },
+    #[error("{count} topics are declared, more than the {MAX_TOPICS} allowed")]
+    TooMany { count: usize },
+    #[error(
+        "the topic {topic} is declared with {declared} partitions, and its events are in {stored}: keys would change their partitions, and \
+         lose their order. Declare {stored}, or publish to a topic with another name"
+    )]
+    OtherPartitions { topic: TopicName, declared: u16, stored: u32 },
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+}
+
+/// The log over a store. Cheap to share.
+pub struct EventLog {
+    store: Arc<dyn Store>,
+    topics: Vec<Topic>,
+    incarnation: Incarnation,
+    clock: Arc<dyn Clock>,
+    state: Arc<Mutex<State>>,
+    stable: watch::Sender<Position>,
+}
+
+struct State {
+    positions: Positions,
+    /// Incarnations, by the first position that each has published.
+    incarnations: BTreeMap<Position, Incarnation>,
+    /// What the first write of this start has to bring along: the incarnation, and the topics that are new.
+    is_begun: bool,
+    tails_at: Position,
+    /// The reason why a position will be missing for good, if one will.
+    gap: Option<String>,
+}
+
+impl std::fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLog").field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
+
+impl EventLog {
+    /// Opens the log of a store that has its [`FAMILIES`]. `incarnation` is drawn anew for each start.
+    pub fn open(
+        store: Arc<dyn Store>,
+        topics: Vec<Topic>,
+        incarnation: Incarnation,
+        clock: Arc<dyn Clock>,
+    ) -> Result<EventLog, OpenError> {
+        check(store.as_ref(), &topics)?;
+        let positions = found(store.as_ref(), &topics)?;
+        let stable = watch::Sender::new(positions.stable());
+        let tails_at = positions.last();
+        let incarnations = incarnations(store.as_ref())?;
+        let state = State { positions, incarnations, is_begun: false, tails_at, gap: None };
+        Ok(EventLog { store, topics, incarnation, clock, state: Arc::new(Mutex::new(state)), stable })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Returns the topic to which an event is published, and the version that its entity has from then on, if it has versions. The
+    /// caller keeps others from appending to the entity until the event is written or given up.
+    pub fn admit(&self, event: &NewEvent, before: Option<u64>) -> Result<(&Topic, Option<u64>), Refusal> {
+        let topic = self.topics.iter().find(|topic| topic.name == event.topic).ok_or_else(|| self.unknown(event))?;
+        let version = match (topic.sourced, event.expect, before) {
+            (true, expect, before) => Some(next_version(event, expect, before.unwrap_or(0))?),
+            (false, None, _) => None,
+            (false, Some(_), _) => {
+                let detail = format!(
+                    "the keys of topic {} are no entities with versions, so nothing is appended to one; emit the event, or declare the \
+                     topic with sourced = true",
+                    event.topic
+                );
+                return Err(Refusal::new(RefusalCode::InvalidWork, detail));
+            }
+        };
+        Ok((topic, version))
+    }
+
+    /// Returns true if the keys of this topic are entities with versions.
+    pub fn is_sourced(&self, topic: &TopicName) -> bool {
+        self.topics.iter().any(|declared| declared.sourced && declared.name == *topic)
+    }
+
+    /// Returns the version of an entity: 0 if nothing was ever appended to it.
+    pub fn version_of(&self, topic: &TopicName, key: &[u8]) -> Result<u64, ResourceError> {
+        let from = record::entity_prefix(topic, key);
+        let to = record::entity_key(topic, key, u64::MAX);
+        let last = self.store.scan(ENTITY, &from, Some(&to), Direction::Backward, 1)?;
+        let Some((found, _)) = last.into_iter().next() else { return Ok(0) };
+        let version = record::number(&found[from.len()..]);
+        version.map_err(|cause| unreadable(ENTITY, &found, &cause))
+    }
+
+    fn unknown(&self, event: &NewEvent) -> Refusal {
+        let declared: Vec<&str> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
+        let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
+        let detail = format!(
+            "no topic {} is declared here, where the event {} is to be published; there are: {declared}",
+            event.topic, event.kind
+        );
+        Refusal::new(RefusalCode::InvalidWork, detail)
+    }
+
+    /// Queues a batch with events, before it returns. They have their positions then, unless the batch is refused at once.
+    pub fn write(&self, mut batch: Batch, events: &[StoredEvent], durability: Durability) -> (Vec<Position>, Written) {
+        if events.is_empty() {
+            return (Vec::new(), self.store.write(batch, durability));
+        }
+        let now = self.clock.now();
+        let mut state = self.state();
+        if let Some(cause) = &state.gap {
+            return (Vec::new(), Written::ready(Err(StoreError::Stopped { cause: cause.clone() })));
+        }
+        let allotted = state.positions.allot(events.iter().map(|event| self.lane(event)));
+        let first = allotted.places[0].position;
+        let last = allotted.last().expect("there is an event");
+        for (event, place) in events.iter().zip(&allotted.places) {
+            let placed = StoredEvent { previous: place.previous.0, published_at_us: now.0, ..event.clone() };
+            batch.put_with(EVENT, place.position.0.to_be_bytes(), |bytes| {
+                placed.encode(bytes).expect("a vector takes any message");
+            });
+            if let Some(version) = event.version {
+                let topic = &self.topics[usize::from(self.lane(event).topic)].name;
+                batch.put(ENTITY, record::entity_key(topic, &event.key, version), place.position.0.to_be_bytes());
+            }
+        }
+        let begins = !state.is_begun;
+        if begins {
+            self.begin(first, &mut batch);
+        }
+        let brings_tails = last.0 - state.tails_at.0 >= TAILS_AFTER;
+        if brings_tails {
+            batch.put(EVENT_LOG, record::TAILS, self.tails(&state.positions).encode_to_vec());
+        }
+        let mut written = self.store.write(batch, durability);
+        let answered = (&mut written).now_or_never();
+        if let Some(Err(refused)) = answered {
+            state.positions.take_back(&allotted);
+            return (Vec::new(), Written::ready(Err(refused)));
+        }
+        if begins {
+            state.is_begun = true;
+            state.incarnations.insert(first, self.incarnation);
+        }
+        if brings_tails {
+            state.tails_at = last;
+        }
+        let positions = allotted.places.iter().map(|place| place.position).collect();
+        let noting = (self.state.clone(), self.stable.clone());
+        let note = move |answer: &Result<(), StoreError>| note(&noting, last, durability, answer);
+        if let Some(done) = answered {
+            drop(state);
+            note(&done);
+            return (positions, Written::ready(done));
+        }
+        (positions, written.observed_by(note))
+    }
+
+    fn lane(&self, event: &StoredEvent) -> Lane {
+        let topic = self.topics.iter().position(|topic| topic.name.as_str() == event.topic);
+        // A topic that was taken out since the branch was prepared: its events have a lane of their own.
+        let topic = topic.and_then(|topic| u16::try_from(topic).ok()).unwrap_or(u16::MAX);
+        Lane { topic, partition: Partition(u16::try_from(event.partition).unwrap_or(u16::MAX)) }
+    }
+
+    /// Brings along what a log has before its first event of this start.
+    fn begin(&self, first: Position, batch: &mut Batch) {
+        batch.put(EVENT_LOG, record::incarnation_key(first), self.incarnation.0);
+        for topic in &self.topics {
+            let stored = StoredTopic { partitions: topic.partitions.into() };
+            batch.put(EVENT_LOG, record::topic_key(&topic.name), stored.encode_to_vec());
+        }
+    }
+
+    fn tails(&self, positions: &Positions) -> LogTails {
+        let tail = |(lane, position): (&Lane, &Position)| {
+            let topic = self.topics.get(usize::from(lane.topic))?;
+            let (topic, partition) = (topic.name.as_str().to_owned(), lane.partition.0.into());
+            Some(LogTail { topic, partition, position: position.0 })
+        };
+        LogTails { position: positions.last().0, tails: positions.tails().iter().filter_map(tail).collect() }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("nobody panics with the log half changed")
+}
+
+/// Notes what came of a write that holds events up to this position.
+fn note(
+    (state, stable): &(Arc<Mutex<State>>, watch::Sender<Position>),
+    last: Position,
+    durability: Durability,
+    answer: &Result<(), StoreError>,
+) {
+    match answer {
+        Ok(()) if durability == Durability::Forced => {
+            let mut state = lock(state);
+            if state.positions.note_stable(last) {
+                let reached = state.positions.stable();
+                stable.send_replace(reached);
+            }
+        }
+        Ok(()) => {}
+        Err(error) => lock(state).gap = Some(format!("events up to position {last} were not written: {error}")),
+    }
+}
+
+fn next_version(event: &NewEvent, expect: Option<u64>, before: u64) -> Result<u64, Refusal> {
+    match expect {
+        Some(expected) if expected != before => {
+            let detail = format!(
+                "entity {} of topic {} has version {before}, not the expected {expected}; read it again and decide anew",
+                undoubt_work::text::shown(&event.key),
+                event.topic
+            );
+            Err(Refusal::new(RefusalCode::Condition, detail))
+        }
+        Some(_) | None => Ok(before + 1),
+    }
+}
+
+fn check(store: &dyn Store, topics: &[Topic]) -> Result<(), OpenError> {
+    if topics.len() > MAX_TOPICS {
+        return Err(OpenError::TooMany { count: topics.len() });
+    }
+    for (place, topic) in topics.iter().enumerate() {
+        if topics[..place].iter().any(|other| other.name == topic.name) {
+            return Err(OpenError::Twice { topic: topic.name.clone() });
+        }
+        let key = record::topic_key(&topic.name);
+        if let Some(stored) = store.get(EVENT_LOG, &key).map_err(ResourceError::from)? {
+            let stored =
+                StoredTopic::decode(stored).map_err(|cause| unreadable(EVENT_LOG, &key, &cause.into()))?.partitions;
+            if stored != u32::from(topic.partitions) {
+                let (topic, declared) = (topic.name.clone(), topic.partitions);
+                return Err(OpenError::OtherPartitions { topic, declared, stored });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Finds where the log ends, and the last position in each partition.
+fn found(store: &dyn Store, topics: &[Topic]) -> Result<Positions, ResourceError> {
+    let lane = |topic: &str, partition: u32| {
+        let topic = topics.iter().position(|declared| declared.name.as_str() == topic)?;
+        Some(Lane { topic: u16::try_from(topic).ok()?, partition: Partition(u16::try_from(partition).ok()?) })
+    };
+    let mut tails = BTreeMap::new();
+    let mut last = Position::START;
+    if let Some(stored) = store.get(EVENT_LOG, record::TAILS)? {
+        let stored = LogTails::decode(stored).map_err(|cause| unreadable(EVENT_LOG, record::TAILS, &cause.into()))?;
+        last = Position(stored.position);
+        let known = |tail: LogTail| Some((lane(&tail.topic, tail.partition)?, Position(tail.position)));
+        tails.extend(stored.tails.into_iter().filter_map(known));
+    }
+    loop {
+        let page = store.scan(EVENT, &last.next().0.to_be_bytes(), None, Direction::Forward, MAX_READ_EVENTS)?;
+        let is_last = page.len() < MAX_READ_EVENTS;
+        for (key, value) in page {
+            last = Position(record::number(&key).map_err(|cause| unreadable(EVENT, &key, &cause))?);
+            let event = StoredEvent::decode(value).map_err(|cause| unreadable(EVENT, &key, &cause.into()))?;
+            tails.extend(lane(&event.topic, event.partition).map(|lane| (lane, last)));
+        }
+        if is_last {
+            return Ok(Positions::found(last, tails));
+        }
+    }
+}
+
+fn incarnations(store: &dyn Store) -> Result<BTreeMap<Position, Incarnation>, ResourceError> {
+    let (from, to) = (record::INCARNATION, record::AFTER_INCARNATIONS);
+    let stored = store.scan(EVENT_LOG, from, Some(to), Direction::Forward, usize::MAX)?;
+    let read = |(key, value): (Bytes, Bytes)| {
+        let first = record::number(&key[from.len()..]).map_err(|cause| unreadable(EVENT_LOG, &key, &cause))?;
+        let incarnation =
+            Incarnation::try_from(&value[..]).map_err(|cause| unreadable(EVENT_LOG, &key, &cause.into()))?;
+        Ok((Position(first), incarnation))
+    };
+    stored.into_iter().map(read).collect()
+}
+
+fn unreadable(Family(family): Family, key: &[u8], cause: &Unreadable) -> ResourceError {
+    let key = undoubt_work::text::shown(key);
+    ResourceError::Stopped { cause: format!("the record {key} of the family {family} cannot be read: {cause}") }
+}
+
+impl State {
+    fn incarnation_at(&self, position: Position) -> Option<Incarnation> {
+        self.incarnations.range(..=position).next_back().map(|(_, incarnation)| *incarnation)
+    }
+
+    /// Refuses a reader that has taken what the log does not have.
+    fn admit(&self, After { position, incarnation }: After) -> Result<(), ReadError> {
+        let stable = self.positions.stable();
+        if position > stable {
+            let why = format!("the log ends at {stable}");
+            return Err(ReadError::PutBack { after: position, shared: stable, why });
+        }
+        let Some(had) = incarnation.filter(|_| position > Position::START) else { return Ok(()) };
+        let has = self.incarnation_at(position);
+        if has == Some(had) {
+            return Ok(());
+        }
+        let last_of = |first: &Position| {
+            let next = self.incarnations.range(first.next()..).next();
+            next.map_or(stable, |(next, _)| Position(next.0 - 1))
+        };
+        let shared = self.incarnations.iter().find(|(_, incarnation)| **incarnation == had);
+        let shared = shared.map_or(Position::START, |(first, _)| last_of(first).min(position));
+        let why = format!(
+            "it was published by the incarnation {had}, and here by {}",
+            has.map_or("none".into(), |has| has.to_string())
+        );
+        Err(ReadError::PutBack { after: position, shared, why })
+    }
+}
+
+impl EventLog {
+    fn read_after(&self, after: After) -> Result<EventsRead, ReadError> {
+        let stable = {
+            let state = self.state();
+            state.admit(after)?;
+            state.positions.stable()
+        };
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        let mut through = after.position;
+        while through < stable && events.len() < MAX_READ_EVENTS && bytes < MAX_READ_BYTES {
+            // Few at a time, for each may be large.
+            let limit = READ_AT_ONCE.min(MAX_READ_EVENTS - events.len());
+            let (from, to) = (through.next().0.to_be_bytes(), stable.next().0.to_be_bytes());
+            let page =
+                self.store.scan(EVENT, &from, Some(&to), Direction::Forward, limit).map_err(ResourceError::from)?;
+            let Some((first, _)) = page.first() else {
+                return Err(ReadError::Trimmed { after: through, first: stable.next() });
+            };
+            let first = Position(record::number(first).map_err(|cause| unreadable(EVENT, first, &cause))?);
+            if first != through.next() {
+                return Err(ReadError::Trimmed { after: through, first });
+            }
+            for (key, value) in page {
+                through = through.next();
+                bytes += value.len();
+                let stored = StoredEvent::decode(value).map_err(|cause| unreadable(EVENT, &key, &cause.into()))?;
+                events.push(self.event(through, stored).map_err(|cause| unreadable(EVENT, &key, &cause))?);
+            }
+        }
+        let incarnation = self.state().incarnation_at(through);
+        Ok(EventsRead { events, through: After { position: through, incarnation }, stable })
+    }
+
+    fn event(&self, position: Position, stored: StoredEvent) -> Result<Event, Unreadable> {
+        let incarnation = self.state().incarnation_at(position).unwrap_or(self.incarnation);
+        record::read(position, incarnation, stored)
+    }
+
+    fn look(&self) -> Result<LogState, ResourceError> {
+        let stable = self.state().positions.stable();
+        let first = self.store.scan(EVENT, &[], None, Direction::Forward, 1)?;
+        let first = match first.first() {
+            Some((key, _)) => Position(record::number(key).map_err(|cause| unreadable(EVENT, key, &cause))?),
+            None => stable.next(),
+        };
+        Ok(LogState { first: first.min(stable.next()), stable, incarnation: self.incarnation })
+    }
+}
+
+/// Events that are read from the store at once.
+const READ_AT_ONCE: usize = 64;
+
+impl EventSource for EventLog {
+    fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    fn stable(&self) -> watch::Receiver<Position> {
+        self.stable.subscribe()
+    }
+
+    fn state(&self) -> BoxFuture<'_, Result<LogState, ResourceError>> {
+        ready(self.look()).boxed()
+    }
+
+    fn read(&self, after: After) -> BoxFuture<'_, Result<EventsRead, ReadError>> {
+        ready(self.read_after(after)).boxed()
+    }
+}
