@@ -17,7 +17,9 @@ pub enum Unfit {
     NoJson { place: String, kind: EventType, content_type: SmolStr },
     #[error("{{{place}}} is asked for, but the data of {kind} cannot be read as JSON ({cause}); publish what is")]
     BadJson { place: String, kind: EventType, cause: String },
-    #[error("{{{place}}} is asked for, but the data of {kind} have none; publish it with the event, or correct the name")]
+    #[error(
+        "{{{place}}} is asked for, but the data of {kind} have none; publish it with the event, or correct the name"
+    )]
     NoMember { place: String, kind: EventType },
     #[error("{{{place}}} is asked for as text, but there is no value (null); publish one")]
     Null { place: String },
