@@ -1,0 +1,201 @@
+//! What a participant declares of its events: the topics that it publishes to, what begins there, and how it reacts to others' events.
+
+mod reading;
+mod tables;
+
+use crate::facts::{Facts, Unfit};
+use crate::template::Template;
+use crate::work_template::WorkTemplate;
+use bytes::Bytes;
+use serde_json::Value;
+use smol_str::SmolStr;
+use std::fmt;
+use std::time::Duration;
+use undoubt_vocabulary::event::JSON;
+use undoubt_vocabulary::{
+    EventId, EventType, NewEvent, ParticipantName, ReactionName, SubscriptionName, Topic, TopicName,
+};
+
+pub use tables::SCHEMA;
+
+/// Topics of one participant.
+pub const MAX_TOPICS: usize = 256;
+
+/// Reactions of one participant, and what begins there.
+pub const MAX_REACTIONS: usize = 256;
+
+/// Events that one reaction publishes, that undo it, or that keep it from expiring.
+pub const MAX_EVENTS_OF_REACTION: usize = 64;
+
+/// The attempts at a reaction that is refused for good, before the key of its event is parked.
+pub const MAX_REACTION_ATTEMPTS: u32 = 1_000;
+
+/// The attempts where a declaration says nothing.
+pub const DEFAULT_REACTION_ATTEMPTS: u32 = 5;
+
+/// The time after which something expires.
+pub const MAX_EXPIRY: Duration = Duration::from_hours(24 * 366);
+
+/// All that one participant declares of its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declarations {
+    pub topics: Vec<DeclaredTopic>,
+    pub beginnings: Vec<Beginning>,
+    pub reactions: Vec<Reaction>,
+}
+
+/// A topic that the participant publishes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredTopic {
+    pub topic: Topic,
+    /// Types of its events that somebody hears of whom no declaration tells: subscribers outside.
+    pub heard_outside: Vec<EventType>,
+}
+
+/// Events of others, or of its own, by which a participant is moved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Heard {
+    /// The participant that publishes them.
+    pub from: ParticipantName,
+    pub topic: TopicName,
+    pub kind: EventType,
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} at {})", self.kind, self.topic, self.from)
+    }
+}
+
+/// A type of events with which a choreographed saga begins: transactions publish them, no reaction does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    pub topic: TopicName,
+    pub kind: EventType,
+    pub expire: Option<Expiry>,
+}
+
+/// What is published if a saga that began here does not end in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The name of its barrier: the type of what is published.
+    pub name: ReactionName,
+    pub after: Duration,
+    pub emit: EventTemplate,
+    /// Any of them comes: it does not expire any more.
+    pub unless: Vec<Heard>,
+}
+
+/// What a participant does when it hears of an event, in one local transaction with the position up to which it has heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    pub name: ReactionName,
+    pub on: Heard,
+    pub work: WorkTemplate,
+    pub emit: Vec<EventTemplate>,
+    /// Is published instead if the work is refused for good.
+    pub refused: Option<EventTemplate>,
+    /// Events with the same correlation that undo it.
+    pub undo_on: Vec<Heard>,
+    pub undo: WorkTemplate,
+    /// Is published when it is undone.
+    pub undone: Option<EventTemplate>,
+    pub attempts: u32,
+}
+
+/// An event to be published, to be filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTemplate {
+    pub topic: TopicName,
+    pub kind: EventType,
+    pub key: Template,
+    pub schema: SmolStr,
+    pub data: DataTemplate,
+}
+
+/// Data in JSON, whose texts are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataTemplate {
+    Text(Template),
+    /// A number or a truth value.
+    Fixed(Value),
+    List(Vec<DataTemplate>),
+    /// Members, in the order of their names.
+    Object(Vec<(String, DataTemplate)>),
+}
+
+impl Declarations {
+    pub fn topic(&self, name: &TopicName) -> Option<&Topic> {
+        self.topics.iter().map(|declared| &declared.topic).find(|topic| topic.name == *name)
+    }
+
+    /// Returns each partition of a source's topic that it has to read, by source and topic, once.
+    pub fn sources(&self) -> Vec<(&ParticipantName, &TopicName)> {
+        let reactions = self.reactions.iter().flat_map(Reaction::heard);
+        let expiries = self.beginnings.iter().filter_map(|beginning| beginning.expire.as_ref());
+        let heard = reactions.chain(expiries.flat_map(|expiry| &expiry.unless));
+        let mut sources: Vec<_> = heard.map(|heard| (&heard.from, &heard.topic)).collect();
+        sources.sort();
+        sources.dedup();
+        sources
+    }
+}
+
+impl Reaction {
+    /// Returns the subscription that it is: a reaction that cannot go on holds no other one up.
+    pub fn subscription(&self) -> SubscriptionName {
+        self.name.as_str().parse().expect("both names have the same characters")
+    }
+
+    /// Returns all events that move it.
+    pub fn heard(&self) -> impl Iterator<Item = &Heard> {
+        std::iter::once(&self.on).chain(&self.undo_on)
+    }
+}
+
+impl DataTemplate {
+    fn value(&self, facts: &Facts) -> Result<Value, Unfit> {
+        match self {
+            DataTemplate::Text(template) => template.value(facts),
+            DataTemplate::Fixed(value) => Ok(value.clone()),
+            DataTemplate::List(elements) => elements.iter().map(|element| element.value(facts)).collect(),
+            DataTemplate::Object(members) => {
+                let member = |(name, value): &(String, DataTemplate)| Ok((name.clone(), value.value(facts)?));
+                members.iter().map(member).collect()
+            }
+        }
+    }
+
+    /// Returns its templates.
+    pub(crate) fn templates(&self) -> Vec<&Template> {
+        match self {
+            DataTemplate::Text(template) => vec![template],
+            DataTemplate::Fixed(_) => Vec::new(),
+            DataTemplate::List(elements) => elements.iter().flat_map(DataTemplate::templates).collect(),
+            DataTemplate::Object(members) => members.iter().flat_map(|(_, value)| value.templates()).collect(),
+        }
+    }
+}
+
+impl EventTemplate {
+    /// Returns the event. `causation`: the event that led to it.
+    pub fn fill(&self, facts: &Facts, causation: Option<EventId>) -> Result<NewEvent, Unfit> {
+        let event = NewEvent {
+            topic: self.topic.clone(),
+            key: self.key.bytes(facts)?,
+            kind: self.kind.clone(),
+            schema: self.schema.clone(),
+            content_type: JSON.into(),
+            data: Bytes::from(self.data.value(facts)?.to_string()),
+            expect: None,
+            correlation: Some(facts.correlation.clone()),
+            causation,
+        };
+        event.check().map_err(|why| Unfit::NoEvent { why: why.to_string() })?;
+        Ok(event)
+    }
+
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
+        std::iter::once(&self.key).chain(self.data.templates())
+    }
+}
