@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use undoubt_platform::{Batch, Clock, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::record::{LogTail, LogTails, StoredEvent, StoredTopic};
+use undoubt_stream::declarations::MAX_TOPICS;
 use undoubt_stream::log::{Lane, Positions};
 use undoubt_vocabulary::{Event, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Topic, TopicName};
 
@@ -31,9 +32,6 @@ pub const BESIDE_EVENT_BYTES: usize = 64;
 
 /// The positions after which the tails of all partitions are written anew: a start reads no more events than these.
 const TAILS_AFTER: u64 = 1_024;
-
-/// Topics of one participant.
-pub const MAX_TOPICS: usize = 256;
 
 /// The reason why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -125,8 +123,8 @@ impl EventLog {
 
     /// Returns the version of an entity: 0 if nothing was ever appended to it.
     pub fn version_of(&self, topic: &TopicName, key: &[u8]) -> Result<u64, ResourceError> {
-        let from = record::entity_prefix(topic, key);
-        let to = record::entity_key(topic, key, u64::MAX);
+        let from = record::entity_prefix(topic.as_str(), key);
+        let to = record::entity_key(topic.as_str(), key, u64::MAX);
         let last = self.store.scan(ENTITY, &from, Some(&to), Direction::Backward, 1)?;
         let Some((found, _)) = last.into_iter().next() else { return Ok(0) };
         let version = record::number(&found[from.len()..]);
@@ -162,8 +160,7 @@ impl EventLog {
                 placed.encode(bytes).expect("a vector takes any message");
             });
             if let Some(version) = event.version {
-                let topic = &self.topics[usize::from(self.lane(event).topic)].name;
-                batch.put(ENTITY, record::entity_key(topic, &event.key, version), place.position.0.to_be_bytes());
+                batch.put(ENTITY, record::entity_key(&event.topic, &event.key, version), place.position.0.to_be_bytes());
             }
         }
         let begins = !state.is_begun;
@@ -428,3 +425,6 @@ impl EventSource for EventLog {
         ready(self.read_after(after)).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,6 +217,7 @@ mod credentials;
 #[cfg(feature = "tls")]
 mod encrypted;
 mod error;
+mod events;
 mod figures;
 mod held;
 mod limits;
@@ -247,6 +248,7 @@ pub use error::{
     CancelError, InvalidAddress, InvalidSubmission, JoinError, OperatorError, QueryError, SubmitError, Unanswered,
     WaitError,
 };
+pub use events::{EventLogState, EventNews, EventPlace, EventQuery};
 pub use figures::Figures;
 pub use held::{Held, HeldFilter, HeldQuery};
 pub use limits::LIMITS;

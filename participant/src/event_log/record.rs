@@ -55,12 +55,12 @@ pub(super) fn incarnation_key(first: Position) -> Vec<u8> {
 }
 
 /// Returns the beginning of the keys of an entity's versions.
-pub(super) fn entity_prefix(topic: &TopicName, key: &[u8]) -> Vec<u8> {
+pub(super) fn entity_prefix(topic: &str, key: &[u8]) -> Vec<u8> {
     let length = u16::try_from(key.len()).expect("the key of an event is at most 1,024 bytes");
-    [topic.as_str().as_bytes(), &[0], &length.to_be_bytes(), key].concat()
+    [topic.as_bytes(), &[0], &length.to_be_bytes(), key].concat()
 }
 
-pub(super) fn entity_key(topic: &TopicName, key: &[u8], version: u64) -> Vec<u8> {
+pub(super) fn entity_key(topic: &str, key: &[u8], version: u64) -> Vec<u8> {
     let mut whole = entity_prefix(topic, key);
     whole.extend_from_slice(&version.to_be_bytes());
     whole

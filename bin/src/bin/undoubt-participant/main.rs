@@ -86,7 +86,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     guard.watch(hang_ups.clone());
     reload.watch(hang_ups, supervisor);
     let served = match settings.resource {
-        Resource::KeyValue => key_value::serve(&frame).await,
+        Resource::KeyValue => key_value::serve(&frame, &settings.declarations).await,
         Resource::Http(settings) => {
             let network = network.expect("services are called over one");
             http::serve(&frame, settings, network).await

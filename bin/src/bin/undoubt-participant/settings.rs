@@ -6,9 +6,10 @@ use toml::{Table, Value};
 use undoubt::process::{ServerArgs, StoreKind};
 use undoubt::settings;
 use undoubt_participant::Config;
+use undoubt_stream::declarations::Declarations;
 
 /// Tables that the resource reads.
-const OF_THE_RESOURCE: [&str; 3] = ["resource", "procedure", "http"];
+const OF_THE_RESOURCE: [&str; 6] = ["resource", "procedure", "http", "topic", "begin", "on"];
 
 /// All settings, as they are printed and compared when they are read again.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +21,9 @@ pub struct Settings {
     tables: Table,
     #[serde(skip)]
     pub resource: Resource,
+    /// What it publishes, and how it reacts to what others do.
+    #[serde(skip)]
+    pub declarations: Declarations,
 }
 
 /// The resource that a participant guards.
@@ -44,8 +48,13 @@ impl Settings {
         participant.check().context("the configuration is not usable")?;
         StoreKind::chosen(&participant.store).context("the configuration is not usable")?;
         let text = file.map(std::fs::read_to_string).transpose().context("cannot read the configuration")?;
-        let resource = resource(&tables, text.as_deref().unwrap_or_default())?;
-        Ok(Settings { participant, tables, resource })
+        let text = text.as_deref().unwrap_or_default();
+        let resource = resource(&tables, text)?;
+        let declarations = Declarations::read(text)?;
+        if declarations != Declarations::default() && !matches!(resource, Resource::KeyValue) {
+            bail!("[[topic]], [[begin]] and [[on]] are for a participant over a key-value store; leave them out");
+        }
+        Ok(Settings { participant, tables, resource, declarations })
     }
 }
 

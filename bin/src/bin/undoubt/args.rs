@@ -104,6 +104,7 @@ pub enum Command {
         #[arg(long)]
         after: Option<Cursor>,
     },
+    Events(crate::events::Events),
     /// Aborts a transaction that is not decided yet; undoes a saga that is not past its pivot.
     Cancel {
         tx: TxId,

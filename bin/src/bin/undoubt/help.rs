@@ -15,6 +15,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "history",
             "list",
             "watch",
+            "events",
             "top",
             "doubt",
             "describe",

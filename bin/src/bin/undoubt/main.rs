@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod conformance;
 mod doubt;
+mod events;
 mod exit;
 mod gateway;
 mod help;
@@ -83,6 +84,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::History { tx } => inspect::history(&tx, global).await,
         Command::List(list) => inspect::list(&list, global).await,
         Command::Watch { tx, after } => inspect::watch(tx, after, global).await,
+        Command::Events(arguments) => events::events(&arguments, global).await,
         Command::Cancel { tx } => inspect::cancel(&tx, global).await,
         Command::Describe => operate::describe(global).await,
         Command::Participants { action: None } => operate::participants(global).await,

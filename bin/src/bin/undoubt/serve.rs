@@ -16,6 +16,7 @@ use undoubt_platform::Access;
 use undoubt_platform::metrics::Board;
 use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::terminal::{complain, say};
+use undoubt_stream::declarations::Declarations;
 
 /// Runs all that is needed in one process: a coordinator, a gateway for HTTP and JSON, a key-value participant named `store`, and, where
 /// http.allow says which may be called, one over HTTP services named `http`.
@@ -102,7 +103,7 @@ impl Serve {
             }
         };
         let gateway = gateway.serve_inside(&inside, access, stopped.clone());
-        tokio::try_join!(coordinator, key_value::serve(&store), services, gateway).map(|_| ())
+        tokio::try_join!(coordinator, key_value::serve(&store, &Declarations::default()), services, gateway).map(|_| ())
     }
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use undoubt_kv_evaluation::{self as evaluation, Evaluation, Tell};
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;
+use undoubt_proto::record::StoredEvent;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
 use undoubt_work::kv::Operation;
@@ -76,8 +77,12 @@ pub(super) fn most_read(kv: &KeyValue) -> usize {
 }
 
 /// Forces a write; if it was not applied, that is a refusal: nobody is bound yet.
-pub(super) fn force(kv: &KeyValue, batch: Batch) -> impl Future<Output = Result<(), Declined>> + use<> {
-    let written = kv.write_in_turn(batch);
+pub(super) fn force(
+    kv: &KeyValue,
+    batch: Batch,
+    events: Vec<StoredEvent>,
+) -> impl Future<Output = Result<(), Declined>> + use<> {
+    let written = kv.publish_in_turn(batch, events);
     async move {
         written.await.map_err(|error| match error {
             ResourceError::Unavailable { cause } => unavailable(cause),

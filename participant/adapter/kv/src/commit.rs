@@ -1,14 +1,14 @@
 //! A prepared branch's work comes into effect.
 
-use super::{Branch, KeyValue, Stage, record};
+use super::{Branch, Effects, KeyValue, Stage, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use prost::Message as _;
 use std::sync::Arc;
 use undoubt_participant::resource::{BranchId, Committing, ResourceError};
 use undoubt_participant::table::{BRANCH, unreadable};
-use undoubt_platform::{Batch, Durability, Written};
-use undoubt_proto::record::{KeyValueBranch, Write};
+use undoubt_platform::{Batch, Written};
+use undoubt_proto::record::KeyValueBranch;
 use undoubt_vocabulary::BranchOutcome;
 
 /// The bytes that a commit writes beside the data, about.
@@ -83,17 +83,15 @@ fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Written>, Reso
         return Ok(None);
     }
     let mut batch = Batch::default();
+    let mut events = Vec::new();
     for branch in leaving {
-        match &branch.stage {
-            Stage::Prepared { writes: Some(writes), .. } => record::put_data(&mut batch, writes),
-            Stage::Prepared { writes: None, .. } | Stage::ReadOnly => {
-                record::put_data(&mut batch, &writes_of(kv, branch)?);
-            }
-        }
+        let effects = effects_of(kv, branch)?;
+        record::put_data(&mut batch, &effects.writes);
+        events.extend_from_slice(&effects.events);
         kv.table.delete_prepared(&mut batch, &branch.id);
         kv.table.put_finished(&mut batch, &branch.id, BranchOutcome::Committed, Bytes::new());
     }
-    Ok(Some(kv.store.write(batch, Durability::Forced)))
+    Ok(Some(kv.publish(batch, &events)))
 }
 
 async fn finish(kv: &KeyValue, written: Option<Written>, leaving: &[Arc<Branch>]) -> Result<(), ResourceError> {
@@ -105,20 +103,20 @@ async fn finish(kv: &KeyValue, written: Option<Written>, leaving: &[Arc<Branch>]
     Ok(())
 }
 
-/// Returns the writes of a prepared branch.
-pub(super) fn writes_of(kv: &KeyValue, branch: &Branch) -> Result<Arc<[Write]>, ResourceError> {
+/// Returns what a prepared branch does.
+pub(super) fn effects_of(kv: &KeyValue, branch: &Branch) -> Result<Arc<Effects>, ResourceError> {
     match &branch.stage {
         Stage::ReadOnly => Ok(Arc::default()),
-        Stage::Prepared { writes: Some(writes), .. } => Ok(writes.clone()),
-        Stage::Prepared { writes: None, .. } => {
+        Stage::Prepared { effects: Some(effects), .. } => Ok(effects.clone()),
+        Stage::Prepared { effects: None, .. } => {
             let gone = || {
                 let cause = format!("the record of the prepared branch {} is gone", branch.id.tx);
                 ResourceError::Stopped { cause }
             };
             let value = kv.table.prepared(&branch.id)?.ok_or_else(gone)?;
-            let record = KeyValueBranch::decode(value)
+            let KeyValueBranch { writes, events, .. } = KeyValueBranch::decode(value)
                 .map_err(|cause| unreadable(BRANCH, branch.id.tx.to_bytes(), &cause.into()))?;
-            Ok(record.writes.into())
+            Ok(Effects { writes, events }.into())
         }
     }
 }

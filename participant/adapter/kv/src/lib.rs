@@ -25,6 +25,7 @@ mod attempt;
 mod commit;
 mod marks;
 mod prepare;
+mod publish;
 mod record;
 mod recovery;
 mod schema;
@@ -39,6 +40,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::event_log::{EventLog, EventSource, OpenError};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{
     BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
@@ -47,11 +49,11 @@ use undoubt_participant::resource::{
 use undoubt_participant::room::SMALL_BYTES;
 use undoubt_participant::table::{Passed, TransactionTable};
 use undoubt_platform::numbered_store;
-use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
-use undoubt_proto::record::Write;
+use undoubt_platform::{BackingUp, Batch, Clock, Durability, NumberedStore, Store, StoreError};
+use undoubt_proto::record::{StoredEvent, Write};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, DigestMap, Epoch, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode,
-    RunStep, Starts, StepOutcome, Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, DigestMap, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode,
+    RunStep, Starts, StepOutcome, Timestamp, Topic, TxId, Vote, WriteNumber,
 };
 
 use write_bound::Writing;
@@ -86,6 +88,7 @@ pub struct KeyValue {
     options: KeyValueOptions,
     room: OnceLock<Room>,
     writing: Writing,
+    log: Option<Arc<EventLog>>,
     locks: Locks,
     marks: Marks,
     /// The branches that have voted and are not over, by their transaction.
@@ -103,18 +106,25 @@ struct Branch {
 #[derive(Clone, Debug)]
 enum Stage {
     ReadOnly,
-    /// `None`: they are large, and read back from the branch's record when they are needed.
+    /// `None`: it is large, and read back from the branch's record when it is needed.
     Prepared {
-        writes: Option<Arc<[Write]>>,
+        effects: Option<Arc<Effects>>,
         bytes: usize,
     },
 }
 
+/// What a branch does when it commits.
+#[derive(Clone, Debug, Default)]
+struct Effects {
+    writes: Vec<Write>,
+    events: Vec<StoredEvent>,
+}
+
 impl Stage {
-    fn prepared(writes: Vec<Write>) -> Stage {
+    fn prepared(effects: Effects) -> Stage {
         let length = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
-        let bytes = writes.iter().map(length).sum();
-        Stage::Prepared { writes: (bytes <= SMALL_BYTES).then(|| writes.into()), bytes }
+        let bytes = effects.writes.iter().map(length).sum::<usize>() + publish::bytes_of(&effects.events);
+        Stage::Prepared { effects: (bytes <= SMALL_BYTES).then(|| effects.into()), bytes }
     }
 }
 
@@ -162,10 +172,22 @@ impl KeyValue {
             options,
             room: OnceLock::new(),
             writing: Writing::default(),
+            log: None,
             locks: Locks::default(),
             marks: Marks::default(),
             branches: Mutex::default(),
         }
+    }
+
+    /// Publishes the events of work to these topics, in a log in the same store. `incarnation` is drawn anew for each start.
+    pub fn publishing(
+        self,
+        topics: Vec<Topic>,
+        incarnation: Incarnation,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let log = EventLog::open(self.store.clone(), topics, incarnation, clock)?;
+        Ok(KeyValue { log: Some(Arc::new(log)), ..self })
     }
 
     fn branches(&self) -> MutexGuard<'_, DigestMap<TxId, Arc<Branch>>> {
@@ -271,6 +293,10 @@ impl Resource for KeyValue {
 
     fn number(&self) -> Option<WriteNumber> {
         self.table.number()
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventSource>> {
+        self.log.clone().map(|log| log as Arc<dyn EventSource>)
     }
 
     fn audit_store(&self) -> Option<Arc<dyn Store>> {
@@ -413,11 +439,10 @@ impl Branches for KeyValue {
         let Some(known) = self.branch(&branch) else { return Ok(Ended::AsTold) };
         let Stage::Prepared { .. } = &known.stage else { return Ok(Ended::AsTold) };
         let mut batch = Batch::default();
-        if heuristic.commit {
-            record::put_data(&mut batch, &commit::writes_of(self, &known)?);
-        }
+        let effects = if heuristic.commit { commit::effects_of(self, &known)? } else { Arc::default() };
+        record::put_data(&mut batch, &effects.writes);
         self.table.put_heuristic(&mut batch, &branch, known.begun_at, heuristic);
-        self.write_in_turn(batch).await?;
+        self.publish_in_turn(batch, effects.events.clone()).await?;
         self.leave(&branch);
         Ok(Ended::AsTold)
     }

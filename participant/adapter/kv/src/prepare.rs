@@ -2,7 +2,7 @@
 
 use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
 use super::work::{self, Place, Work};
-use super::{Branch, KeyValue, Stage, marks, record};
+use super::{Branch, Effects, KeyValue, Stage, marks, publish, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::ready;
@@ -18,7 +18,7 @@ use undoubt_participant::resource::{BranchId, Cancellations, Preparing, Resource
 use undoubt_participant::room::SMALL_BYTES;
 use undoubt_participant::table::TransactionTable;
 use undoubt_platform::Batch;
-use undoubt_proto::record::{KeyValueBranch, Write};
+use undoubt_proto::record::{KeyValueBranch, StoredEvent, Write};
 use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
 use undoubt_work::Results;
 
@@ -110,7 +110,7 @@ struct Begun {
 /// Reads the work and asks for its locks.
 fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<Begun, Declined> {
     let work = work::decode(&prepare.work, Place::Branch)?;
-    let mut wanted = work.locks();
+    let mut wanted = kv.locks_of(&work);
     if prepare.work.len() > SMALL_BYTES {
         // A branch holds its locks long after its work is done, which a part of it would keep in memory.
         wanted = wanted.into_iter().map(|(key, mode)| (Bytes::copy_from_slice(&key), mode)).collect();
@@ -153,6 +153,8 @@ async fn go_on(kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) ->
 #[derive(Default)]
 struct Group {
     batch: Batch,
+    /// The events of branches that commit with the write, in their order.
+    events: Vec<StoredEvent>,
     branches: Vec<Ready>,
     result_bytes: usize,
 }
@@ -176,13 +178,18 @@ impl Ready {
 
 impl Group {
     /// Evaluates the work under its locks. A refusal frees them.
-    fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) -> Result<(), Declined> {
+    fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, mut begun: Begun) -> Result<(), Declined> {
         let evaluated = marks::refuse_marked(kv, None, &begun.work.respect)
             .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt, most_read(kv)));
-        let (mark, before) = (self.batch.mark(), self.batch.payload_bytes());
+        let (mark, before, events_before) = (self.batch.mark(), self.bytes(), self.events.len());
         let added = evaluated.and_then(|evaluation| {
-            let ready = to_be_written(&kv.table, &mut self.batch, id, prepare, evaluation, begun.wanted);
-            kv.refuse_too_large(self.batch.payload_bytes() - before).inspect_err(|_| self.batch.rewind(mark))?;
+            let emits = std::mem::take(&mut begun.work.emits);
+            let events = kv.events_of(emits, Place::Branch, &evaluation.results, &id.tx)?;
+            let ready = self.to_be_written(&kv.table, id, prepare, (evaluation, events), begun.wanted);
+            kv.refuse_too_large(self.bytes() - before).inspect_err(|_| {
+                self.batch.rewind(mark);
+                self.events.truncate(events_before);
+            })?;
             Ok(ready)
         });
         match added {
@@ -201,7 +208,7 @@ impl Group {
 
     /// Returns the bytes that it has in memory.
     fn bytes(&self) -> usize {
-        self.batch.payload_bytes() + self.result_bytes
+        self.batch.payload_bytes() + self.result_bytes + publish::bytes_of(&self.events)
     }
 
     fn write(self, kv: &Arc<KeyValue>) -> Preparing {
@@ -213,8 +220,8 @@ impl Group {
     fn written(self, kv: &KeyValue) -> impl Future<Output = Result<Vec<Ready>, ResourceError>> + use<> {
         let mut held = kv.room().hold();
         held.add(self.bytes());
-        let Group { batch, mut branches, .. } = self;
-        let written = (!batch.is_empty()).then(|| kv.write_in_turn(batch));
+        let Group { batch, events, mut branches, .. } = self;
+        let written = (!batch.is_empty()).then(|| kv.publish_in_turn(batch, events));
         async move {
             let _held = held;
             if let Some(written) = written {
@@ -225,35 +232,39 @@ impl Group {
     }
 }
 
-/// Puts into the batch what has to be written before the vote may be told.
-fn to_be_written(
-    table: &TransactionTable,
-    batch: &mut Batch,
-    id: &BranchId,
-    prepare: &Prepare,
-    evaluation: Evaluation,
-    locks: BTreeMap<Bytes, Mode>,
-) -> Ready {
-    let Evaluation { writes, results } = evaluation;
-    let result = Results::encode(&results);
-    let writes: Vec<Write> = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
-    let (vote, stage) = match (prepare.execution, writes.is_empty()) {
-        (Execution::OnePhase, true) => (Vote::ReadOnly { result }, None),
-        (Execution::OnePhase, false) => {
-            record::put_data(batch, &writes);
-            table.put_finished(batch, id, BranchOutcome::Committed, result.clone());
-            (Vote::Committed { result }, None)
-        }
-        (Execution::TwoPhase, true) => (Vote::ReadOnly { result }, Some(Stage::ReadOnly)),
-        (Execution::TwoPhase, false) => {
-            let shared = locks.into_iter().filter(|(_, mode)| *mode == Mode::Shared);
-            let record = KeyValueBranch { read_keys: shared.map(|(key, _)| key).collect(), writes };
-            table.put_prepared(batch, id, prepare.begun_at, result.clone(), &record);
-            (Vote::Prepared { result }, Some(Stage::prepared(record.writes)))
-        }
-    };
-    let stays = stage.map(|stage| Branch { id: id.clone(), begun_at: prepare.begun_at, stage });
-    Ready { id: id.clone(), vote, stays }
+impl Group {
+    /// Puts into the batch what has to be written before the vote may be told.
+    fn to_be_written(
+        &mut self,
+        table: &TransactionTable,
+        id: &BranchId,
+        prepare: &Prepare,
+        (evaluation, events): (Evaluation, Vec<StoredEvent>),
+        locks: BTreeMap<Bytes, Mode>,
+    ) -> Ready {
+        let Evaluation { writes, results } = evaluation;
+        let result = Results::encode(&results);
+        let writes: Vec<Write> = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
+        let (vote, stage) = match (prepare.execution, writes.is_empty() && events.is_empty()) {
+            (Execution::OnePhase, true) => (Vote::ReadOnly { result }, None),
+            (Execution::OnePhase, false) => {
+                record::put_data(&mut self.batch, &writes);
+                table.put_finished(&mut self.batch, id, BranchOutcome::Committed, result.clone());
+                self.events.extend(events);
+                (Vote::Committed { result }, None)
+            }
+            (Execution::TwoPhase, true) => (Vote::ReadOnly { result }, Some(Stage::ReadOnly)),
+            (Execution::TwoPhase, false) => {
+                let shared = locks.into_iter().filter(|(_, mode)| *mode == Mode::Shared);
+                let record = KeyValueBranch { read_keys: shared.map(|(key, _)| key).collect(), writes, events };
+                table.put_prepared(&mut self.batch, id, prepare.begun_at, result.clone(), &record);
+                let KeyValueBranch { writes, events, .. } = record;
+                (Vote::Prepared { result }, Some(Stage::prepared(Effects { writes, events })))
+            }
+        };
+        let stays = stage.map(|stage| Branch { id: id.clone(), begun_at: prepare.begun_at, stage });
+        Ready { id: id.clone(), vote, stays }
+    }
 }
 
 /// Refuses all who needed a write that was not applied: nobody is bound yet.

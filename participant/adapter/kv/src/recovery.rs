@@ -1,7 +1,7 @@
 //! The state that a start takes up again: locks of what is prepared, and marks of steps.
 
 use super::schema::PENDING;
-use super::{Branch, KeyValue, Stage, record};
+use super::{Branch, Effects, KeyValue, Stage, publish, record};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
@@ -28,9 +28,11 @@ fn resume(kv: &KeyValue, prepared: &PreparedBranch, record: KeyValueBranch) -> R
     let own = |key: &Bytes| Bytes::copy_from_slice(key);
     let read = record.read_keys.iter().map(|key| (own(key), Mode::Shared));
     let written = record.writes.iter().map(|write| (own(&write.key), Mode::Exclusive));
+    let appended = record.events.iter().filter(|event| event.version.is_some());
+    let appended = appended.map(|event| (publish::entity_lock(&event.topic, &event.key), Mode::Exclusive));
     let (id, begun_at) = (prepared.branch.clone(), prepared.begun_at);
-    kv.locks.lock_recovered(&Age { begun_at, tx: id.tx.clone() }, &read.chain(written).collect());
-    let stage = Stage::prepared(record.writes);
+    kv.locks.lock_recovered(&Age { begun_at, tx: id.tx.clone() }, &read.chain(written).chain(appended).collect());
+    let stage = Stage::prepared(Effects { writes: record.writes, events: record.events });
     kv.branches().insert(id.tx.clone(), Arc::new(Branch { id, begun_at, stage }));
     Ok(())
 }

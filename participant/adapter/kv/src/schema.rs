@@ -1,4 +1,5 @@
-//! The schema of what is stored, beside the families of the [transaction table](undoubt_participant::table).
+//! The schema of what is stored, beside the families of the [transaction table](undoubt_participant::table) and of the
+//! [event log](undoubt_participant::event_log).
 //!
 //! | family | key | value |
 //! | --- | --- | --- |
@@ -6,6 +7,7 @@
 //! | `pending` | the marked key | `PendingMark` |
 
 pub(super) use undoubt_participant::table::{AUDIT, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
+use undoubt_participant::event_log::{ENTITY, EVENT, EVENT_LOG};
 use undoubt_platform::Family;
 
 pub use undoubt_participant::table::META;
@@ -14,4 +16,5 @@ pub(super) const DATA: Family = Family("data");
 pub(super) const PENDING: Family = Family("pending");
 
 /// The families that the store is opened with.
-pub const FAMILIES: [Family; 9] = [DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, AUDIT, META];
+pub const FAMILIES: [Family; 12] =
+    [DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, AUDIT, META, EVENT, ENTITY, EVENT_LOG];

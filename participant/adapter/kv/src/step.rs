@@ -6,7 +6,7 @@
 
 use super::attempt::{Declined, evaluate, force, most_read, refuse_without_room};
 use super::work::{self, Place};
-use super::{KeyValue, marks, record};
+use super::{KeyValue, marks, publish, record};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -34,26 +34,30 @@ async fn action(
     run: RunStep,
     cancelled: &CancellationToken,
 ) -> Result<StepOutcome, Declined> {
-    let work = work::decode(&run.work, Place::Action { inputs: &run.inputs })?;
+    let place = Place::Action { inputs: &run.inputs };
+    let work = work::decode(&run.work, place)?;
     // Also an action that only reads writes its barrier.
     refuse_without_room(kv)?;
     if cancelled.is_cancelled() {
         return Err(Refusal::new(RefusalCode::Late, "the step was called off before its action began").into());
     }
-    let locks = work.locks();
+    let locks = kv.locks_of(&work);
     let done = async {
         marks::refuse_marked(kv, Some(step), work.pend.union(&work.respect))?;
         // Later steps may refer to whatever it left.
-        let (writes, result) = come_to(evaluate(kv, &work.operations, Tell::All, most_read(kv))?);
+        let evaluation = evaluate(kv, &work.operations, Tell::All, most_read(kv))?;
+        let events = kv.events_of(work.emits, place, &evaluation.results, &step.tx)?;
+        let (writes, result) = come_to(evaluation);
         let pending = !work.pend.is_empty();
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
         kv.table.put_step(&mut batch, step, Barrier::Acted, result.clone(), work.pend.iter().cloned().collect());
         work.pend.iter().for_each(|key| record::put_mark(&mut batch, key, step, run.begun_at));
-        kv.refuse_too_large(batch.payload_bytes())?;
+        let bytes = batch.payload_bytes() + publish::bytes_of(&events);
+        kv.refuse_too_large(bytes)?;
         let mut held = kv.room().hold();
-        held.add(result.len() + batch.payload_bytes());
-        force(kv, batch).await?;
+        held.add(result.len() + bytes);
+        force(kv, batch, events).await?;
         note_barrier(kv, step);
         kv.marks.put(step.clone(), work.pend);
         Ok(StepOutcome::Done { result, pending })
@@ -71,13 +75,16 @@ pub(super) async fn complete(kv: &KeyValue, step: &StepId, run: RunStep) -> Resu
 
 /// Does the work that ends a step for good, and stores that with it.
 async fn finish(kv: &KeyValue, step: &StepId, run: RunStep, barrier: Barrier) -> Result<StepOutcome, Declined> {
-    let work = work::decode(&run.work, Place::Compensation { inputs: &run.inputs })?;
-    let mut locks = work.locks();
+    let place = Place::Compensation { inputs: &run.inputs };
+    let work = work::decode(&run.work, place)?;
+    let mut locks = kv.locks_of(&work);
     // Who looks at a mark holds its key's lock.
     locks.extend(kv.marks.of(step).into_iter().map(|key| (key, Mode::Exclusive)));
     let done = async {
         marks::refuse_marked(kv, Some(step), &work.respect)?;
-        let (writes, _) = come_to(evaluate(kv, &work.operations, Tell::Learnt, usize::MAX)?);
+        let evaluation = evaluate(kv, &work.operations, Tell::Learnt, usize::MAX)?;
+        let events = kv.events_of(work.emits, place, &evaluation.results, &step.tx)?;
+        let (writes, _) = come_to(evaluation);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
         kv.table.put_step(&mut batch, step, barrier, Bytes::new(), Vec::new());
@@ -88,12 +95,12 @@ async fn finish(kv: &KeyValue, step: &StepId, run: RunStep, barrier: Barrier) ->
                 Some(heir) => record::put_mark(&mut batch, key, &heir, run.begun_at),
             }
         }
-        if let Err(too_large) = kv.refuse_too_large(batch.payload_bytes()) {
+        if let Err(too_large) = kv.refuse_too_large(batch.payload_bytes() + publish::bytes_of(&events)) {
             kv.marks.put(step.clone(), marked);
             return Err(too_large.into());
         }
         // What is open finishes: a write that was not applied is tried again, not refused.
-        if let Err(error) = kv.write_in_turn(batch).await {
+        if let Err(error) = kv.publish_in_turn(batch, events).await {
             kv.marks.put(step.clone(), marked);
             return Err(Declined::Failed(error));
         }

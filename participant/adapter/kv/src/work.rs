@@ -24,6 +24,8 @@ pub struct Work {
     pub pend: BTreeSet<Bytes>,
     /// Keys that no other saga may have marked.
     pub respect: BTreeSet<Bytes>,
+    /// What it publishes.
+    pub emits: Vec<Emit<Input>>,
 }
 
 impl Work {

@@ -3,12 +3,13 @@
 //! The store refuses what its queue has no room for. Large writes wait here instead, so that storage that is slower than its
 //! callers slows them down. Small ones, such as aborts and low-water marks, are few bytes and do not wait.
 
-use super::KeyValue;
+use super::{KeyValue, publish};
 use futures::future::Either;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use undoubt_participant::resource::ResourceError;
-use undoubt_platform::{Batch, Durability};
+use undoubt_platform::Batch;
+use undoubt_proto::record::StoredEvent;
 
 /// Bytes of keys and values handed to the store and not written yet; below what a store's queue takes. A write that exceeds
 /// it by itself comes when there is nothing else.
@@ -51,21 +52,30 @@ impl KeyValue {
     /// Forces the batch, which is queued before this returns if there is room for it, and otherwise once there is. For whoever
     /// holds the locks of what is written, since later writes may come before it.
     pub(super) fn write_in_turn(&self, batch: Batch) -> impl Future<Output = Result<(), ResourceError>> + use<> {
-        let (store, bytes) = (self.store.clone(), batch.payload_bytes());
+        self.publish_in_turn(batch, Vec::new())
+    }
+
+    /// The same, with the events that the batch publishes.
+    pub(super) fn publish_in_turn(
+        &self,
+        batch: Batch,
+        events: Vec<StoredEvent>,
+    ) -> impl Future<Output = Result<(), ResourceError>> + use<> {
+        let bytes = batch.payload_bytes() + publish::bytes_of(&events);
         match self.writing.try_take(bytes) {
             Some(permit) => {
-                let written = store.write(batch, Durability::Forced);
+                let written = self.publish(batch, &events);
                 Either::Left(async move {
                     let _permit = permit;
                     Ok::<(), ResourceError>(written.await?)
                 })
             }
             None => {
-                let permit = self.writing.take(bytes);
+                let (permit, publisher) = (self.writing.take(bytes), self.publisher());
                 // Only those who wait take room for it.
                 Either::Right(Box::pin(async move {
                     let _permit = permit.await;
-                    Ok::<(), ResourceError>(store.write(batch, Durability::Forced).await?)
+                    Ok::<(), ResourceError>(publisher.publish(batch, &events).await?)
                 }))
             }
         }

@@ -1,0 +1,216 @@
+//! Reading the events that a participant publishes.
+
+use crate::connection::{MAX_RESPONSE_BYTES, Repeat};
+use crate::error::QueryError;
+use crate::participant::ParticipantClient;
+use crate::retry::{Pauses, Verdict, explain, judge};
+use bytes::Bytes;
+use futures::{Stream, stream};
+use tokio::time::sleep;
+use tonic::Streaming;
+use undoubt_proto::convert::Malformed;
+use undoubt_proto::v1;
+use undoubt_proto::v1::events_client::EventsClient;
+use undoubt_vocabulary::{Event, Incarnation, Position, TopicName};
+
+/// The events that a reader asks for: all from the first that is kept, unless it says otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    topics: Vec<TopicName>,
+    key: Bytes,
+    after: EventPlace,
+    until_now: bool,
+    limit: u64,
+}
+
+/// A place in the log of a participant: up to there a reader has taken everything. It is kept with what the reader made of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventPlace {
+    /// The position of the last event that was taken; 0: none was.
+    pub position: Position,
+    /// The incarnation that published it. Without it nobody notices that the participant was put back from an older copy.
+    pub incarnation: Option<Incarnation>,
+}
+
+/// What a reader is told.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EventNews {
+    /// Events in their order. There may be none: all is well, and nothing happened for a while.
+    Events {
+        /// The events.
+        events: Vec<Event>,
+        /// The place behind them, from which to read on.
+        through: EventPlace,
+        /// The last position that can be read now.
+        stable: Position,
+    },
+    /// The connection broke and is made anew; nothing is lost by it.
+    Interrupted {
+        /// The reason, for people.
+        cause: String,
+    },
+}
+
+/// The state of a participant's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLogState {
+    /// The participant's name.
+    pub name: String,
+    /// The first position that is kept.
+    pub first: Position,
+    /// The last position that can be read.
+    pub stable: Position,
+    /// Its topics: their names, with the number of their partitions.
+    pub topics: Vec<(String, u32)>,
+}
+
+impl EventQuery {
+    /// Asks for all events.
+    pub fn new() -> EventQuery {
+        EventQuery::default()
+    }
+
+    /// Asks for events of this topic, beside those of others that are named.
+    #[must_use]
+    pub fn topic(mut self, topic: TopicName) -> EventQuery {
+        self.topics.push(topic);
+        self
+    }
+
+    /// Asks for events with this key alone.
+    #[must_use]
+    pub fn key(self, key: impl Into<Bytes>) -> EventQuery {
+        EventQuery { key: key.into(), ..self }
+    }
+
+    /// Begins behind this place.
+    #[must_use]
+    pub fn after(self, after: EventPlace) -> EventQuery {
+        EventQuery { after, ..self }
+    }
+
+    /// Ends with the last event that there is now.
+    #[must_use]
+    pub fn until_now(self) -> EventQuery {
+        EventQuery { until_now: true, ..self }
+    }
+
+    /// Ends after so many events.
+    #[must_use]
+    pub fn limit(self, limit: u64) -> EventQuery {
+        EventQuery { limit, ..self }
+    }
+
+    fn request(&self) -> v1::ReadEventsRequest {
+        let incarnation = self.after.incarnation.map(|Incarnation(bytes)| Bytes::copy_from_slice(&bytes));
+        v1::ReadEventsRequest {
+            topics: self.topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
+            after: self.after.position.0,
+            incarnation: incarnation.unwrap_or_default(),
+            until_now: self.until_now,
+            limit: self.limit,
+            key: self.key.clone(),
+        }
+    }
+}
+
+impl ParticipantClient {
+    fn reader(&self) -> EventsClient<crate::connection::Authorized> {
+        EventsClient::new(self.connection.authorized()).max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+
+    /// Returns the events that the participant publishes, from a place on, as they come. It goes on until the query's own end, or until
+    /// the participant cannot be reached within [`crate::ClientOptions::deadline`]; an error is its last item. A connection that breaks
+    /// is made anew, and the events go on where they were.
+    pub fn events(&self, query: EventQuery) -> impl Stream<Item = Result<EventNews, QueryError>> + Send + 'static {
+        let pauses = Pauses::new(&self.connection.options, &query.after.position.0);
+        let reader = Reader { client: self.clone(), query, batches: None, fresh: pauses.clone(), pauses };
+        stream::unfold(Some(reader), |reader| async {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(Some(news)) => Some((Ok(news), Some(reader))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    /// Tells how far the participant's log of events is, and its topics.
+    pub async fn describe_log(&self) -> Result<EventLogState, QueryError> {
+        let attempt = || {
+            let mut reader = self.reader();
+            async move { reader.describe_log(v1::DescribeLogRequest {}).await }
+        };
+        let connection = &self.connection;
+        let described = connection.call(connection.deadline(), Repeat::Always, "describe-log", attempt).await;
+        let v1::DescribeLogResponse { name, first, stable, incarnation: _, topics } =
+            described?;
+        let topics = topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
+        Ok(EventLogState { name, first: Position(first), stable: Position(stable), topics })
+    }
+}
+
+struct Reader {
+    client: ParticipantClient,
+    /// What is still to be told.
+    query: EventQuery,
+    batches: Option<Streaming<v1::EventBatch>>,
+    fresh: Pauses,
+    pauses: Pauses,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<EventNews>, QueryError> {
+        let batches = match &mut self.batches {
+            Some(batches) => batches,
+            None => {
+                let batches = self.open().await?;
+                self.batches.insert(batches)
+            }
+        };
+        let cause = match batches.message().await {
+            Ok(Some(batch)) => {
+                self.pauses = self.fresh.clone();
+                return Ok(Some(self.take(batch)?));
+            }
+            Ok(None) if self.query.until_now || self.query.limit > 0 => return Ok(None),
+            Ok(None) => "the participant ended the stream".to_owned(),
+            Err(status) => match judge(&status) {
+                Verdict::Final => return Err(status.into()),
+                Verdict::Again { .. } => explain(&status),
+            },
+        };
+        self.batches = None;
+        sleep(self.pauses.next(None)).await;
+        Ok(Some(EventNews::Interrupted { cause }))
+    }
+
+    fn take(&mut self, batch: v1::EventBatch) -> Result<EventNews, Malformed> {
+        let v1::EventBatch { events, through, incarnation, stable } = batch;
+        let events = events.into_iter().map(Event::try_from).collect::<Result<Vec<_>, _>>()?;
+        let incarnation = match &incarnation[..] {
+            [] => None,
+            some => Some(Incarnation::try_from(some)?),
+        };
+        let through = EventPlace { position: Position(through), incarnation };
+        self.query.after = through;
+        if self.query.limit > 0 {
+            // At least one is left, or the participant ends the answer.
+            let told = u64::try_from(events.len()).unwrap_or(u64::MAX);
+            self.query.limit = self.query.limit.saturating_sub(told).max(1);
+        }
+        Ok(EventNews::Events { events, through, stable: Position(stable) })
+    }
+
+    async fn open(&self) -> Result<Streaming<v1::EventBatch>, QueryError> {
+        let request = self.query.request();
+        let attempt = || {
+            let (mut reader, request) = (self.client.reader(), request.clone());
+            async move { reader.read(request).await }
+        };
+        let connection = &self.client.connection;
+        let opened = connection.call(connection.deadline(), Repeat::Always, "read-events", attempt).await;
+        Ok(opened?)
+    }
+}

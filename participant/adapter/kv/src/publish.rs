@@ -1,0 +1,96 @@
+//! The events that work publishes.
+//!
+//! An entity, to which events are appended, is locked by a name that no key of the store has but by chance: what that costs is waiting.
+
+use super::attempt::Declined;
+use super::KeyValue;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use undoubt_participant::event_log::{BESIDE_EVENT_BYTES, EventLog, unplaced};
+use undoubt_platform::{Batch, Durability, Store, StoreError, Written};
+use undoubt_proto::record::StoredEvent;
+use undoubt_vocabulary::{NewEvent, Refusal, RefusalCode, TopicName, TxId};
+
+/// Stands before the names of entities' locks.
+const ENTITY: &[u8] = b"\xff\xffentity/";
+
+/// Returns the name by which an entity is locked.
+pub(super) fn entity_lock(topic: &str, key: &[u8]) -> Bytes {
+    [ENTITY, topic.as_bytes(), &[0], key].concat().into()
+}
+
+/// Returns the bytes that events are stored with, about.
+pub(super) fn bytes_of(events: &[StoredEvent]) -> usize {
+    events.iter().map(|event| BESIDE_EVENT_BYTES + event.key.len() + event.data.len() + event.topic.len() * 2).sum()
+}
+
+impl KeyValue {
+    /// Returns the log, if topics are declared.
+    fn log_for(&self, event: &NewEvent) -> Result<&EventLog, Refusal> {
+        self.log.as_deref().ok_or_else(|| {
+            let NewEvent { topic, kind, .. } = event;
+            let detail = format!("no topic {topic} is declared here, where the event {kind} is to be published; there are none");
+            Refusal::new(RefusalCode::InvalidWork, detail)
+        })
+    }
+
+    /// Returns true if the keys of this topic are entities, which work locks that publishes to them.
+    pub(super) fn is_sourced(&self, topic: &TopicName) -> bool {
+        self.log.as_ref().is_some_and(|log| log.is_sourced(topic))
+    }
+
+    /// Returns events as they are stored, before they have places. The entities among their keys are locked.
+    pub(super) fn admit_events(&self, events: Vec<NewEvent>, tx: &TxId) -> Result<Vec<StoredEvent>, Declined> {
+        let mut versions: BTreeMap<(TopicName, Bytes), u64> = BTreeMap::new();
+        let admit = |event: NewEvent| {
+            event.check().map_err(|bad| Refusal::new(RefusalCode::InvalidWork, bad.to_string()))?;
+            let log = self.log_for(&event)?;
+            let entity = log.is_sourced(&event.topic).then(|| (event.topic.clone(), event.key.clone()));
+            let before = match &entity {
+                None => None,
+                Some(entity) => Some(match versions.get(entity) {
+                    Some(version) => *version,
+                    None => log.version_of(&entity.0, &entity.1).map_err(Declined::Failed)?,
+                }),
+            };
+            let (topic, version) = log.admit(&event, before)?;
+            versions.extend(entity.zip(version));
+            Ok(unplaced(event, topic, version, tx))
+        };
+        events.into_iter().map(admit).collect()
+    }
+
+    /// Queues a batch with the events that it publishes, before it returns.
+    pub(super) fn publish(&self, batch: Batch, events: &[StoredEvent]) -> Written {
+        write(&self.store, self.log.as_deref(), batch, events)
+    }
+
+    /// Returns what does the same later on.
+    pub(super) fn publisher(&self) -> Publisher {
+        Publisher { store: self.store.clone(), log: self.log.clone() }
+    }
+}
+
+/// The way into the store for work that publishes.
+pub(super) struct Publisher {
+    store: Arc<dyn Store>,
+    log: Option<Arc<EventLog>>,
+}
+
+impl Publisher {
+    pub(super) fn publish(&self, batch: Batch, events: &[StoredEvent]) -> Written {
+        write(&self.store, self.log.as_deref(), batch, events)
+    }
+}
+
+fn write(store: &Arc<dyn Store>, log: Option<&EventLog>, batch: Batch, events: &[StoredEvent]) -> Written {
+    match log {
+        Some(log) if !events.is_empty() => log.write(batch, events, Durability::Forced).1,
+        None if !events.is_empty() => {
+            let cause = "a branch is to publish events, and this participant was opened without a log for them".to_owned();
+            Written::ready(Err(StoreError::Stopped { cause }))
+        }
+        Some(_) | None => store.write(batch, Durability::Forced),
+    }
+}
