@@ -1,0 +1,113 @@
+//! A reaction's way through what it hears: its inboxes, one for each partition, and its parked keys.
+
+use crate::declarations::Reaction;
+use crate::inbox::{Advance, Inbox, Verdict, Watermark};
+use crate::parked::{Change, NotPossible, Parked, Reference};
+use crate::reaction::Role;
+use std::collections::BTreeMap;
+use std::fmt;
+use undoubt_vocabulary::{Event, EventId, ParticipantName, Partition, Refusal, Timestamp, TopicName};
+
+/// A part of a source's log that has an order of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Source {
+    pub from: ParticipantName,
+    pub topic: TopicName,
+    pub partition: Partition,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.from, self.topic, self.partition)
+    }
+}
+
+/// What to do about an event that came. Events of one source are received one after the other: each after what the one before led to is
+/// stored, or let pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    Repetition,
+    /// The source's own log is read, after this.
+    Gap {
+        after: Watermark,
+    },
+    PutBack {
+        watermark: Watermark,
+        found: EventId,
+    },
+    /// It is nothing to this reaction. A step of the watermark may be due, to be stored lazily.
+    Passed(Option<Advance>),
+    /// Its key is parked: this is stored.
+    Parked {
+        advance: Advance,
+        change: Change,
+    },
+    /// Its key is parked, and there is no room.
+    Full(NotPossible),
+    /// The reaction [decides](Reaction::decide), and what comes of it is stored with the step of the watermark.
+    React {
+        role: Role,
+        advance: Advance,
+    },
+}
+
+/// How far a reaction has come with all that it hears.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subscription {
+    inboxes: BTreeMap<Source, Inbox>,
+    pub parked: Parked,
+}
+
+impl Subscription {
+    /// Returns what was found in the store after a start. A source that is missing is read from its start.
+    pub fn found(watermarks: impl IntoIterator<Item = (Source, Watermark)>, parked: Parked) -> Subscription {
+        let inboxes = watermarks.into_iter().map(|(source, watermark)| (source, Inbox::found(watermark))).collect();
+        Subscription { inboxes, parked }
+    }
+
+    /// Returns the inbox of a source.
+    pub fn inbox(&self, source: &Source) -> Inbox {
+        self.inboxes.get(source).copied().unwrap_or_default()
+    }
+
+    /// Takes an event of a source.
+    pub fn receive(&mut self, reaction: &Reaction, source: &Source, event: &Event, now: Timestamp) -> Received {
+        let inbox = self.inboxes.entry(source.clone()).or_default();
+        let advance = match inbox.judge(event.into()) {
+            Verdict::Apply(advance) => advance,
+            Verdict::Repetition => return Received::Repetition,
+            Verdict::Gap { after } => return Received::Gap { after },
+            Verdict::PutBack { watermark, found } => return Received::PutBack { watermark, found },
+        };
+        let Some(role) = reaction.role_of(&source.from, &source.topic, &event.kind) else {
+            return Received::Passed(inbox.pass(advance));
+        };
+        if !self.parked.is_parked(&event.key) {
+            return Received::React { role, advance };
+        }
+        match self.park(source, event, None, now) {
+            Ok(change) => Received::Parked { advance, change },
+            Err(full) => Received::Full(full),
+        }
+    }
+
+    /// Returns the change that parks an event. `refusal`: why, and after how many attempts; `None` behind others of its key.
+    ///
+    /// # Errors
+    /// If there is no room: then the subscription stops before this event.
+    pub fn park(
+        &self,
+        source: &Source,
+        event: &Event,
+        refusal: Option<(Refusal, u32)>,
+        now: Timestamp,
+    ) -> Result<Change, NotPossible> {
+        let Source { from, topic, partition } = source.clone();
+        self.parked.park(event.key.clone(), Reference { from, topic, partition, id: event.id() }, refusal, now)
+    }
+
+    /// Notes that a step of the watermark is stored.
+    pub fn advanced(&mut self, source: &Source, advance: Advance) {
+        self.inboxes.entry(source.clone()).or_default().advanced(advance);
+    }
+}
