@@ -30,6 +30,7 @@ pub mod room;
 mod run;
 mod session;
 mod store_errors;
+pub mod subscription;
 pub mod table;
 
 pub use config::Config;

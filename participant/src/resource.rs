@@ -53,6 +53,7 @@ mod recovery;
 mod steps_only;
 
 use crate::event_log::EventSource;
+use crate::subscription::ReactionStore;
 use bytes::Bytes;
 use std::future::Future;
 use std::path::Path;
@@ -172,6 +173,14 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Returns the log of the events that its work publishes. `None`: it publishes none. Asked once, after [`recover`](Self::recover).
     fn events(&self) -> Option<Arc<dyn EventSource>> {
+        None
+    }
+
+    /// Returns the way in which subscriptions do their work in it. `None`: it has none. Asked once, after [`recover`](Self::recover).
+    fn reactions(self: &Arc<Self>) -> Option<Arc<dyn ReactionStore>>
+    where
+        Self: Sized,
+    {
         None
     }
 

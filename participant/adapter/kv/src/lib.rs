@@ -26,6 +26,7 @@ mod commit;
 mod marks;
 mod prepare;
 mod publish;
+mod react;
 mod record;
 mod recovery;
 mod schema;
@@ -47,6 +48,7 @@ use undoubt_participant::resource::{
     Release, Resource, ResourceError, Room, StepId, StepState, Steps,
 };
 use undoubt_participant::room::SMALL_BYTES;
+use undoubt_participant::subscription::{ReactionStore, Rows};
 use undoubt_participant::table::{Passed, TransactionTable};
 use undoubt_platform::numbered_store;
 use undoubt_platform::{BackingUp, Batch, Clock, Durability, NumberedStore, Store, StoreError};
@@ -56,6 +58,7 @@ use undoubt_vocabulary::{
     RunStep, Starts, StepOutcome, Timestamp, Topic, TxId, Vote, WriteNumber,
 };
 
+use react::Reactions;
 use write_bound::Writing;
 
 pub use schema::{FAMILIES, META};
@@ -89,6 +92,7 @@ pub struct KeyValue {
     room: OnceLock<Room>,
     writing: Writing,
     log: Option<Arc<EventLog>>,
+    subscriptions: Rows,
     locks: Locks,
     marks: Marks,
     /// The branches that have voted and are not over, by their transaction.
@@ -173,6 +177,7 @@ impl KeyValue {
             room: OnceLock::new(),
             writing: Writing::default(),
             log: None,
+            subscriptions: Rows::default(),
             locks: Locks::default(),
             marks: Marks::default(),
             branches: Mutex::default(),
@@ -297,6 +302,10 @@ impl Resource for KeyValue {
 
     fn events(&self) -> Option<Arc<dyn EventSource>> {
         self.log.clone().map(|log| log as Arc<dyn EventSource>)
+    }
+
+    fn reactions(self: &Arc<Self>) -> Option<Arc<dyn ReactionStore>> {
+        Some(Arc::new(Reactions(self.clone())))
     }
 
     fn audit_store(&self) -> Option<Arc<dyn Store>> {

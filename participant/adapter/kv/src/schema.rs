@@ -8,6 +8,7 @@
 
 pub(super) use undoubt_participant::table::{AUDIT, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
 use undoubt_participant::event_log::{ENTITY, EVENT, EVENT_LOG};
+use undoubt_participant::subscription::{GIVEN_UP, INBOX, PARKED, REACTION};
 use undoubt_platform::Family;
 
 pub use undoubt_participant::table::META;
@@ -16,5 +17,7 @@ pub(super) const DATA: Family = Family("data");
 pub(super) const PENDING: Family = Family("pending");
 
 /// The families that the store is opened with.
-pub const FAMILIES: [Family; 12] =
-    [DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, AUDIT, META, EVENT, ENTITY, EVENT_LOG];
+pub const FAMILIES: [Family; 16] = [
+    DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, AUDIT, META, EVENT, ENTITY, EVENT_LOG, INBOX, PARKED,
+    GIVEN_UP, REACTION,
+];
