@@ -117,8 +117,8 @@ impl EventLog {
     }
 
     /// Returns true if the keys of this topic are entities with versions.
-    pub fn is_sourced(&self, topic: &TopicName) -> bool {
-        self.topics.iter().any(|declared| declared.sourced && declared.name == *topic)
+    pub fn is_sourced(&self, topic: &str) -> bool {
+        self.topics.iter().any(|declared| declared.sourced && declared.name.as_str() == topic)
     }
 
     /// Returns the version of an entity: 0 if nothing was ever appended to it.
@@ -160,7 +160,11 @@ impl EventLog {
                 placed.encode(bytes).expect("a vector takes any message");
             });
             if let Some(version) = event.version {
-                batch.put(ENTITY, record::entity_key(&event.topic, &event.key, version), place.position.0.to_be_bytes());
+                batch.put(
+                    ENTITY,
+                    record::entity_key(&event.topic, &event.key, version),
+                    place.position.0.to_be_bytes(),
+                );
             }
         }
         let begins = !state.is_begun;

@@ -144,8 +144,7 @@ impl ParticipantClient {
         };
         let connection = &self.connection;
         let described = connection.call(connection.deadline(), Repeat::Always, "describe-log", attempt).await;
-        let v1::DescribeLogResponse { name, first, stable, incarnation: _, topics } =
-            described?;
+        let v1::DescribeLogResponse { name, first, stable, incarnation: _, topics } = described?;
         let topics = topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
         Ok(EventLogState { name, first: Position(first), stable: Position(stable), topics })
     }

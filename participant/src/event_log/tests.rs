@@ -36,7 +36,7 @@ fn event(topic: &str, key: &str) -> NewEvent {
 }
 
 fn stored(log: &EventLog, event: NewEvent) -> StoredEvent {
-    let before = log.is_sourced(&event.topic).then(|| log.version_of(&event.topic, &event.key).unwrap());
+    let before = log.is_sourced(event.topic.as_str()).then(|| log.version_of(&event.topic, &event.key).unwrap());
     let (topic, version) = log.admit(&event, before).unwrap();
     unplaced(event, topic, version, &"t1".parse::<TxId>().unwrap())
 }

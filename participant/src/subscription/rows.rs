@@ -207,12 +207,20 @@ fn read_parked(key: &Bytes, value: Bytes) -> Result<StoredParked, Unreadable> {
         from: record.source.parse()?,
         topic: record.topic.parse()?,
         partition: Partition(u16::try_from(record.partition).map_err(|_| Unreadable::Partition)?),
-        id: EventId { incarnation: Incarnation::try_from(&record.incarnation[..])?, position: Position(record.position) },
+        id: EventId {
+            incarnation: Incarnation::try_from(&record.incarnation[..])?,
+            position: Position(record.position),
+        },
     };
     let refusal = record.refusal.map(TryInto::try_into).transpose().map_err(|_| Unreadable::Length)?;
     let parked_at = Timestamp(record.parked_at_us);
     let event = ParkedEvent { event, parked_at, attempts: record.attempts, refusal };
-    Ok(StoredParked { subscription: subscription.parse()?, key: record.key, turn: Turn(u64::from_be_bytes(*turn)), event })
+    Ok(StoredParked {
+        subscription: subscription.parse()?,
+        key: record.key,
+        turn: Turn(u64::from_be_bytes(*turn)),
+        event,
+    })
 }
 
 fn barrier_key(BarrierId { correlation, reaction }: &BarrierId) -> Vec<u8> {
@@ -242,10 +250,9 @@ fn read_barrier(value: Bytes) -> Result<Barrier, Unreadable> {
         State::Acted => {
             let on = match &record.on_incarnation[..] {
                 [] => None,
-                some => Some(EventId {
-                    incarnation: Incarnation::try_from(some)?,
-                    position: Position(record.on_position),
-                }),
+                some => {
+                    Some(EventId { incarnation: Incarnation::try_from(some)?, position: Position(record.on_position) })
+                }
             };
             let undone = record.undone.map(read_event).transpose()?;
             Ok(Barrier::Acted { on, undo: Undo { work: record.undo_work, undone } })
@@ -317,14 +324,11 @@ mod tests {
         let step = |from, to| [(inbox.clone(), Advance { from, to })];
         let mut batch = Batch::default();
         rows.advance(&mut batch, &step(Watermark(None), id(4).into())).unwrap();
-        let place = Place { subscription: inbox.subscription.clone(), from: inbox.from.clone(), watermark: id(5).into() };
+        let place =
+            Place { subscription: inbox.subscription.clone(), from: inbox.from.clone(), watermark: id(5).into() };
         put_place(&mut batch, &place);
-        let event = Reference {
-            from: inbox.from.clone(),
-            topic: inbox.topic.clone(),
-            partition: inbox.partition,
-            id: id(4),
-        };
+        let event =
+            Reference { from: inbox.from.clone(), topic: inbox.topic.clone(), partition: inbox.partition, id: id(4) };
         let refusal = Some(Refusal::new(RefusalCode::Condition, "no"));
         let event = ParkedEvent { event, parked_at: Timestamp(9), attempts: 2, refusal };
         let change = Change::Park { key: "k".into(), turn: Turn(3), event: event.clone() };

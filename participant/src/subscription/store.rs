@@ -10,7 +10,9 @@ use undoubt_stream::barrier::{Barrier, BarrierId, Written};
 use undoubt_stream::facts::Unfit;
 use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, ParkedEvent, Turn};
-use undoubt_vocabulary::{CorrelationId, ParticipantName, Partition, Refusal, SubscriptionName, Timestamp, TopicName, TxId};
+use undoubt_vocabulary::{
+    CorrelationId, ParticipantName, Partition, Refusal, SubscriptionName, Timestamp, TopicName, TxId,
+};
 
 /// One partition of a source's topic, as one subscription reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -359,6 +359,7 @@ fn tables() -> Vec<Vec<u8>> {
             record::Write { key: Bytes::from_static(b"alice"), value: Some(Bytes::from_static(b"70")) },
             record::Write { key: Bytes::from_static(b"gone"), value: None },
         ],
+        events: Vec::new(),
     };
     batch.put(BRANCH, "order-17", [prepared.encode_to_vec(), own.encode_to_vec()].concat());
     add(&batch);

@@ -120,5 +120,8 @@ fn shown(event: &Event) -> String {
     let Event { position, topic, partition, kind, key, data, version, published_at, correlation, .. } = event;
     let version = version.map(|version| format!(" v{version}")).unwrap_or_default();
     let (key, data) = (to_word(key), to_string(data));
-    format!("{position:>8}  {}  {topic}/{partition}  {kind}  {key}{version}  {data}  ({correlation})", at(*published_at))
+    format!(
+        "{position:>8}  {}  {topic}/{partition}  {kind}  {key}{version}  {data}  ({correlation})",
+        at(*published_at)
+    )
 }

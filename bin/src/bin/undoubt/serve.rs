@@ -103,7 +103,8 @@ impl Serve {
             }
         };
         let gateway = gateway.serve_inside(&inside, access, stopped.clone());
-        tokio::try_join!(coordinator, key_value::serve(&store, &Declarations::default()), services, gateway).map(|_| ())
+        let nothing = Declarations::default();
+        tokio::try_join!(coordinator, key_value::serve(&store, &nothing), services, gateway).map(|_| ())
     }
 }
 

@@ -54,8 +54,8 @@ use undoubt_platform::numbered_store;
 use undoubt_platform::{BackingUp, Batch, Clock, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::{StoredEvent, Write};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, DigestMap, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode,
-    RunStep, Starts, StepOutcome, Timestamp, Topic, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, DigestMap, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, Refusal,
+    RefusalCode, RunStep, Starts, StepOutcome, Timestamp, Topic, TxId, Vote, WriteNumber,
 };
 
 use react::Reactions;

@@ -179,12 +179,15 @@ impl Ready {
 impl Group {
     /// Evaluates the work under its locks. A refusal frees them.
     fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, mut begun: Begun) -> Result<(), Declined> {
+        // Events may take whatever an operation left.
+        let tell = if begun.work.emits.is_empty() { Tell::Learnt } else { Tell::All };
         let evaluated = marks::refuse_marked(kv, None, &begun.work.respect)
-            .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt, most_read(kv)));
+            .and_then(|()| evaluate(kv, &begun.work.operations, tell, most_read(kv)));
         let (mark, before, events_before) = (self.batch.mark(), self.bytes(), self.events.len());
-        let added = evaluated.and_then(|evaluation| {
+        let added = evaluated.and_then(|mut evaluation| {
             let emits = std::mem::take(&mut begun.work.emits);
             let events = kv.events_of(emits, Place::Branch, &evaluation.results, &id.tx)?;
+            evaluation.forget_what_was_brought(&begun.work.operations);
             let ready = self.to_be_written(&kv.table, id, prepare, (evaluation, events), begun.wanted);
             kv.refuse_too_large(self.bytes() - before).inspect_err(|_| {
                 self.batch.rewind(mark);

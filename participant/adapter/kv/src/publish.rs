@@ -2,15 +2,19 @@
 //!
 //! An entity, to which events are appended, is locked by a name that no key of the store has but by chance: what that costs is waiting.
 
-use super::attempt::Declined;
 use super::KeyValue;
+use super::attempt::Declined;
+use super::work::{Place, Work};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use undoubt_lock::Mode;
 use undoubt_participant::event_log::{BESIDE_EVENT_BYTES, EventLog, unplaced};
 use undoubt_platform::{Batch, Durability, Store, StoreError, Written};
 use undoubt_proto::record::StoredEvent;
 use undoubt_vocabulary::{NewEvent, Refusal, RefusalCode, TopicName, TxId};
+use undoubt_work::event::{Emit, Own};
+use undoubt_work::{Input, Value};
 
 /// Stands before the names of entities' locks.
 const ENTITY: &[u8] = b"\xff\xffentity/";
@@ -30,14 +34,49 @@ impl KeyValue {
     fn log_for(&self, event: &NewEvent) -> Result<&EventLog, Refusal> {
         self.log.as_deref().ok_or_else(|| {
             let NewEvent { topic, kind, .. } = event;
-            let detail = format!("no topic {topic} is declared here, where the event {kind} is to be published; there are none");
+            let detail =
+                format!("no topic {topic} is declared here, where the event {kind} is to be published; there are none");
             Refusal::new(RefusalCode::InvalidWork, detail)
         })
     }
 
-    /// Returns true if the keys of this topic are entities, which work locks that publishes to them.
-    pub(super) fn is_sourced(&self, topic: &TopicName) -> bool {
-        self.log.as_ref().is_some_and(|log| log.is_sourced(topic))
+    /// Returns all locks that work needs, of keys and of the entities to which it appends.
+    pub(super) fn locks_of(&self, work: &Work) -> BTreeMap<Bytes, Mode> {
+        let mut locks = work.locks();
+        let Some(log) = &self.log else { return locks };
+        for (emit, key) in &work.emits {
+            if let Some(key) = key.as_ref().filter(|_| log.is_sourced(&emit.topic)) {
+                locks.insert(entity_lock(&emit.topic, key), Mode::Exclusive);
+            }
+        }
+        locks
+    }
+
+    /// Returns the events of work that was evaluated, as they are stored. `results`: the value after each of its operations.
+    pub(super) fn events_of(
+        &self,
+        emits: Vec<(Emit<Input>, Option<Bytes>)>,
+        place: Place<'_>,
+        results: &[Value],
+        tx: &TxId,
+    ) -> Result<Vec<StoredEvent>, Declined> {
+        if emits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut inputs = place.inputs();
+        let resolve = |(emit, key): (Emit<Input>, Option<Bytes>)| {
+            if key.is_none() && self.log.as_ref().is_some_and(|log| log.is_sourced(&emit.topic)) {
+                let detail = format!(
+                    "the key of an event of topic {} names an entity, which is locked before the work is done; take it from an earlier \
+                     step, not from the same work",
+                    emit.topic
+                );
+                return Err(Refusal::new(RefusalCode::InvalidWork, detail));
+            }
+            emit.resolve(&mut inputs, &Own::Operations(results))
+        };
+        let events = emits.into_iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
+        self.admit_events(events, tx)
     }
 
     /// Returns events as they are stored, before they have places. The entities among their keys are locked.
@@ -46,7 +85,7 @@ impl KeyValue {
         let admit = |event: NewEvent| {
             event.check().map_err(|bad| Refusal::new(RefusalCode::InvalidWork, bad.to_string()))?;
             let log = self.log_for(&event)?;
-            let entity = log.is_sourced(&event.topic).then(|| (event.topic.clone(), event.key.clone()));
+            let entity = log.is_sourced(event.topic.as_str()).then(|| (event.topic.clone(), event.key.clone()));
             let before = match &entity {
                 None => None,
                 Some(entity) => Some(match versions.get(entity) {
@@ -88,7 +127,8 @@ fn write(store: &Arc<dyn Store>, log: Option<&EventLog>, batch: Batch, events: &
     match log {
         Some(log) if !events.is_empty() => log.write(batch, events, Durability::Forced).1,
         None if !events.is_empty() => {
-            let cause = "a branch is to publish events, and this participant was opened without a log for them".to_owned();
+            let cause =
+                "a branch is to publish events, and this participant was opened without a log for them".to_owned();
             Written::ready(Err(StoreError::Stopped { cause }))
         }
         Some(_) | None => store.write(batch, Durability::Forced),

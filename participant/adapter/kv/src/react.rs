@@ -103,12 +103,7 @@ struct Prepared {
 }
 
 /// Does the work under its locks.
-fn prepare(
-    kv: &KeyValue,
-    work: Option<Work>,
-    then: Then,
-    correlation: &CorrelationId,
-) -> Result<Prepared, Declined> {
+fn prepare(kv: &KeyValue, work: Option<Work>, then: Then, correlation: &CorrelationId) -> Result<Prepared, Declined> {
     let mut batch = Batch::default();
     let mut events = Vec::new();
     let mut results = Bytes::new();

@@ -6,9 +6,9 @@
 //! | `data` | the key | the value |
 //! | `pending` | the marked key | `PendingMark` |
 
-pub(super) use undoubt_participant::table::{AUDIT, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
 use undoubt_participant::event_log::{ENTITY, EVENT, EVENT_LOG};
 use undoubt_participant::subscription::{GIVEN_UP, INBOX, PARKED, REACTION};
+pub(super) use undoubt_participant::table::{AUDIT, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
 use undoubt_platform::Family;
 
 pub use undoubt_participant::table::META;
@@ -18,6 +18,20 @@ pub(super) const PENDING: Family = Family("pending");
 
 /// The families that the store is opened with.
 pub const FAMILIES: [Family; 16] = [
-    DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, AUDIT, META, EVENT, ENTITY, EVENT_LOG, INBOX, PARKED,
-    GIVEN_UP, REACTION,
+    DATA,
+    BRANCH,
+    FINISHED,
+    STEP,
+    PENDING,
+    HEURISTIC,
+    COORDINATOR,
+    AUDIT,
+    META,
+    EVENT,
+    ENTITY,
+    EVENT_LOG,
+    INBOX,
+    PARKED,
+    GIVEN_UP,
+    REACTION,
 ];

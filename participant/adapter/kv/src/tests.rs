@@ -421,6 +421,7 @@ fn a_prepared_branch_of_an_earlier_version_is_read_in_both_its_parts() {
     let own = KeyValueBranch {
         read_keys: vec![Bytes::from_static(b"rate")],
         writes: vec![Write { key: Bytes::from_static(b"k"), value: Some(Bytes::from_static(b"v")) }],
+        events: Vec::new(),
     };
     let result = PreparedBranch { result: Bytes::from_static(b"result"), ..Default::default() };
     let stored = [header.encode_to_vec(), own.encode_to_vec(), result.encode_to_vec()].concat();

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_kv_evaluation as evaluation;
 use undoubt_lock::Mode;
 use undoubt_vocabulary::{Refusal, RefusalCode};
-use undoubt_work::kv::{Extras, MAX_KEY_BYTES, Operation, read};
+use undoubt_work::event::{Emit, Source};
+use undoubt_work::kv::{Extras, MAX_KEY_BYTES, Operation, read_with_events};
 use undoubt_work::{Input, Inputs};
 
 /// The place that work belongs to, which decides what it may ask for.
@@ -16,6 +17,16 @@ pub enum Place<'a> {
     Compensation { inputs: &'a [Bytes] },
 }
 
+impl<'a> Place<'a> {
+    /// Returns what its references refer to.
+    pub fn inputs(self) -> Inputs<'a> {
+        match self {
+            Place::Branch => Inputs::of_branch(),
+            Place::Action { inputs } | Place::Compensation { inputs } => Inputs::of_step(inputs),
+        }
+    }
+}
+
 /// Work within its limits, with all references resolved.
 #[derive(Debug)]
 pub struct Work {
@@ -24,8 +35,8 @@ pub struct Work {
     pub pend: BTreeSet<Bytes>,
     /// Keys that no other saga may have marked.
     pub respect: BTreeSet<Bytes>,
-    /// What it publishes.
-    pub emits: Vec<Emit<Input>>,
+    /// What it publishes, each with its key, if that is known before the work is done.
+    pub emits: Vec<(Emit<Input>, Option<Bytes>)>,
 }
 
 impl Work {
@@ -39,13 +50,18 @@ impl Work {
 
 /// Reads work and holds it to its limits.
 pub fn decode(bytes: &Bytes, place: Place<'_>) -> Result<Work, Refusal> {
-    let encoded = read(bytes)?;
-    let mut inputs = match place {
-        Place::Branch => Inputs::of_branch(),
-        Place::Action { inputs } | Place::Compensation { inputs } => Inputs::of_step(inputs),
-    };
+    let (encoded, emits) = read_with_events(bytes)?;
+    let mut inputs = place.inputs();
     let operations = Vec::with_capacity(encoded.len());
-    let mut work = Work { operations, pend: BTreeSet::new(), respect: BTreeSet::new() };
+    let mut work = Work { operations, pend: BTreeSet::new(), respect: BTreeSet::new(), emits: Vec::new() };
+    for emit in emits {
+        let key = match &emit.key_suffix_from {
+            None => Some(emit.key.clone()),
+            Some(Source::Step(from)) => Some([&emit.key[..], &inputs.present(from)?].concat().into()),
+            Some(Source::Own(_)) => None,
+        };
+        work.emits.push((emit, key));
+    }
     for operation in encoded {
         let (operation, extras) = operation?;
         let (pend, respect) = (extras.pend, extras.respect_pending);

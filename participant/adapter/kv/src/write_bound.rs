@@ -49,13 +49,8 @@ fn permits(bytes: usize) -> u32 {
 }
 
 impl KeyValue {
-    /// Forces the batch, which is queued before this returns if there is room for it, and otherwise once there is. For whoever
-    /// holds the locks of what is written, since later writes may come before it.
-    pub(super) fn write_in_turn(&self, batch: Batch) -> impl Future<Output = Result<(), ResourceError>> + use<> {
-        self.publish_in_turn(batch, Vec::new())
-    }
-
-    /// The same, with the events that the batch publishes.
+    /// Forces a batch with the events that it publishes. It is queued before this returns if there is room for it, and otherwise once
+    /// there is. For whoever holds the locks of what is written, since later writes may come before it.
     pub(super) fn publish_in_turn(
         &self,
         batch: Batch,

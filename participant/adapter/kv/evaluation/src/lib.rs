@@ -43,6 +43,16 @@ impl Tell {
 }
 
 impl Evaluation {
+    /// Leaves out the values that the operations, which it is of, brought along.
+    pub fn forget_what_was_brought(&mut self, operations: &[Operation]) {
+        for (operation, result) in operations.iter().zip(&mut self.results) {
+            match operation {
+                Operation::Put { .. } | Operation::CompareAndSet { .. } => *result = Value::Absent,
+                Operation::Get { .. } | Operation::Delete { .. } | Operation::Add { .. } => {}
+            }
+        }
+    }
+
     pub fn is_read_only(&self) -> bool {
         self.writes.is_empty()
     }
