@@ -274,6 +274,50 @@ pub fn records() -> Vec<Sample> {
                     record::Write { key: Bytes::from_static(b"empty"), value: Some(Bytes::new()) },
                     record::Write { key: Bytes::from_static(b"gone"), value: None },
                 ],
+                events: vec![],
+            },
+        ),
+        sample(
+            "KeyValueBranch, with an event",
+            record::KeyValueBranch { events: vec![event()], ..record::KeyValueBranch::default() },
+        ),
+        sample("StoredEvent", record::StoredEvent { previous: 6, published_at_us: ENDED_AT_US, ..event() }),
+        sample(
+            "LogTails",
+            record::LogTails {
+                position: 7,
+                tails: vec![record::LogTail { topic: "orders".into(), partition: 3, position: 5 }],
+            },
+        ),
+        sample("StoredTopic", record::StoredTopic { partitions: 8 }),
+        sample("StoredWatermark", record::StoredWatermark { incarnation: Bytes::from_static(&[7; 16]), position: 5 }),
+        sample(
+            "StoredGivenUp",
+            record::StoredGivenUp {
+                parked: Some(record::StoredParkedEvent {
+                    key: Bytes::from_static(b"order-17"),
+                    source: "shop".into(),
+                    topic: "orders".into(),
+                    partition: 3,
+                    incarnation: Bytes::from_static(&[7; 16]),
+                    position: 5,
+                    parked_at_us: BEGUN_AT_US,
+                    attempts: 5,
+                    refusal: Some(refusal()),
+                }),
+                who: "Ada".into(),
+                reason: "gone".into(),
+                at_us: ENDED_AT_US,
+            },
+        ),
+        sample(
+            "StoredReaction",
+            record::StoredReaction {
+                state: record::stored_reaction::State::Acted.into(),
+                on_incarnation: Bytes::from_static(&[7; 16]),
+                on_position: 5,
+                undo_work: Some(Bytes::from_static(b"work")),
+                undone: Some(event()),
             },
         ),
         sample(
@@ -347,6 +391,24 @@ fn aborted(name: &'static str, reason: v1::abort_reason::Reason) -> Sample {
 
 fn refused_by() -> v1::abort_reason::Reason {
     v1::abort_reason::Reason::Refused(v1::RefusedBy { participant: "bank-a".into(), refusal: Some(refusal()) })
+}
+
+fn event() -> record::StoredEvent {
+    record::StoredEvent {
+        topic: "orders".into(),
+        partition: 3,
+        previous: 0,
+        key: Bytes::from_static(b"order-17"),
+        r#type: "order.placed".into(),
+        schema: "order-2".into(),
+        content_type: "application/json".into(),
+        data: Bytes::from_static(b"{}"),
+        published_at_us: 0,
+        version: Some(2),
+        correlation: Bytes::from_static(b"t1"),
+        caused_by_incarnation: Bytes::from_static(&[9; 16]),
+        caused_by_position: 4,
+    }
 }
 
 fn refusal() -> v1::Refusal {
