@@ -22,8 +22,8 @@ pub struct Events {
     #[arg(long)]
     topic: Vec<TopicName>,
     /// Only events with this key: text, or 0x and hexadecimal digits.
-    #[arg(long, value_parser = from_string)]
-    key: Option<Bytes>,
+    #[arg(long, value_name = "KEY", value_parser = from_string)]
+    with_key: Option<Bytes>,
     /// Begins behind this position.
     #[arg(long, default_value_t = 0)]
     after: u64,
@@ -86,10 +86,10 @@ fn at(time: Timestamp) -> String {
 
 /// Prints them. One is a line.
 pub async fn events(arguments: &Events, global: &Global) -> Result<Exit, Failure> {
-    let Events { participant, topic, key, after, limit, follow } = arguments;
+    let Events { participant, topic, with_key, after, limit, follow } = arguments;
     let after = EventPlace { position: Position(*after), incarnation: None };
     let mut query = topic.iter().cloned().fold(EventQuery::new().after(after), EventQuery::topic);
-    query = key.iter().cloned().fold(query, EventQuery::key);
+    query = with_key.iter().cloned().fold(query, EventQuery::key);
     query = limit.iter().copied().fold(query, EventQuery::limit);
     if !follow {
         query = query.until_now();
