@@ -40,19 +40,7 @@ impl Events for EventsService {
     type ReadStream = BoxStream<'static, Result<v1::EventBatch, Status>>;
 
     async fn read(&self, request: Request<v1::ReadEventsRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        let source = self.source()?.clone();
-        let wanted = Wanted::parse(request.into_inner(), source.topics())?;
-        let stable = source.stable();
-        let reader = Reader { source, stable, wanted, is_begun: false };
-        let batches = stream::unfold(Some(reader), |reader| async {
-            let mut reader = reader?;
-            match reader.next().await {
-                Ok(Some(batch)) => Some((Ok(batch), Some(reader))),
-                Ok(None) => None,
-                Err(refused) => Some((Err(refused), None)),
-            }
-        });
-        Ok(Response::new(batches.boxed()))
+        read(self.source()?.clone(), request.into_inner()).map(Response::new)
     }
 
     async fn describe_log(
@@ -69,6 +57,25 @@ impl Events for EventsService {
             topics: source.topics().iter().map(described).collect(),
         }))
     }
+}
+
+/// Returns the events that somebody asks for, batch by batch.
+pub(crate) fn read(
+    source: Arc<dyn EventSource>,
+    request: v1::ReadEventsRequest,
+) -> Result<BoxStream<'static, Result<v1::EventBatch, Status>>, Status> {
+    let wanted = Wanted::parse(request, source.topics())?;
+    let stable = source.stable();
+    let reader = Reader { source, stable, wanted, is_begun: false };
+    let batches = stream::unfold(Some(reader), |reader| async {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some(batch)) => Some((Ok(batch), Some(reader))),
+            Ok(None) => None,
+            Err(refused) => Some((Err(refused), None)),
+        }
+    });
+    Ok(batches.boxed())
 }
 
 fn described(Topic { name, partitions, sourced }: &Topic) -> v1::Topic {

@@ -29,6 +29,7 @@ pub fn work() -> Vec<Sample> {
             },
         ),
         sample("Work", calls()),
+        sample("Work", work::Work { events: events(), ..Default::default() }),
         sample("Work", work::Work { enlisted: Some(work::Enlisted {}), ..Default::default() }),
         sample(
             "Results",
@@ -55,6 +56,32 @@ pub fn work() -> Vec<Sample> {
             },
         ),
     ]
+}
+
+fn events() -> Vec<work::Emit> {
+    use work::emit::Data;
+    use work::source::From;
+    let source = |from| Some(work::Source { from: Some(from) });
+    let named = work::Emit {
+        topic: "orders".into(),
+        r#type: "order.placed".into(),
+        key: Bytes::from_static(b"17"),
+        ..Default::default()
+    };
+    let place = work::Reference { input: 1, operation: 2, column: "id".into(), row: 3 };
+    let own = source(From::Own(work::Reference { input: 0, ..place.clone() }));
+    let full = work::Emit {
+        key_suffix_from: source(From::Step(place)),
+        data: Some(Data::Json(r#"{"total":"{total}"}"#.into())),
+        parameters: vec![work::EventParameter { name: "total".into(), from: own.clone() }],
+        schema: "order.v2".into(),
+        content_type: "application/vnd.order+json".into(),
+        expect: Some(0),
+        correlation: Bytes::from_static(b"saga-7"),
+        ..named.clone()
+    };
+    let bytes = work::Emit { data: Some(Data::Bytes(Bytes::from_static(b"\xff"))), ..named.clone() };
+    vec![full, bytes, work::Emit { data: own.map(Data::DataFrom), ..named }]
 }
 
 fn value(kind: work::value::Kind) -> work::Value {

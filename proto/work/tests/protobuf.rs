@@ -9,8 +9,9 @@ use prost::Message as _;
 use undoubt_proto::work as wire;
 use undoubt_proto::work::operation::Kind;
 use undoubt_vocabulary::{Refusal, RefusalCode};
-use undoubt_work::kv::{Extras, KvWork, Operation, read};
-use undoubt_work::{Input, InvalidWork, Reference, Results, Value, Work};
+use undoubt_work::event;
+use undoubt_work::kv::{Extras, KvWork, Operation, read, read_with_events};
+use undoubt_work::{Cell, Input, InvalidWork, Place, Reference, Results, Value, Work};
 
 fn bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![
@@ -159,6 +160,175 @@ proptest! {
             operations.for_each(drop);
         }
     }
+}
+
+fn source() -> impl Strategy<Value = wire::Source> {
+    use wire::source::From;
+    let place = || (any::<u32>(), "[a-z]{0,3}", 0..3_u32);
+    prop_oneof![
+        (any::<u32>(), place()).prop_map(|(input, place)| From::Step(at(input, place))),
+        place().prop_map(|place| From::Own(at(0, place))),
+    ]
+    .prop_map(|from| wire::Source { from: Some(from) })
+}
+
+/// A row has a column.
+fn at(input: u32, (operation, column, row): (u32, String, u32)) -> wire::Reference {
+    let row = if column.is_empty() { 0 } else { row };
+    wire::Reference { input, operation, column, row }
+}
+
+fn emit() -> impl Strategy<Value = wire::Emit> {
+    use wire::emit::Data;
+    let data = prop_oneof![
+        bytes().prop_map(|bytes| (Some(Data::Bytes(bytes)), vec![])),
+        Just((None, vec![])),
+        source().prop_map(|from| (Some(Data::DataFrom(from)), vec![])),
+        ("[1-9]{1,3}|\"[a-z]{0,9}\"", proptest::collection::btree_map("[a-z]{1,5}", source(), 0..3)).prop_map(
+            |(json, from)| {
+                let parameter = |(name, from)| wire::EventParameter { name, from: Some(from) };
+                (Some(Data::Json(json)), from.into_iter().map(parameter).collect())
+            }
+        ),
+    ];
+    (
+        ("[a-z.]{1,9}", "[a-z.]{1,9}", proptest::collection::vec(any::<u8>(), 1..20), option::of(source()), data),
+        ("[a-z /]{0,9}", "[a-z /]{0,9}", any::<Option<u64>>(), proptest::collection::vec(any::<u8>(), 0..9)),
+    )
+        .prop_map(
+            |((topic, r#type, key, key_suffix_from, (data, parameters)), (schema, content_type, expect, id))| {
+                wire::Emit {
+                    topic,
+                    r#type,
+                    key: key.into(),
+                    key_suffix_from,
+                    data,
+                    parameters,
+                    schema,
+                    content_type,
+                    expect,
+                    correlation: id.into(),
+                }
+            },
+        )
+}
+
+fn source_to_wire(source: event::Source<Input>) -> wire::Source {
+    let cell = |cell: Option<Cell>| cell.map_or_else(Default::default, |cell| (cell.column, cell.row));
+    let from = match source {
+        event::Source::Step(Input { input, operation, cell: boxed }) => {
+            let (column, row) = cell(boxed.map(|boxed| *boxed));
+            wire::source::From::Step(wire::Reference { input, operation, column, row })
+        }
+        event::Source::Own(Place { operation, cell: place }) => {
+            let (column, row) = cell(place);
+            wire::source::From::Own(wire::Reference { input: 0, operation, column, row })
+        }
+    };
+    wire::Source { from: Some(from) }
+}
+
+/// The same as the generated types have it.
+fn emit_to_wire(event: event::Emit<Input>) -> wire::Emit {
+    use wire::emit::Data;
+    let parameter = |parameter: event::Parameter<event::Source<Input>>| wire::EventParameter {
+        name: parameter.name,
+        from: Some(source_to_wire(parameter.from)),
+    };
+    wire::Emit {
+        topic: event.topic.into(),
+        r#type: event.kind.into(),
+        key: event.key,
+        key_suffix_from: event.key_suffix_from.map(source_to_wire),
+        data: Some(match event.data {
+            event::Data::Bytes(bytes) => Data::Bytes(bytes),
+            event::Data::Json(json) => Data::Json(json),
+            event::Data::From(from) => Data::DataFrom(source_to_wire(from)),
+        }),
+        parameters: event.parameters.into_iter().map(parameter).collect(),
+        schema: event.schema.into(),
+        content_type: event.content_type.into(),
+        expect: event.expect,
+        correlation: event.correlation.map_or_else(Bytes::new, |id| id.0.to_bytes()),
+    }
+}
+
+proptest! {
+    #[test]
+    fn events_of_any_program_are_read_as_they_were_meant(
+        operations in proptest::collection::vec(operation(), 0..4), events in proptest::collection::vec(emit(), 0..4)
+    ) {
+        let work = wire::Work { operations: operations.clone(), events: events.clone(), ..Default::default() };
+        let encoded = Bytes::from(work.encode_to_vec());
+        let (read, published) = read_with_events(&encoded).unwrap();
+        prop_assert_eq!(read.len(), operations.len());
+        let read: Result<Vec<_>, _> = read.collect();
+        let read: Vec<_> = read.unwrap().into_iter().map(|(operation, extras)| to_wire(operation, extras)).collect();
+        prop_assert_eq!(read, operations);
+        prop_assert_eq!(&published, &event::read(&encoded).unwrap());
+        let none = Some(wire::emit::Data::Bytes(Bytes::new()));
+        let events = events.into_iter().map(|event| wire::Emit { data: event.data.or_else(|| none.clone()), ..event });
+        prop_assert_eq!(published.into_iter().map(emit_to_wire).collect::<Vec<_>>(), events.collect::<Vec<_>>());
+        prop_assert_eq!(undoubt_work::kv::read(&encoded).is_ok(), work.events.is_empty());
+    }
+}
+
+#[test]
+fn events_that_are_built_here_are_what_the_generated_types_read_and_write() {
+    use undoubt_vocabulary::{CorrelationId, TxId};
+    let full =
+        event::Emit::new("accounts", "paid", "a/").key_suffix_from(Reference::to_column("second", 0, "id").row(2));
+    let full = full.json(serde_json::json!({"left": "{left}"})).parameter("left", event::Source::own(0));
+    let full = full.schema("paid.v2").content_type("application/x").expect(0);
+    let full = full.correlation(CorrelationId(TxId::new("saga-7").unwrap()));
+    let least = event::Emit::new("t", "y", "k");
+    let work = KvWork::new().emit(full).add("alice", -10).emit(least.clone().data_from(event::Source::own(0)));
+    let encoded = Work::from(work.emit(least.data("d"))).encode(&INPUTS).unwrap();
+    let read = wire::Work::decode(encoded.clone()).unwrap();
+    assert_eq!(
+        event::read(&read.encode_to_vec().into()),
+        event::read(&encoded),
+        "whatever order fields are written in"
+    );
+    assert_eq!((read.operations.len(), read.events.len()), (1, 3));
+    let own = Some(wire::Source { from: Some(wire::source::From::Own(wire::Reference::default())) });
+    assert_eq!(read.events[0].parameters[0], wire::EventParameter { name: "left".to_owned(), from: own.clone() });
+    assert_eq!((read.events[0].expect, &read.events[0].correlation[..]), (Some(0), &b"saga-7"[..]));
+    assert_eq!(read.events[1].data, own.map(wire::emit::Data::DataFrom));
+    let (_, events) = read_with_events(&encoded).unwrap();
+    assert_eq!(events.into_iter().map(emit_to_wire).collect::<Vec<_>>(), read.events);
+}
+
+/// An event of topic `t`, type `y` and key `k`, and what a later version has put beside something in it.
+fn event_with(more: &[u8]) -> Bytes {
+    let event = [b"\x0a\x01t\x12\x01y\x1a\x01k", more].concat();
+    [&[0x3a, u8::try_from(event.len()).unwrap()], &event[..]].concat().into()
+}
+
+#[test]
+fn nothing_of_an_event_is_passed_over() {
+    assert_eq!(event::read(&event_with(b"")).unwrap().len(), 1);
+    for (more, says) in [
+        (&b"\x68\x01"[..], "event 0 has a field 13"),
+        (b"\x22\x02\x18\x01", "a source of event 0 has a field 3"),
+        (b"\x22\x00", "a source names no result"),
+        (b"\x22\x04\x12\x02\x08\x01", "no input of it"),
+        (b"\x22\x04\x0a\x02\x28\x01", "has a field 5"),
+        (b"\x22\x04\x0a\x00\x12\x00", "twice"),
+        (b"\x2a\x01d\x32\x011", "twice"),
+        (b"\x1a\x01k", "twice"),
+        (b"\x0a\x01t", "twice"),
+        (b"\x4a\x01\xff", "no UTF-8"),
+        (b"\x32\x011\x42\x03\x0a\x01a", "it comes from nowhere"),
+        (b"\x32\x011\x42\x05\x0a\x01a\x18\x01", "a parameter has a field 3"),
+        (b"\x32\x01{", "no JSON"),
+    ] {
+        let refusal: Refusal = event::read(&event_with(more)).unwrap_err().into();
+        assert!(refusal.code == RefusalCode::InvalidWork && refusal.detail.contains(says), "{more:?}: {refusal}");
+    }
+    assert_eq!(event::read(&event_with(b"\x62\x00")).unwrap()[0].correlation, None, "empty is none");
+    let nameless: Refusal = event::read(&Bytes::from_static(b"\x3a\x00")).unwrap_err().into();
+    assert!(nameless.detail.contains("a topic's name is empty"), "{nameless}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use crate::address::{Address, encoded};
 use crate::allowed::Allowed;
 use bytes::Bytes;
-use serde_json::Value;
-use std::collections::BTreeMap;
+use undoubt_vocabulary::limits::MAX_STEP_INPUT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode};
 use undoubt_work::http::{Body, Method, Request};
+use undoubt_work::template::{Parameters, Unfilled, filled_in};
 use undoubt_work::{Datum, Input, Inputs};
 
 /// A request that may be made.
@@ -25,13 +25,13 @@ impl Message {
     pub fn new(request: Request<Input>, results: &[Bytes], allowed: &Allowed) -> Result<Message, Refusal> {
         let Request { method, url, headers, body, parameters } = request;
         let mut inputs = Inputs::of_step(results);
-        let mut values = BTreeMap::new();
+        let mut values = Parameters::new();
         for parameter in parameters {
             let is_unknown = results.get(parameter.from.input as usize).is_some_and(Bytes::is_empty);
             let value = if is_unknown { None } else { Some(inputs.datum(&parameter.from)?) };
             values.insert(parameter.name, value);
         }
-        let url = filled_in(&url, &values)?;
+        let url = url_of(&url, &values)?;
         let address =
             Address::read(&url).map_err(|bad| invalid(format!("the URL cannot be called: {bad}; correct it")))?;
         if !allowed.allows(&address) {
@@ -45,18 +45,18 @@ impl Message {
             Body::Bytes(bytes) => (bytes, false),
             Body::Json(text) if values.is_empty() => (text.into(), true),
             Body::Json(text) => {
-                let json =
-                    serde_json::from_str(&text).map_err(|error| invalid(format!("the body is no JSON: {error}")))?;
-                (replaced(json, &values).to_string().into(), true)
+                let filled = filled_in(&text, &values, MAX_STEP_INPUT_BYTES).map_err(|why| match why {
+                    Unfilled::NoJson(_) => invalid(format!("the body: {why}")),
+                    Unfilled::TooLong { .. } => Refusal::new(RefusalCode::TooLarge, format!("the body: {why}")),
+                })?;
+                (filled.into(), true)
             }
         };
         Ok(Message { method, address, headers, body, is_json })
     }
 }
 
-type Values = BTreeMap<String, Option<Datum>>;
-
-fn filled_in(url: &str, values: &Values) -> Result<String, Refusal> {
+fn url_of(url: &str, values: &Parameters) -> Result<String, Refusal> {
     let mut parts = url.split('{');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -72,32 +72,6 @@ fn filled_in(url: &str, values: &Values) -> Result<String, Refusal> {
         out.push_str(rest);
     }
     Ok(out)
-}
-
-fn replaced(json: Value, values: &Values) -> Value {
-    match json {
-        Value::String(text) => match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-            Some(name) if values.contains_key(name) => values[name].clone().map_or(Value::Null, to_json),
-            Some(_) | None => Value::String(text),
-        },
-        Value::Array(all) => all.into_iter().map(|one| replaced(one, values)).collect(),
-        Value::Object(all) => all.into_iter().map(|(name, one)| (name, replaced(one, values))).collect(),
-        other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other,
-    }
-}
-
-fn to_json(datum: Datum) -> Value {
-    match datum {
-        Datum::Null => Value::Null,
-        Datum::Bool(value) => value.into(),
-        Datum::Integer(value) => value.into(),
-        Datum::Double(value) => value.into(),
-        Datum::Text(value) => value.into(),
-        Datum::Json(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        other @ (Datum::Decimal(_) | Datum::Bytes(_) | Datum::TimestampUs(_) | Datum::Uuid(_)) => {
-            other.to_text().map_or(Value::Null, Value::String)
-        }
-    }
 }
 
 fn invalid(detail: String) -> Refusal {

@@ -1,0 +1,597 @@
+//! One reaction at work: it takes the events of its sources in their order, and writes what follows from each with how far it has come.
+//!
+//! The next event is taken once what follows from the one before is queued, not only once it is on stable storage: the store writes in the
+//! order in which it was asked, so no crash keeps the later without the earlier. What was queued and not answered yet is remembered
+//! here: barriers, which a read of the store may not see.
+
+use super::reading::{Reading, Told};
+use super::store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
+use super::view::{Standing, View};
+use crate::resource::ResourceError;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, SelectAll, StreamExt as _};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use undoubt_platform::{Clock, Random};
+use undoubt_stream::barrier::{Barrier, BarrierId, Written};
+use undoubt_stream::declarations::Reaction;
+use undoubt_stream::facts::Facts;
+use undoubt_stream::inbox::{Advance, Inbox, Verdict, Watermark};
+use undoubt_stream::parked::{Change, GivenUp, NotPossible, Operator, Parked, Reference};
+use undoubt_stream::reaction::{AfterRefusal, Decision, Role, undone};
+use undoubt_vocabulary::{Backoff, Event, ParticipantName, Refusal, SubscriptionName, TxId};
+
+/// Local transactions of one reaction that are queued and not on stable storage yet.
+const MAX_UNDER_WAY: usize = 256;
+
+/// Positions of a source after which it is stored how far the subscription has come, though nothing of them was its own.
+const PLACE_AFTER: u64 = 1_024;
+
+/// The time for which a reaction waits for locks, before it tries again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What an operator asks for.
+#[derive(Debug)]
+pub(crate) enum Word {
+    Retry { key: Bytes },
+    GiveUp { key: Bytes, turn: Option<u64>, by: Operator },
+}
+
+/// An operator's word, and where its answer goes: the events that are still parked under the key.
+pub(crate) type Asked = (Word, oneshot::Sender<Result<usize, String>>);
+
+/// What a runner takes from outside.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) store: Arc<dyn ReactionStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) retries: Backoff,
+    pub(super) view: View,
+}
+
+pub(super) struct Runner {
+    reaction: Arc<Reaction>,
+    subscription: SubscriptionName,
+    surroundings: Surroundings,
+    sources: BTreeMap<ParticipantName, Reading>,
+    places: BTreeMap<ParticipantName, Watermark>,
+    inboxes: BTreeMap<InboxId, Inbox>,
+    parked: Parked,
+    /// Barriers whose writes were not answered yet, each with the number of its write.
+    unanswered: BTreeMap<BarrierId, (u64, Barrier)>,
+    under_way: FuturesUnordered<BoxFuture<'static, Result<(u64, Option<BarrierId>), ResourceError>>>,
+    writes: u64,
+    words: mpsc::Receiver<Asked>,
+}
+
+/// What is to be written about an event.
+struct About<'a> {
+    inbox: &'a InboxId,
+    event: &'a Event,
+    /// The step of the watermark; `None` of a parked event, whose position is stored already.
+    advance: Option<Advance>,
+    parked: Vec<(SubscriptionName, Change)>,
+}
+
+/// What came of an event.
+enum Came {
+    Written,
+    Refused(Refusal),
+}
+
+impl Runner {
+    pub(super) fn new(
+        reaction: Arc<Reaction>,
+        surroundings: Surroundings,
+        sources: BTreeMap<ParticipantName, Reading>,
+        stored: &super::store::StoredSubscriptions,
+        max_parked_events: usize,
+        words: mpsc::Receiver<Asked>,
+    ) -> Runner {
+        let subscription = reaction.subscription();
+        let own_places = stored.places.iter().filter(|place| place.subscription == subscription);
+        let own_inboxes = stored.watermarks.iter().filter(|(inbox, _)| inbox.subscription == subscription);
+        let own_parked = stored.parked.iter().filter(|parked| parked.subscription == subscription);
+        let own_parked = own_parked.map(|parked| (parked.key.clone(), parked.turn, parked.event.clone()));
+        Runner {
+            places: own_places.map(|place| (place.from.clone(), place.watermark)).collect(),
+            inboxes: own_inboxes.map(|(inbox, watermark)| (inbox.clone(), Inbox::found(*watermark))).collect(),
+            parked: Parked::found(subscription.clone(), max_parked_events, own_parked),
+            reaction,
+            subscription,
+            surroundings,
+            sources,
+            unanswered: BTreeMap::new(),
+            under_way: FuturesUnordered::new(),
+            writes: 0,
+            words,
+        }
+    }
+
+    /// Runs until its resource fails.
+    pub(super) async fn run(mut self) -> Result<(), ResourceError> {
+        let mut told = SelectAll::new();
+        for (from, reading) in &self.sources {
+            told.push(reading.clone().after(self.places.get(from).copied().unwrap_or_default()));
+        }
+        self.show_parked();
+        loop {
+            let has_room = self.under_way.len() < MAX_UNDER_WAY;
+            tokio::select! {
+                biased;
+                Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => self.answered(answered?),
+                Some((word, reply)) = self.words.recv() => {
+                    let answer = self.obey(word).await?;
+                    // Whoever asked may have gone.
+                    let _ = reply.send(answer);
+                }
+                Some((from, told)) = told.next(), if has_room => self.take(&from, told).await?,
+            }
+        }
+    }
+
+    fn answered(&mut self, (number, barrier): (u64, Option<BarrierId>)) {
+        if let Some(id) = barrier
+            && self.unanswered.get(&id).is_some_and(|(latest, _)| *latest == number)
+        {
+            self.unanswered.remove(&id);
+        }
+    }
+
+    /// Waits for a call of the store while what is under way goes on: what it waits for may be a lock of that.
+    async fn waiting<T>(
+        &mut self,
+        mut call: BoxFuture<'_, Result<T, ResourceError>>,
+    ) -> Result<T, ResourceError> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => self.answered(answered?),
+                done = &mut call => return done,
+            }
+        }
+    }
+
+    async fn pause(&mut self, failures: u32) -> Result<(), ResourceError> {
+        let pause = self.surroundings.random.pause(self.surroundings.retries, failures);
+        let slept = async move {
+            sleep(pause).await;
+            Ok(())
+        };
+        self.waiting(Box::pin(slept)).await
+    }
+
+    async fn take(&mut self, from: &ParticipantName, told: Told) -> Result<(), ResourceError> {
+        let name = (self.subscription.clone(), from.clone());
+        match told {
+            Told::Away(why) => {
+                tracing::warn!(subscription = %self.subscription, source = %from, why, "the events of a source cannot be read, which is tried again");
+                self.surroundings.view.stands(&name, Standing::Away(why));
+            }
+            Told::Stopped(why) => {
+                tracing::error!(subscription = %self.subscription, source = %from, why, "a subscription has stopped reading a source; look at it, then start this participant again");
+                self.surroundings.view.stands(&name, Standing::Stopped(why));
+            }
+            Told::Events { events, through, stable } => {
+                for event in &events {
+                    if !self.event(from, event).await? {
+                        return Ok(());
+                    }
+                }
+                let last_at = events.last().map(|event| event.published_at);
+                self.surroundings.view.reached(&name, through, stable, last_at);
+                let stored = self.places.get(from).map_or(0, |place| place.position().0);
+                if through.position().0.saturating_sub(stored) >= PLACE_AFTER {
+                    self.store_place(from, through).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with one event. Returns false if the source has to be read again from elsewhere, or not at all.
+    async fn event(&mut self, from: &ParticipantName, event: &Event) -> Result<bool, ResourceError> {
+        let inbox = InboxId {
+            subscription: self.subscription.clone(),
+            from: from.clone(),
+            topic: event.topic.clone(),
+            partition: event.partition,
+        };
+        let advance = match self.inboxes.entry(inbox.clone()).or_default().judge(event.into()) {
+            Verdict::Repetition => return Ok(true),
+            Verdict::Apply(advance) => advance,
+            Verdict::Gap { after } => {
+                tracing::warn!(subscription = %self.subscription, source = %from, position = %event.position, %after, "events are missing before this one; they are read again");
+                self.read_again(from, after);
+                return Ok(false);
+            }
+            Verdict::PutBack { watermark, found } => {
+                let why = format!("where the event {watermark} was, there is {found} now: the source was put back from an older copy");
+                tracing::error!(subscription = %self.subscription, source = %from, why, "a subscription has stopped reading a source");
+                self.surroundings.view.stands(&(self.subscription.clone(), from.clone()), Standing::Stopped(why));
+                return Ok(false);
+            }
+        };
+        let Some(role) = self.reaction.role_of(from, &event.topic, &event.kind) else {
+            let passing = self.inboxes.entry(inbox.clone()).or_default().pass(advance);
+            if let Some(advance) = passing {
+                self.write(&About { inbox: &inbox, event, advance: Some(advance), parked: Vec::new() }, None, nothing()).await?;
+            }
+            return Ok(true);
+        };
+        self.apply(&inbox, event, role, advance).await?;
+        Ok(true)
+    }
+
+    fn read_again(&self, from: &ParticipantName, after: Watermark) {
+        if let Some(reading) = self.sources.get(from) {
+            *reading.again_from.lock().expect("nothing panics while it is held") = Some(after);
+        }
+    }
+
+    /// Does what follows from an event, until it is written or its key is parked.
+    async fn apply(
+        &mut self,
+        inbox: &InboxId,
+        event: &Event,
+        role: Role,
+        advance: Advance,
+    ) -> Result<(), ResourceError> {
+        let mut attempts = 0;
+        loop {
+            if self.parked.is_parked(&event.key) {
+                return self.park(inbox, event, advance, None).await;
+            }
+            attempts += 1;
+            let about = About { inbox, event, advance: Some(advance), parked: Vec::new() };
+            let refusal = match self.react(&about, role).await? {
+                Came::Written => return Ok(()),
+                Came::Refused(refusal) => refusal,
+            };
+            let facts = Facts::from(event);
+            match self.reaction.refused(role, event.id(), &facts, refusal, attempts) {
+                AfterRefusal::Retry => self.pause(attempts - 1).await?,
+                AfterRefusal::Write(written) => {
+                    let barrier = self.barrier_id(event);
+                    if let Came::Refused(refusal) = self.write(&about, Some(barrier), written).await? {
+                        return self.park(inbox, event, advance, Some((refusal, attempts))).await;
+                    }
+                    return Ok(());
+                }
+                AfterRefusal::Park(refusal) => {
+                    return self.park(inbox, event, advance, Some((refusal, attempts))).await;
+                }
+            }
+        }
+    }
+
+    fn barrier_id(&self, event: &Event) -> BarrierId {
+        BarrierId { correlation: event.correlation.clone(), reaction: self.reaction.name.clone() }
+    }
+
+    async fn barrier(&mut self, id: &BarrierId) -> Result<Option<Barrier>, ResourceError> {
+        if !self.reaction.has_barrier() {
+            return Ok(None);
+        }
+        if let Some((_, barrier)) = self.unanswered.get(id) {
+            return Ok(Some(barrier.clone()));
+        }
+        self.surroundings.store.barrier(id).await
+    }
+
+    /// Decides about an event and carries that out.
+    async fn react(&mut self, about: &About<'_>, role: Role) -> Result<Came, ResourceError> {
+        let (event, facts) = (about.event, Facts::from(about.event));
+        let id = self.barrier_id(event);
+        let barrier = self.barrier(&id).await?;
+        let caused_by = event.id();
+        match self.reaction.decide(role, caused_by, &facts, barrier.as_ref()) {
+            Decision::Act { work } => {
+                let work = match work.map(|work| work.encode(&[])).transpose() {
+                    Ok(work) => work,
+                    Err(invalid) => return Ok(Came::Refused(invalid.into())),
+                };
+                let reaction = self.reaction.clone();
+                let then: Then = Box::new(move |results| reaction.acted(caused_by, facts, results));
+                self.carry_out(about, Some(id), work, then).await
+            }
+            Decision::Undo(undo) => {
+                let work = undo.work.clone();
+                self.carry_out(about, Some(id), work, Box::new(move |_| Ok(undone(undo, caused_by)))).await
+            }
+            Decision::Write { why: _, written } => self.write(about, Some(id), written).await,
+            Decision::Park(refusal) => Ok(Came::Refused(refusal)),
+        }
+    }
+
+    async fn write(
+        &mut self,
+        about: &About<'_>,
+        barrier: Option<BarrierId>,
+        written: Written,
+    ) -> Result<Came, ResourceError> {
+        self.carry_out(about, barrier, None, Box::new(move |_| Ok(written))).await
+    }
+
+    async fn carry_out(
+        &mut self,
+        about: &About<'_>,
+        barrier: Option<BarrierId>,
+        work: Option<Bytes>,
+        then: Then,
+    ) -> Result<Came, ResourceError> {
+        let About { inbox, event, advance, parked } = about;
+        let transaction = LocalTransaction {
+            id: lock_owner(&self.subscription, event),
+            correlation: event.correlation.clone(),
+            begun_at: event.published_at,
+            timeout: LOCK_TIMEOUT,
+            work,
+            advances: advance.map(|advance| ((*inbox).clone(), advance)).into_iter().collect(),
+            place: None,
+            barrier: barrier.clone(),
+            parked: parked.clone(),
+            then,
+        };
+        let store = self.surroundings.store.clone();
+        let carried = self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await;
+        match carried {
+            Ok(Carried::Done { barrier: set, written }) => {
+                self.queued(barrier.zip(set), written);
+                if let Some(advance) = advance {
+                    self.inboxes.entry((*inbox).clone()).or_default().advanced(*advance);
+                }
+                parked.iter().for_each(|(_, change)| self.parked.note(change));
+                Ok(Came::Written)
+            }
+            Ok(Carried::Refused(refusal)) => Ok(Came::Refused(refusal)),
+            Ok(Carried::Moved { inbox, stored }) => Err(moved(&inbox, stored)),
+            Err(ResourceError::Unavailable { cause }) => Ok(Came::Refused(not_now(cause))),
+            Err(ResourceError::NoRoom) => Ok(Came::Refused(not_now("there is no room for what it reads".to_owned()))),
+            Err(
+                error @ (ResourceError::Unclear { .. }
+                | ResourceError::Foreign { .. }
+                | ResourceError::Stopped { .. }
+                | ResourceError::Fenced { .. }),
+            ) => Err(error),
+        }
+    }
+
+    fn queued(&mut self, barrier: Option<(BarrierId, Barrier)>, written: BoxFuture<'static, Result<(), ResourceError>>) {
+        self.writes += 1;
+        let number = self.writes;
+        let id = barrier.as_ref().map(|(id, _)| id.clone());
+        self.unanswered.extend(barrier.map(|(id, barrier)| (id, (number, barrier))));
+        self.under_way.push(Box::pin(async move {
+            written.await?;
+            Ok((number, id))
+        }));
+    }
+
+    /// Parks an event, as soon as there is room for it.
+    async fn park(
+        &mut self,
+        inbox: &InboxId,
+        event: &Event,
+        advance: Advance,
+        refusal: Option<(Refusal, u32)>,
+    ) -> Result<(), ResourceError> {
+        let mut failures = 0;
+        loop {
+            let reference = Reference {
+                from: inbox.from.clone(),
+                topic: event.topic.clone(),
+                partition: event.partition,
+                id: event.id(),
+            };
+            let now = self.surroundings.clock.now();
+            match self.parked.park(event.key.clone(), reference, refusal.clone(), now) {
+                Ok(change) => {
+                    let parked = vec![(self.subscription.clone(), change)];
+                    let about = About { inbox, event, advance: Some(advance), parked };
+                    if let Came::Written = self.write(&about, None, nothing()).await? {
+                        if let Some((refusal, attempts)) = &refusal {
+                            tracing::error!(subscription = %self.subscription, event = %event.id(), kind = %event.kind, %refusal, attempts, "an event cannot be applied: its key is parked; look at undoubt parked");
+                        }
+                        self.show_parked();
+                        return Ok(());
+                    }
+                }
+                Err(full) => {
+                    let name = (self.subscription.clone(), inbox.from.clone());
+                    self.surroundings.view.stands(&name, Standing::Full(full.to_string()));
+                    while let Ok((word, reply)) = self.words.try_recv() {
+                        let answer = Box::pin(self.obey(word)).await?;
+                        let _ = reply.send(answer);
+                    }
+                }
+            }
+            self.pause(failures).await?;
+            failures += 1;
+        }
+    }
+
+    async fn store_place(&mut self, from: &ParticipantName, through: Watermark) -> Result<(), ResourceError> {
+        let behind = |(id, inbox): (&InboxId, &Inbox)| {
+            let advance = Advance { from: inbox.stored(), to: inbox.reached() };
+            (id.from == *from && advance.from != advance.to).then(|| (id.clone(), advance))
+        };
+        let advances: Vec<_> = self.inboxes.iter().filter_map(behind).collect();
+        let Some(number) = through.0 else { return Ok(()) };
+        let place = Place { subscription: self.subscription.clone(), from: from.clone(), watermark: through };
+        let transaction = LocalTransaction {
+            id: TxId::new([&number.incarnation.0[..], &number.position.0.to_be_bytes(), b"place"].concat())
+                .expect("29 bytes are an id"),
+            correlation: "place".parse().expect("it is an id"),
+            begun_at: self.surroundings.clock.now(),
+            timeout: LOCK_TIMEOUT,
+            work: None,
+            advances: advances.clone(),
+            place: Some(place),
+            barrier: None,
+            parked: Vec::new(),
+            then: Box::new(|_| Ok(Written::default())),
+        };
+        let store = self.surroundings.store.clone();
+        match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
+            Ok(Carried::Done { written, .. }) => {
+                self.queued(None, written);
+                for (id, advance) in advances {
+                    self.inboxes.entry(id).or_default().advanced(advance);
+                }
+                self.places.insert(from.clone(), through);
+                Ok(())
+            }
+            // It comes with a later one.
+            Ok(Carried::Refused(_)) | Err(ResourceError::Unavailable { .. } | ResourceError::NoRoom) => Ok(()),
+            Ok(Carried::Moved { inbox, stored }) => Err(moved(&inbox, stored)),
+            Err(
+                error @ (ResourceError::Unclear { .. }
+                | ResourceError::Foreign { .. }
+                | ResourceError::Stopped { .. }
+                | ResourceError::Fenced { .. }),
+            ) => Err(error),
+        }
+    }
+
+    fn show_parked(&self) {
+        self.surroundings.view.parked(&self.subscription, &self.parked);
+    }
+
+    async fn obey(&mut self, word: Word) -> Result<Result<usize, String>, ResourceError> {
+        let answer = match word {
+            Word::Retry { key } => self.retry(&key).await?,
+            Word::GiveUp { key, turn, by } => self.give_up(&key, turn, by).await?,
+        };
+        self.show_parked();
+        Ok(answer)
+    }
+
+    /// Tries the parked events of a key in their order, as far as they succeed.
+    async fn retry(&mut self, key: &Bytes) -> Result<Result<usize, String>, ResourceError> {
+        if !self.parked.is_parked(key) {
+            return Ok(Err(self.not_parked(key)));
+        }
+        while let Some((turn, parked)) = self.parked.next_of(key) {
+            let reference = parked.event.clone();
+            let Some(reading) = self.sources.get(&reference.from).cloned() else {
+                return Ok(Err(format!("{} is no source of this subscription any more", reference.from)));
+            };
+            let event = match reading.one(&reference).await {
+                Ok(event) => event,
+                Err(why) => return Ok(Err(why)),
+            };
+            let inbox = InboxId {
+                subscription: self.subscription.clone(),
+                from: reference.from.clone(),
+                topic: reference.topic.clone(),
+                partition: reference.partition,
+            };
+            let Some(role) = self.reaction.role_of(&reference.from, &event.topic, &event.kind) else {
+                return Ok(Err(format!("the event {} is nothing to this reaction any more; give it up", event.id())));
+            };
+            let applied = match self.parked.retried(key, turn) {
+                Ok(change) => vec![(self.subscription.clone(), change)],
+                Err(impossible) => return Ok(Err(impossible.to_string())),
+            };
+            let about = About { inbox: &inbox, event: &event, advance: None, parked: applied };
+            let mut came = self.react(&about, role).await?;
+            if let Came::Refused(refusal) = &came {
+                let attempts = self.reaction.attempts;
+                let facts = Facts::from(&event);
+                if let AfterRefusal::Write(written) =
+                    self.reaction.refused(role, event.id(), &facts, refusal.clone(), attempts)
+                {
+                    let barrier = self.barrier_id(&event);
+                    came = self.write(&about, Some(barrier), written).await?;
+                }
+            }
+            if let Came::Refused(refusal) = came {
+                let why = refusal.to_string();
+                if let Ok(change) = self.parked.refused(key, turn, refusal) {
+                    let parked = vec![(self.subscription.clone(), change)];
+                    let about = About { inbox: &inbox, event: &event, advance: None, parked };
+                    self.write(&about, None, nothing()).await?;
+                }
+                return Ok(Err(format!("the event {} is refused again: {why}", event.id())));
+            }
+        }
+        Ok(Ok(0))
+    }
+
+    async fn give_up(
+        &mut self,
+        key: &Bytes,
+        turn: Option<u64>,
+        by: Operator,
+    ) -> Result<Result<usize, String>, ResourceError> {
+        let at = self.surroundings.clock.now();
+        let changes = match turn {
+            Some(turn) => self.parked.skip(key, undoubt_stream::parked::Turn(turn), by, at).map(|change| vec![change]),
+            None => self.parked.drop_key(key, &by, at),
+        };
+        let changes = match changes {
+            Ok(changes) => changes,
+            Err(impossible) => return Ok(Err(impossible.to_string())),
+        };
+        for change in changes {
+            let (Change::GiveUp { given_up: GivenUp { parked, .. }, .. }) = &change else { continue };
+            let reference = parked.event.clone();
+            let transaction = LocalTransaction {
+                id: TxId::new([&reference.id.incarnation.0[..], &reference.id.position.0.to_be_bytes(), b"give-up"].concat())
+                    .expect("31 bytes are an id"),
+                correlation: "give-up".parse().expect("it is an id"),
+                begun_at: at,
+                timeout: LOCK_TIMEOUT,
+                work: None,
+                advances: Vec::new(),
+                place: None,
+                barrier: None,
+                parked: vec![(self.subscription.clone(), change.clone())],
+                then: Box::new(|_| Ok(Written::default())),
+            };
+            let store = self.surroundings.store.clone();
+            match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
+                Ok(Carried::Done { written, .. }) => {
+                    self.queued(None, written);
+                    self.parked.note(&change);
+                }
+                Ok(Carried::Refused(refusal)) => return Ok(Err(refusal.to_string())),
+                Ok(Carried::Moved { inbox, stored }) => return Err(moved(&inbox, stored)),
+                Err(error) => return Err(error),
+            }
+        }
+        let left = self.parked.keys().find(|(other, _)| *other == key).map_or(0, |(_, events)| events.len());
+        Ok(Ok(left))
+    }
+
+    fn not_parked(&self, key: &Bytes) -> String {
+        NotPossible::NotParked { subscription: self.subscription.clone(), key: key.clone() }.to_string()
+    }
+}
+
+/// Returns the owner of the locks of a reaction to an event.
+fn lock_owner(subscription: &SubscriptionName, event: &Event) -> TxId {
+    let position = event.position.0.to_be_bytes();
+    let name = &subscription.as_str().as_bytes()[..subscription.as_str().len().min(40)];
+    TxId::new([&event.incarnation.0[..], &position, name].concat()).expect("at most 64 bytes are an id")
+}
+
+fn nothing() -> Written {
+    Written::default()
+}
+
+fn not_now(cause: String) -> Refusal {
+    Refusal::new(undoubt_vocabulary::RefusalCode::Unavailable, cause)
+}
+
+fn moved(inbox: &InboxId, stored: Watermark) -> ResourceError {
+    let InboxId { subscription, from, topic, partition } = inbox;
+    let cause = format!("the subscription {subscription} has come to {stored} in {topic}/{partition} of {from}: another process is at work on it");
+    ResourceError::Stopped { cause }
+}

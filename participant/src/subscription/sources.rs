@@ -1,0 +1,112 @@
+//! The logs of the participants that publish what is subscribed to.
+
+use crate::event_log::EventSource;
+use crate::events;
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::{BoxStream, StreamExt as _};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::transport::Endpoint;
+use tonic::{Request, Status};
+use undoubt_platform::Reason;
+use undoubt_platform::dial::{self, Dial};
+use undoubt_proto::v1;
+use undoubt_proto::v1::events_client::EventsClient;
+use undoubt_vocabulary::ParticipantName;
+use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
+
+/// Batches of events, as [`v1::EventBatch`] tells them.
+pub type Batches = BoxStream<'static, Result<v1::EventBatch, Status>>;
+
+/// Opens the logs of sources.
+pub trait Sources: Send + Sync + 'static {
+    /// Opens the log of a participant. The caller bounds how long that may take.
+    fn open(
+        &self,
+        from: &ParticipantName,
+        request: v1::ReadEventsRequest,
+    ) -> BoxFuture<'static, Result<Batches, Status>>;
+}
+
+/// Sources that are reached over the network by their addresses.
+pub struct DialSources {
+    pub addresses: BTreeMap<ParticipantName, String>,
+    pub dial: Arc<dyn Dial>,
+    pub connect_timeout: Duration,
+    /// A peer that does not even answer a ping for so long is given up.
+    pub keep_alive: Duration,
+    /// The token that it shows, if it has one.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for DialSources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DialSources").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Sources for DialSources {
+    fn open(
+        &self,
+        from: &ParticipantName,
+        request: v1::ReadEventsRequest,
+    ) -> BoxFuture<'static, Result<Batches, Status>> {
+        let Some(address) = self.addresses.get(from) else {
+            let what = format!("no address of the participant {from} is known, whose events are subscribed to; add it to sources");
+            return std::future::ready(Err(Reason::UnknownParticipant.refuse(what))).boxed();
+        };
+        let endpoint = Endpoint::from_shared(address.clone()).map(|endpoint| {
+            endpoint
+                .connect_timeout(self.connect_timeout)
+                .http2_keep_alive_interval(self.keep_alive / 2)
+                .keep_alive_timeout(self.keep_alive / 2)
+                .keep_alive_while_idle(true)
+                .tcp_nodelay(true)
+        });
+        let (dial, token) = (self.dial.clone(), self.token.clone());
+        async move {
+            let endpoint = endpoint.map_err(|error| Reason::InvalidRequest.refuse(error.to_string()))?;
+            let channel = dial::connect(endpoint, dial).await;
+            let channel = channel.map_err(|error| Status::unavailable(format!("cannot connect: {}", root_cause(&error))))?;
+            let mut request = Request::new(request);
+            if let Some(token) = token {
+                let value = format!("Bearer {token}").parse();
+                let value = value.map_err(|_| Reason::InvalidRequest.refuse("the token for sources has characters that no header takes"))?;
+                request.metadata_mut().insert("authorization", value);
+            }
+            let mut client = EventsClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
+            Ok(client.read(request).await?.into_inner().boxed())
+        }
+        .boxed()
+    }
+}
+
+/// Other sources, and the participant's own log beside them, which needs no network.
+pub(crate) struct WithOwn {
+    pub(crate) name: ParticipantName,
+    pub(crate) own: Option<Arc<dyn EventSource>>,
+    pub(crate) others: Arc<dyn Sources>,
+}
+
+impl Sources for WithOwn {
+    fn open(
+        &self,
+        from: &ParticipantName,
+        request: v1::ReadEventsRequest,
+    ) -> BoxFuture<'static, Result<Batches, Status>> {
+        match &self.own {
+            Some(own) if *from == self.name => std::future::ready(events::read(own.clone(), request)).boxed(),
+            Some(_) | None => self.others.open(from, request),
+        }
+    }
+}
+
+/// Returns the innermost cause, which says what happened.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
