@@ -118,7 +118,7 @@ impl Reaction {
         Ok(Undo { work, undone })
     }
 
-    /// Says how to go on with work that was refused. `attempts`: how often it was tried so far, this time included.
+    /// Says how to go on with work that was refused. `attempts`: how often it was refused for good so far, this time included.
     pub fn refused(&self, role: Role, event: EventId, facts: &Facts, refusal: Refusal, attempts: u32) -> AfterRefusal {
         if refusal.code.is_transient() {
             return AfterRefusal::Retry;
