@@ -86,8 +86,10 @@ pub enum Guard {
     All,
     /// A fault: the position is not compared.
     NoPosition,
-    /// A fault: the turns of parked events are not.
+    /// A fault: that no other event has the turn of one that is parked is not.
     NoTurn,
+    /// A fault: that what is unparked is parked is not.
+    NoParked,
 }
 
 /// What one subscription has in its participant's store.
@@ -116,14 +118,13 @@ impl Store {
     pub fn write(&mut self, batch: &Batch, guard: Guard) -> bool {
         let stored = |source: &Source| self.watermarks.get(source).copied().unwrap_or_default();
         let in_place = batch.advance.iter().all(|(source, advance)| stored(source) == advance.from);
-        let turn_is_free = |turn: &Turn| !self.parked.keys().any(|(_, taken)| taken == turn);
         let in_turn = batch.changes.iter().all(|change| match change {
-            Change::Park { turn, .. } => turn_is_free(turn),
+            Change::Park { turn, .. } => guard == Guard::NoTurn || !self.parked.keys().any(|(_, taken)| taken == turn),
             Change::Refused { key, turn, .. } | Change::Applied { key, turn } | Change::GiveUp { key, turn, .. } => {
-                self.parked.contains_key(&(key.clone(), *turn))
+                guard == Guard::NoParked || self.parked.contains_key(&(key.clone(), *turn))
             }
         });
-        if !(in_place || guard == Guard::NoPosition) || !(in_turn || guard == Guard::NoTurn) {
+        if !(in_place || guard == Guard::NoPosition) || !in_turn {
             return false;
         }
         if let Some((source, advance)) = &batch.advance {
