@@ -6,13 +6,15 @@ mod result;
 pub(crate) mod text;
 
 use crate::datum::Datum;
+use crate::event::{Emit, Events};
 use crate::invalid_work::InvalidWork;
-use crate::reference::{Input, Reference};
+use crate::reference::{Input, Place, Reference};
+use crate::wire::Writer;
 use crate::work::{PlaceInSaga, Work};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
-pub use binary::read;
+pub use binary::{read, read_with_events};
 pub use result::{CallResult, Cells};
 
 /// Calls of one branch or step.
@@ -184,15 +186,16 @@ fn check_argument(procedure: &str, name: &str, length: usize) -> Result<(), Inva
     Ok(())
 }
 
-/// A branch's calls, in order; all take effect or none.
+/// A branch's calls, in order, and the events that it publishes once they have taken effect; all of it takes effect or nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallWork {
     calls: Vec<Call>,
     outcome: Option<OutcomeKey>,
+    events: Events,
 }
 
 impl CallWork {
-    /// Returns work without calls. Give it at least one.
+    /// Returns work without calls. Give it at least one, or an event.
     pub fn new() -> Self {
         CallWork::default()
     }
@@ -204,15 +207,30 @@ impl CallWork {
         self
     }
 
+    /// Publishes an event once the calls have taken effect. It may refer to what they return
+    /// ([`Source::own_column`](crate::event::Source::own_column)), later ones too.
+    #[must_use]
+    pub fn emit(mut self, event: Emit) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// Returns the events, in order.
+    pub fn events(&self) -> &[Emit] {
+        self.events.as_slice()
+    }
+
     /// Returns the calls, in order.
     pub fn calls(&self) -> &[Call] {
         &self.calls
     }
 
-    /// Returns what undoes them: the undo that each procedure declares, the last first, with the same arguments.
+    /// Returns what undoes them: the undo that each procedure declares, the last first, with the same arguments. Events are not undone:
+    /// have it publish others.
     #[must_use]
     pub fn undo(&self) -> CallWork {
-        CallWork { calls: self.calls.iter().rev().cloned().map(Call::undo).collect(), outcome: None }
+        let calls = self.calls.iter().rev().cloned().map(Call::undo).collect();
+        CallWork { calls, ..CallWork::default() }
     }
 
     /// Returns the bytes that a branch carries.
@@ -223,8 +241,8 @@ impl CallWork {
     /// Returns the bytes that a step carries whose inputs are the results of these steps.
     pub(crate) fn encode_with(&self, inputs: &[&str]) -> Result<Bytes, InvalidWork> {
         match self.calls.len() {
-            0 => return Err(InvalidWork::NoCalls),
-            1..=MAX_CALLS => {}
+            0 if self.events.is_empty() => return Err(InvalidWork::NoCalls),
+            0..=MAX_CALLS => {}
             count => return Err(InvalidWork::TooManyCalls { count }),
         }
         let resolved = self.calls.iter().map(|call| {
@@ -235,10 +253,16 @@ impl CallWork {
         if let Some(outcome) = &self.outcome {
             outcome.check()?;
         }
-        Ok(binary::write(&calls, self.outcome.as_ref()))
+        let mut out = Writer::default();
+        binary::write(&mut out, &calls, self.outcome.as_ref());
+        self.events.write(&mut out, inputs, |place| self.is_no_value(place))?;
+        Ok(out.finish())
     }
 
     pub(crate) fn then(mut self, other: CallWork) -> CallWork {
+        // Events alone are about what they are put to.
+        let before = if other.calls.is_empty() { 0 } else { self.calls.len() };
+        self.events = self.events.then(other.events, before);
         self.calls.extend(other.calls);
         CallWork { outcome: other.outcome.or(self.outcome), ..self }
     }
@@ -256,7 +280,8 @@ impl CallWork {
     }
 
     pub(crate) fn referred_steps(&self) -> Vec<&str> {
-        self.calls.iter().flat_map(Call::references).map(Reference::step).collect()
+        let of_calls = self.calls.iter().flat_map(Call::references).map(Reference::step);
+        of_calls.chain(self.events.referred_steps()).collect()
     }
 
     /// Checks the work as the action or the compensation of a saga's step, and returns the first fault with the place
@@ -274,22 +299,28 @@ impl CallWork {
                 return Err((at, fault));
             }
         }
-        Ok(())
+        self.events.check_in_saga(action_of).map_err(|(at, fault)| (self.calls.len() + at, fault))
     }
 
     /// Returns why this never leaves a value, as far as that is known beforehand: which columns there are, only the participant
     /// knows.
-    pub(crate) fn is_no_value(&self, from: &Reference) -> Option<&'static str> {
-        if from.operation() as usize >= self.calls.len() {
-            return Some("that step has no call with that number, counted from 0");
+    pub(crate) fn is_no_value(&self, from: &Place) -> Option<&'static str> {
+        if from.operation as usize >= self.calls.len() {
+            return Some("there is no call with that number, counted from 0");
         }
-        from.cell().is_none().then_some("a call leaves rows; name the column too, as in STEP.N.COLUMN")
+        from.cell.is_none().then_some("a call leaves rows; name the column too, as in STEP.N.COLUMN")
     }
 }
 
 impl From<Call> for CallWork {
     fn from(call: Call) -> Self {
         CallWork::new().call(call)
+    }
+}
+
+impl From<Events> for CallWork {
+    fn from(events: Events) -> Self {
+        CallWork { events, ..CallWork::default() }
     }
 }
 

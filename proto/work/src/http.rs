@@ -10,10 +10,11 @@ mod result;
 pub(crate) mod text;
 
 use crate::invalid_work::InvalidWork;
-use crate::reference::{Input, Reference};
+use crate::reference::{Input, Place, Reference};
 use crate::work::{PlaceInSaga, Work};
 use bytes::Bytes;
 
+pub use crate::template::Parameter;
 pub use binary::read;
 pub use result::HttpResult;
 pub(crate) use result::datum;
@@ -26,9 +27,6 @@ pub const MAX_REQUEST_HEADERS: usize = 32;
 
 /// All headers of one request, names and values.
 pub const MAX_REQUEST_HEADER_BYTES: usize = 8 << 10;
-
-/// Parameters of one request.
-pub const MAX_REQUEST_PARAMETERS: usize = 64;
 
 /// The name by which a request that ends a branch refers to what the one that tried answered.
 pub const TRY: &str = "try";
@@ -64,14 +62,8 @@ pub struct Request<R = Reference> {
     pub headers: Vec<(String, String)>,
     /// The body, in whose JSON a string `"{NAME}"` stands for a parameter.
     pub body: Body,
+    /// Values that earlier steps leave.
     pub parameters: Vec<Parameter<R>>,
-}
-
-/// A value that an earlier step leaves, by the name under which the request uses it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter<R = Reference> {
-    pub name: String,
-    pub from: R,
 }
 
 /// The work of one step or branch.
@@ -157,9 +149,7 @@ impl Request {
 
     fn resolve(&self, inputs: &[&str]) -> Result<Request<Input>, InvalidWork> {
         let Request { method, url, headers, body, parameters } = self;
-        let resolve = |parameter: &Parameter| {
-            Ok(Parameter { name: parameter.name.clone(), from: parameter.from.resolve(inputs)? })
-        };
+        let resolve = |parameter: &Parameter| parameter.map(|from| from.resolve(inputs));
         let parameters = parameters.iter().map(resolve).collect::<Result<_, InvalidWork>>()?;
         Ok(Request { method: *method, url: url.clone(), headers: headers.clone(), body: body.clone(), parameters })
     }
@@ -212,8 +202,8 @@ impl HttpWork {
     }
 
     /// Returns why this never leaves a value, as far as that is known beforehand.
-    pub(crate) fn is_no_value(&self, from: &Reference) -> Option<&'static str> {
-        (from.operation() != 0).then_some("a request has one answer, which is number 0")
+    pub(crate) fn is_no_value(&self, from: &Place) -> Option<&'static str> {
+        (from.operation != 0).then_some("a request has one answer, which is number 0")
     }
 }
 

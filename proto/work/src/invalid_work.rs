@@ -1,13 +1,13 @@
 //! The faults of work.
 
 use crate::call::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_CALL_NAME_BYTES, MAX_CALLS};
-use crate::http::{
-    MAX_REQUEST_BODY_BYTES, MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS, MAX_REQUEST_PARAMETERS, Method,
-};
+use crate::event::Source;
+use crate::http::{MAX_REQUEST_BODY_BYTES, MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS, Method};
 use crate::kv::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
-use crate::reference::Reference;
+use crate::template::MAX_PARAMETERS;
 use crate::wire::Malformed;
-use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_vocabulary::event::{InvalidEvent, MAX_EVENTS};
+use undoubt_vocabulary::{EventType, InvalidId, Refusal, RefusalCode};
 
 /// The reason why work is not taken, by whoever builds it or by a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,7 @@ pub enum InvalidWork {
         "the body of a request has {length} bytes, more than the {MAX_REQUEST_BODY_BYTES} allowed; let the service fetch the rest"
     )]
     BodyTooLong { length: usize },
-    #[error("a request has {count} parameters, more than the {MAX_REQUEST_PARAMETERS} allowed; give fewer")]
+    #[error("a request or an event has {count} parameters, more than the {MAX_PARAMETERS} allowed; give fewer")]
     TooManyParameters { count: usize },
     #[error("the parameter {name}: {why}")]
     Parameter { name: String, why: &'static str },
@@ -73,12 +73,25 @@ pub enum InvalidWork {
     EndingInSaga,
     #[error("a branch needs a request that confirms and one that cancels what it tried; give all three")]
     NoEnding,
+    #[error("it has {count} events, more than the {MAX_EVENTS} allowed; split the work")]
+    TooManyEvents { count: usize },
+    #[error("{0}")]
+    Event(InvalidEvent),
+    #[error("{0}")]
+    Name(InvalidId),
+    #[error("the data of the event {kind} are no JSON ({cause}); correct them, or give them as bytes")]
+    EventJson { kind: EventType, cause: String },
+    #[error(
+        "the values that the data of the event {kind} take from elsewhere have more than the {max_bytes} bytes allowed; publish where \
+         they are instead"
+    )]
+    EventValuesTooLong { kind: EventType, max_bytes: usize },
     #[error("it has {count} operations, more than the {MAX_OPERATIONS} allowed; split the work")]
     TooManyOperations { count: usize },
     #[error("it refers to step {step}, which is no earlier step of a saga that it is part of; correct the name")]
     NoSuchInput { step: String },
     #[error("{from} cannot be referred to: {why}; refer to one that leaves a value")]
-    NoSuchValue { from: Reference, why: &'static str },
+    NoSuchValue { from: Source, why: &'static str },
     #[error(
         "pend marks what may yet be undone, so it is for actions before the pivot, and not for what undoes them; leave it out"
     )]
@@ -115,7 +128,10 @@ impl InvalidWork {
     /// Returns how a resource refuses it.
     pub fn code(&self) -> RefusalCode {
         match self {
-            InvalidWork::TooManyOperations { .. }
+            InvalidWork::Event(InvalidEvent::KeyTooLong { .. } | InvalidEvent::DataTooLong { .. })
+            | InvalidWork::EventValuesTooLong { .. }
+            | InvalidWork::TooManyEvents { .. }
+            | InvalidWork::TooManyOperations { .. }
             | InvalidWork::TooManyCalls { .. }
             | InvalidWork::TooManyArguments { .. }
             | InvalidWork::ArgumentTooLong { .. }
@@ -125,7 +141,12 @@ impl InvalidWork {
             | InvalidWork::TooManyParameters { .. }
             | InvalidWork::KeyTooLong { .. }
             | InvalidWork::ValueTooLong { .. } => RefusalCode::TooLarge,
-            InvalidWork::NoOperations
+            InvalidWork::Event(
+                InvalidEvent::EmptyKey { .. } | InvalidEvent::BadLabel { .. } | InvalidEvent::IncarnationLength { .. },
+            )
+            | InvalidWork::Name(_)
+            | InvalidWork::EventJson { .. }
+            | InvalidWork::NoOperations
             | InvalidWork::NoCalls
             | InvalidWork::ProcedureName { .. }
             | InvalidWork::ArgumentName { .. }
@@ -159,6 +180,18 @@ impl InvalidWork {
 impl From<InvalidWork> for Refusal {
     fn from(invalid: InvalidWork) -> Self {
         Refusal::new(invalid.code(), invalid.to_string())
+    }
+}
+
+impl From<InvalidEvent> for InvalidWork {
+    fn from(invalid: InvalidEvent) -> Self {
+        InvalidWork::Event(invalid)
+    }
+}
+
+impl From<InvalidId> for InvalidWork {
+    fn from(invalid: InvalidId) -> Self {
+        InvalidWork::Name(invalid)
     }
 }
 

@@ -1,11 +1,12 @@
 //! JSON forms: work as it is given, results as they are shown.
 //!
-//! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects, one object that is a request, or `{"raw": WORK}`. Results are
+//! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects; or one object that is a request, or `{"raw": WORK}`. Results are
 //! `{"values": [...]}`, one for each operation, `{"calls": [{"affected": 1, "columns": [...], "rows": [[...]]}]}`, one for each
 //! call, `{"http": {"status": 200, "json": …}}` of a request, or `{"raw": "0x…"}`. Values are strings, integers too: many readers
 //! of JSON would lose the last digits of a number. Absent is `null`.
 
 use crate::call;
+use crate::event;
 use crate::http;
 use crate::kv::json::Structured;
 use crate::results::{Results, Value};
@@ -92,7 +93,7 @@ impl<'de> Deserialize<'de> for Given {
             type Value = Given;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an operation, as text like \"get alice\" or as an object")
+                f.write_str("an operation or an event, as text like \"get alice\" or as an object")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
@@ -103,6 +104,9 @@ impl<'de> Deserialize<'de> for Given {
                 let object: serde_json::Map<_, _> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
                 if object.contains_key(call::json::MEMBER) {
                     return call::json::work(object).map(|work| Given(work.into())).map_err(A::Error::custom);
+                }
+                if event::json::MEMBERS.iter().any(|member| object.contains_key(*member)) {
+                    return event::json::event(object).map(|event| Given(event.into())).map_err(A::Error::custom);
                 }
                 if http::json::MEMBERS.iter().any(|member| object.contains_key(*member)) {
                     return http::json::work(object).map(|work| Given(work.into())).map_err(A::Error::custom);

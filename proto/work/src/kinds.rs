@@ -8,6 +8,7 @@ pub(crate) const CALLS: u64 = 2;
 pub(crate) const ENLISTED: u64 = 3;
 pub(crate) const OUTCOME_KEY: u64 = 5;
 pub(crate) const HTTP: u64 = 6;
+pub(crate) const EVENTS: u64 = 7;
 
 const NAMES: [(u64, &str); 7] = [
     (OPERATIONS, "operations"),
@@ -16,7 +17,7 @@ const NAMES: [(u64, &str); 7] = [
     (4, "members"),
     (OUTCOME_KEY, "outcome_key"),
     (HTTP, "http"),
-    (7, "events"),
+    (EVENTS, "events"),
 ];
 
 /// Returns the refusal of a field by a resource that does another kind.

@@ -4,14 +4,15 @@ mod binary;
 pub(crate) mod json;
 pub(crate) mod text;
 
+use crate::event::{Emit, Events};
 use crate::invalid_work::InvalidWork;
-use crate::reference::{Input, Reference};
+use crate::reference::{Input, Place, Reference};
 use crate::text::shown;
 use crate::wire::Writer;
 use crate::work::{PlaceInSaga, Work};
 use bytes::Bytes;
 
-pub use binary::read;
+pub use binary::{read, read_with_events};
 
 /// A key: at least one byte, at most this many.
 pub const MAX_KEY_BYTES: usize = 1_024;
@@ -218,16 +219,18 @@ impl From<i64> for Add {
     }
 }
 
-/// A branch's operations, in order. Each sees what those before it did; all take effect or none.
+/// A branch's operations, in order, and the events that it publishes once they have taken effect. Each operation sees what those
+/// before it did; all of it takes effect or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvWork {
     operations: Vec<Operation>,
     /// The extras, one for each operation.
     extras: Vec<Extras>,
+    events: Events,
 }
 
 impl KvWork {
-    /// Returns work without operations. Give it at least one.
+    /// Returns work without operations. Give it at least one, or an event.
     pub fn new() -> Self {
         KvWork::default()
     }
@@ -237,6 +240,14 @@ impl KvWork {
     pub fn operation(mut self, operation: Operation) -> Self {
         self.operations.push(operation);
         self.extras.push(Extras::default());
+        self
+    }
+
+    /// Publishes an event once the operations have taken effect. It may refer to what they leave ([`Source::own`](crate::event::Source::own)),
+    /// to later ones too.
+    #[must_use]
+    pub fn emit(mut self, event: Emit) -> Self {
+        self.events.push(event);
         self
     }
 
@@ -325,14 +336,14 @@ impl KvWork {
                 return Err((at, fault));
             }
         }
-        Ok(())
+        self.events.check_in_saga(action_of).map_err(|(at, fault)| (self.operations.len() + at, fault))
     }
 
-    pub(crate) fn is_no_value(&self, from: &Reference) -> Option<&'static str> {
-        let operation = from.operation() as usize;
+    pub(crate) fn is_no_value(&self, from: &Place) -> Option<&'static str> {
+        let operation = from.operation as usize;
         match self.operations.get(operation) {
-            Some(_) if from.cell().is_some() => Some("an operation leaves one value, which has no columns"),
-            None => Some("that step has no operation with that number, counted from 0"),
+            Some(_) if from.cell.is_some() => Some("an operation leaves one value, which has no columns"),
+            None => Some("there is no operation with that number, counted from 0"),
             Some(found) if !found.may_leave_a_value(&self.extras[operation]) => Some("it never leaves a value"),
             Some(_) => None,
         }
@@ -340,7 +351,8 @@ impl KvWork {
 
     /// Returns steps whose results it refers to, in the order it names them.
     pub(crate) fn referred_steps(&self) -> Vec<&str> {
-        self.extras.iter().flat_map(Extras::references).map(Reference::step).collect()
+        let of_operations = self.extras.iter().flat_map(Extras::references).map(Reference::step);
+        of_operations.chain(self.events.referred_steps()).collect()
     }
 
     /// Reads the value of a key.
@@ -373,9 +385,12 @@ impl KvWork {
         self.operation(Operation::CompareAndSet { key: key.into(), expected, value })
     }
 
-    /// Adds the operations of `other` after those of this one.
+    /// Adds the operations and the events of `other` after those of this one.
     #[must_use]
     pub fn then(mut self, other: KvWork) -> Self {
+        // Events alone are about what they are put to.
+        let before = if other.operations.is_empty() { 0 } else { self.operations.len() };
+        self.events = self.events.then(other.events, before);
         self.operations.extend(other.operations);
         self.extras.extend(other.extras);
         self
@@ -384,6 +399,11 @@ impl KvWork {
     /// Returns the operations, in order.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
+    }
+
+    /// Returns the events, in order.
+    pub fn events(&self) -> &[Emit] {
+        self.events.as_slice()
     }
 
     /// Returns what the operations have besides themselves: as many as there are operations.
@@ -399,7 +419,7 @@ impl KvWork {
     /// Returns the bytes that a step carries whose inputs are the results of these steps.
     pub(crate) fn encode_with(&self, inputs: &[&str]) -> Result<Bytes, InvalidWork> {
         let count = self.operations.len();
-        if count == 0 {
+        if count == 0 && self.events.is_empty() {
             return Err(InvalidWork::NoOperations);
         }
         if count > MAX_OPERATIONS {
@@ -415,7 +435,14 @@ impl KvWork {
             operation.check_lengths(extras.value_in_branch.as_ref().map_or(0, Bytes::len))?;
             binary::write(&mut out, operation, &extras.resolve(inputs)?);
         }
+        self.events.write(&mut out, inputs, |place| self.is_no_value(place))?;
         Ok(out.finish())
+    }
+}
+
+impl From<Events> for KvWork {
+    fn from(events: Events) -> Self {
+        KvWork { events, ..KvWork::default() }
     }
 }
 

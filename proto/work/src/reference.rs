@@ -19,8 +19,16 @@ use undoubt_vocabulary::{Refusal, RefusalCode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     step: String,
-    operation: u32,
-    cell: Option<Cell>,
+    place: Place,
+}
+
+/// The place of a value in results. As text it is what a [`Reference`] has behind the step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The operation or the call, from 0.
+    pub operation: u32,
+    /// The place in a call's result; `None` of an operation's.
+    pub cell: Option<Cell>,
 }
 
 /// A place in the rows of a call's result.
@@ -35,21 +43,18 @@ pub struct Cell {
 impl Reference {
     /// Returns a reference to what an operation of a step left. `operation` counts from 0.
     pub fn to(step: &str, operation: u32) -> Self {
-        Reference { step: step.to_owned(), operation, cell: None }
+        Reference { step: step.to_owned(), place: Place { operation, cell: None } }
     }
 
     /// Returns a reference to a column of the first row that a call of a step returned. `call` counts from 0.
     pub fn to_column(step: &str, call: u32, column: &str) -> Self {
-        Reference { cell: Some(Cell { column: column.to_owned(), row: 0 }), ..Reference::to(step, call) }
+        Reference { step: step.to_owned(), place: Place::of_column(call, column) }
     }
 
     /// Refers to another row, counted from 0. Of a reference to a column.
     #[must_use]
-    pub fn row(mut self, row: u32) -> Self {
-        if let Some(cell) = &mut self.cell {
-            cell.row = row;
-        }
-        self
+    pub fn row(self, row: u32) -> Self {
+        Reference { place: self.place.row(row), ..self }
     }
 
     /// Returns the step's name.
@@ -57,36 +62,67 @@ impl Reference {
         &self.step
     }
 
+    /// Returns the place in the step's results.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn into_place(self) -> Place {
+        self.place
+    }
+
     /// Returns the place of the operation or the call in the step, from 0.
     pub fn operation(&self) -> u32 {
-        self.operation
+        self.place.operation
     }
 
     /// Returns the place in a call's result; `None` of an operation's.
     pub fn cell(&self) -> Option<&Cell> {
-        self.cell.as_ref()
+        self.place.cell.as_ref()
     }
 
     pub(crate) fn resolve(&self, inputs: &[&str]) -> Result<Input, InvalidWork> {
         let input = inputs.iter().position(|input| *input == self.step).and_then(|at| u32::try_from(at).ok());
         let input = input.ok_or_else(|| InvalidWork::NoSuchInput { step: self.step.clone() })?;
-        Ok(Input { input, operation: self.operation, cell: self.cell.clone().map(Box::new) })
+        let Place { operation, cell } = self.place.clone();
+        Ok(Input { input, operation, cell: cell.map(Box::new) })
     }
 
     /// Returns the fault of a reference to what this work leaves, as far as it is known beforehand.
     pub(crate) fn fault(&self, work: &Work) -> Option<InvalidWork> {
-        work.is_no_value(self).map(|why| InvalidWork::NoSuchValue { from: self.clone(), why })
+        work.is_no_value(&self.place).map(|why| InvalidWork::NoSuchValue { from: self.clone().into(), why })
+    }
+}
+
+impl Place {
+    /// Returns the place of a column in the first row that a call returned. `call` counts from 0.
+    pub(crate) fn of_column(call: u32, column: &str) -> Place {
+        Place { operation: call, cell: Some(Cell { column: column.to_owned(), row: 0 }) }
+    }
+
+    /// Returns it in another row, counted from 0. Of a place in a column.
+    pub(crate) fn row(mut self, row: u32) -> Place {
+        if let Some(cell) = &mut self.cell {
+            cell.row = row;
+        }
+        self
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { operation, cell } = self;
+        match cell {
+            None => write!(f, "{operation}"),
+            Some(Cell { column, row: 0 }) => write!(f, "{operation}.{column}"),
+            Some(Cell { column, row }) => write!(f, "{operation}.{column}[{row}]"),
+        }
     }
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.step, self.operation)?;
-        match &self.cell {
-            None => Ok(()),
-            Some(Cell { column, row: 0 }) => write!(f, ".{column}"),
-            Some(Cell { column, row }) => write!(f, ".{column}[{row}]"),
-        }
+        write!(f, "{}.{}", self.step, self.place)
     }
 }
 
@@ -106,7 +142,9 @@ impl FromStr for Reference {
             };
             let is_name = !column.is_empty() && !column.starts_with(|first: char| first.is_ascii_digit());
             let cell = Cell { column: column.to_owned(), row };
-            operation(operation_text).filter(|_| is_name).map(|from| Reference { cell: Some(cell), ..from })
+            operation(operation_text)
+                .filter(|_| is_name)
+                .map(|from| Reference { place: Place { cell: Some(cell), ..from.place }, ..from })
         };
         operation(text).or_else(cell).ok_or_else(|| {
             format!(
@@ -125,6 +163,13 @@ pub struct Input {
     pub operation: u32,
     /// The place in a call's result; boxed, because operations have many references, and few are to calls.
     pub cell: Option<Box<Cell>>,
+}
+
+/// For refusals.
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "result {} of input {}", self.operation, self.input)
+    }
 }
 
 impl Input {
@@ -188,11 +233,7 @@ impl<'a> Inputs<'a> {
     /// With [`RefusalCode::InvalidWork`] if there is no such result.
     pub fn value(&mut self, from: &Input) -> Result<Value, Refusal> {
         let Input { input, operation, cell } = from;
-        let missing = |count| {
-            invalid(format!(
-                "result {operation} of input {input} is referred to, but it has {count}, counted from 0; correct it"
-            ))
-        };
+        let missing = |count| invalid(format!("{from} is referred to, but it has {count}, counted from 0; correct it"));
         match (self.results(*input)?, cell) {
             (Known::Values(values), None) => {
                 values.get(*operation as usize).cloned().ok_or_else(|| missing(values.len()))
@@ -228,10 +269,7 @@ impl<'a> Inputs<'a> {
     /// # Errors
     /// Also if there is no value.
     pub fn present(&mut self, from: &Input) -> Result<Bytes, Refusal> {
-        let Input { input, operation, .. } = from;
-        self.value(from)?.into_bytes().ok_or_else(|| {
-            invalid(format!("result {operation} of input {input} has no value; refer to a result that has one"))
-        })
+        self.value(from)?.into_bytes().ok_or_else(|| no_value(from))
     }
 
     fn results(&mut self, input: u32) -> Result<&Known, Refusal> {
@@ -262,31 +300,35 @@ impl<'a> Inputs<'a> {
 
 /// Returns a value of the answer to a request.
 fn part_of(answer: &HttpResult, cell: Option<&Cell>, from: &Input) -> Result<Datum, Refusal> {
-    let Input { input, operation, .. } = from;
-    let refused = |why| invalid(format!("result {operation} of input {input} is referred to: {why}; correct it"));
-    if *operation != 0 {
+    let refused = |why| invalid(format!("{from} is referred to: {why}; correct it"));
+    if from.operation != 0 {
         return Err(refused("a request has one answer, which is number 0".to_owned()));
     }
     answer.value(cell).map_err(refused)
 }
 
-/// Returns a value of a call's result.
-fn cell_of<'a>(call: &'a CallResult, cell: Option<&Cell>, from: &Input) -> Result<&'a Datum, Refusal> {
-    let Input { input, operation, .. } = from;
+/// Returns a value of the result of a call, which `named` names in a refusal.
+pub(crate) fn cell_of<'a>(
+    call: &'a CallResult,
+    cell: Option<&Cell>,
+    named: &dyn fmt::Display,
+) -> Result<&'a Datum, Refusal> {
     let Some(Cell { column, row }) = cell else {
-        return Err(invalid(format!(
-            "result {operation} of input {input} is a call's; name the column too, as in STEP.N.COLUMN"
-        )));
+        return Err(invalid(format!("{named} is a call's; name the column too, as in STEP.N.COLUMN")));
     };
     call.cell(*row as usize, column).ok_or_else(|| {
         let (rows, columns) = (call.rows.len(), call.columns.join(", "));
         invalid(format!(
-            "row {row}, column {column} of result {operation} of input {input} is referred to, but it has {rows} rows, counted from 0, \
-             of these columns: {columns}; correct it"
+            "row {row}, column {column} of {named} is referred to, but it has {rows} rows, counted from 0, of these columns: {columns}; \
+             correct it"
         ))
     })
 }
 
-fn invalid(detail: String) -> Refusal {
+pub(crate) fn no_value(named: &dyn fmt::Display) -> Refusal {
+    invalid(format!("{named} has no value; refer to a result that has one"))
+}
+
+pub(crate) fn invalid(detail: String) -> Refusal {
     Refusal::new(RefusalCode::InvalidWork, detail)
 }

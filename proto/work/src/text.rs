@@ -123,7 +123,8 @@ pub fn words(line: &str) -> Result<Vec<Word>, String> {
     Ok(words)
 }
 
-fn word(text: &str) -> Result<(Word, &str), String> {
+/// Reads the word with which a line begins, and returns what is behind it too.
+pub(crate) fn word(text: &str) -> Result<(Word, &str), String> {
     let end = text.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(text.len());
     let (before, after) = text.split_at(end);
     if after.starts_with('"') {

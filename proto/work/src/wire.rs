@@ -17,6 +17,7 @@ impl fmt::Display for Malformed {
 
 const CUT: Malformed = Malformed("it is cut off");
 const OTHER_TYPE: Malformed = Malformed("a field has another type");
+const NO_TEXT: Malformed = Malformed("a text is no UTF-8");
 const TWICE: Malformed = Malformed("a field is there twice");
 
 /// The fields of a message that are still to be read.
@@ -101,6 +102,10 @@ impl<'a> Field<'a> {
     #[inline]
     pub(crate) fn bytes(self, whole: &Bytes) -> Result<Bytes, Malformed> {
         self.slice().map(|bytes| whole.slice_ref(bytes))
+    }
+
+    pub(crate) fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.slice()?).map_err(|_| NO_TEXT)
     }
 
     #[inline]

@@ -3,11 +3,13 @@
 use crate::call;
 use crate::call::{Call, CallWork};
 use crate::enlisted;
+use crate::event;
+use crate::event::{Emit, Events};
 use crate::http;
 use crate::http::{HttpWork, Request};
 use crate::invalid_work::InvalidWork;
 use crate::kv::KvWork;
-use crate::reference::Reference;
+use crate::reference::Place;
 use bytes::Bytes;
 use std::str::FromStr;
 
@@ -28,12 +30,14 @@ enum Kind {
     Enlisted,
     /// Requests to an HTTP service.
     Http(HttpWork),
+    /// Events with nothing beside them.
+    Events(Events),
 }
 
 /// Work of one participant that cannot be put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "raw or enlisted work and requests cannot be merged with other work, nor operations with calls; put all of a participant's work into one"
+    "raw or enlisted work and requests cannot be merged with other work or events, nor operations with calls; put all of a participant's work into one"
 )]
 pub struct NotMergeable;
 
@@ -86,6 +90,12 @@ impl From<Request> for Work {
     }
 }
 
+impl From<Emit> for Work {
+    fn from(event: Emit) -> Self {
+        Work(Kind::Events(event.into()))
+    }
+}
+
 impl From<KvWork> for Work {
     fn from(work: KvWork) -> Self {
         Work(Kind::Operations(work))
@@ -97,16 +107,13 @@ impl FromStr for Work {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Work, String> {
-        if text.split_whitespace().next() == Some(call::text::VERB) {
-            return call::text::parse(text).map(Work::from);
+        match text.split_whitespace().next() {
+            Some(call::text::VERB) => call::text::parse(text).map(Work::from),
+            Some(http::text::VERB) => http::text::parse(text).map(Work::from),
+            Some(enlisted::WORD) => Work::enlisted_from_text(text),
+            Some(verb) if event::text::VERBS.contains(&verb) => event::text::parse(text).map(Work::from),
+            Some(_) | None => text.parse().map(Kind::Operations).map(Work),
         }
-        if text.split_whitespace().next() == Some(http::text::VERB) {
-            return http::text::parse(text).map(Work::from);
-        }
-        if text.split_whitespace().next() == Some(enlisted::WORD) {
-            return Work::enlisted_from_text(text);
-        }
-        text.parse().map(Kind::Operations).map(Work)
     }
 }
 
@@ -134,14 +141,20 @@ impl Work {
             Kind::Calls(work) => work.encode_with(inputs),
             Kind::Enlisted => Ok(enlisted::encode()),
             Kind::Http(work) => work.encode_with(inputs),
+            Kind::Events(events) => events.encode_with(inputs),
         }
     }
 
-    /// Returns the work of both, that of `other` last.
+    /// Returns the work of both, that of `other` last. Events without work beside them refer to the results of what they are merged with.
     pub fn then(self, other: Work) -> Result<Work, NotMergeable> {
         match (self.0, other.0) {
             (Kind::Operations(first), Kind::Operations(second)) => Ok(first.then(second).into()),
             (Kind::Calls(first), Kind::Calls(second)) => Ok(first.then(second).into()),
+            (Kind::Operations(first), Kind::Events(second)) => Ok(first.then(second.into()).into()),
+            (Kind::Events(first), Kind::Operations(second)) => Ok(KvWork::from(first).then(second).into()),
+            (Kind::Calls(first), Kind::Events(second)) => Ok(first.then(second.into()).into()),
+            (Kind::Events(first), Kind::Calls(second)) => Ok(CallWork::from(first).then(second).into()),
+            (Kind::Events(first), Kind::Events(second)) => Ok(Work(Kind::Events(first.then(second, 0)))),
             (Kind::Raw(_) | Kind::Enlisted | Kind::Http(_), _)
             | (_, Kind::Raw(_) | Kind::Enlisted | Kind::Http(_))
             | (Kind::Operations(_), Kind::Calls(_))
@@ -149,21 +162,22 @@ impl Work {
         }
     }
 
-    /// Returns the text of each piece, in the order of their results. Raw work has none.
+    /// Returns the text of each piece, in the order of their results, and then that of each event. Raw work has none.
     pub fn texts(&self) -> Vec<String> {
         match &self.0 {
             Kind::Raw(_) => Vec::new(),
             Kind::Operations(work) => work.texts(),
-            Kind::Calls(work) => work.calls().iter().map(Call::to_text).collect(),
+            Kind::Calls(work) => work.texts(),
             Kind::Enlisted => vec![enlisted::WORD.to_owned()],
             Kind::Http(work) => vec![work.to_text()],
+            Kind::Events(events) => events.texts().collect(),
         }
     }
 
     /// Returns the value that the piece at this place brings along and leaves: branches do not tell it again.
     pub fn brought(&self, at: usize) -> Option<String> {
         match &self.0 {
-            Kind::Raw(_) | Kind::Calls(_) | Kind::Enlisted | Kind::Http(_) => None,
+            Kind::Raw(_) | Kind::Calls(_) | Kind::Enlisted | Kind::Http(_) | Kind::Events(_) => None,
             Kind::Operations(work) => work.brought(at),
         }
     }
@@ -171,7 +185,7 @@ impl Work {
     /// Returns whether the participant can keep a value beside this work.
     pub fn can_keep(&self) -> bool {
         match &self.0 {
-            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) => false,
+            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) | Kind::Events(_) => false,
             Kind::Operations(_) | Kind::Calls(_) => true,
         }
     }
@@ -180,7 +194,7 @@ impl Work {
     /// [cannot](Self::can_keep). `in_branch`: instead of the value where it is part of a branch.
     pub fn keep(&mut self, key: &Bytes, value: String, in_branch: Option<String>) {
         match &mut self.0 {
-            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) => {}
+            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) | Kind::Events(_) => {}
             Kind::Operations(work) => work.keep(key, value, in_branch),
             Kind::Calls(work) => work.keep(key, value, in_branch),
         }
@@ -190,7 +204,7 @@ impl Work {
     #[must_use]
     pub fn as_step_only(&self) -> Work {
         match &self.0 {
-            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) => self.clone(),
+            Kind::Raw(_) | Kind::Enlisted | Kind::Http(_) | Kind::Events(_) => self.clone(),
             Kind::Operations(work) => work.clone().without_branch_values().into(),
             Kind::Calls(work) => work.clone().without_branch_values().into(),
         }
@@ -203,6 +217,7 @@ impl Work {
             Kind::Operations(work) => work.referred_steps(),
             Kind::Calls(work) => work.referred_steps(),
             Kind::Http(work) => work.referred_steps(),
+            Kind::Events(events) => events.referred_steps().collect(),
         }
     }
 
@@ -219,17 +234,19 @@ impl Work {
             Kind::Calls(work) => work.check_in_saga(place, action_of),
             Kind::Enlisted => enlisted::check_in_saga(),
             Kind::Http(work) => work.check_in_saga(place, action_of),
+            Kind::Events(events) => events.check_in_saga(action_of),
         }
     }
 
     /// Returns why this, which refers to its results, never has a value, as far as that is known beforehand.
-    pub(crate) fn is_no_value(&self, from: &Reference) -> Option<&'static str> {
+    pub(crate) fn is_no_value(&self, from: &Place) -> Option<&'static str> {
         match &self.0 {
             Kind::Raw(_) => None,
             Kind::Operations(work) => work.is_no_value(from),
             Kind::Calls(work) => work.is_no_value(from),
             Kind::Enlisted => Some("what is enlisted leaves no value"),
             Kind::Http(work) => work.is_no_value(from),
+            Kind::Events(_) => Some("events leave no values"),
         }
     }
 }

@@ -4,18 +4,37 @@ use super::{
     Argument, Call, Calls, Given, MAX_ARGUMENTS, MAX_CALLS, OutcomeKey, check_argument, check_count, check_procedure,
 };
 use crate::datum::{Datum, NoDatum};
+use crate::event;
+use crate::event::Emit;
 use crate::invalid_work::InvalidWork;
-use crate::kinds::{CALLS, OUTCOME_KEY, refused};
+use crate::kinds::{CALLS, EVENTS, OUTCOME_KEY, refused};
 use crate::reference::Input;
 use crate::wire::{Field, Fields, Writer, once};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
-/// Reads the calls of work of which a resource does no other kind, and holds them to their limits.
+/// Reads the calls of work of which a resource does no other kind, and publishes no events, and holds them to their limits.
 ///
 /// # Errors
 /// At the first thing that is wrong or not known.
 pub fn read(work: &Bytes) -> Result<Calls, InvalidWork> {
+    match calls(work)? {
+        (calls, false) => Ok(calls),
+        (_, true) => Err(refused(EVENTS, CALLS)),
+    }
+}
+
+/// Reads the calls of work as [`read`] does, and the events beside them, or alone.
+///
+/// # Errors
+/// At the first thing that is wrong or not known.
+pub fn read_with_events(work: &Bytes) -> Result<(Calls, Vec<Emit<Input>>), InvalidWork> {
+    let (calls, has_events) = calls(work)?;
+    Ok((calls, if has_events { event::read(work)? } else { Vec::new() }))
+}
+
+/// Returns the calls, and whether there are events beside them.
+fn calls(work: &Bytes) -> Result<(Calls, bool), InvalidWork> {
     let (mut fields, mut count) = (Fields::of(work), 0);
     while let Some(field) = fields.next()? {
         count += usize::from(field.number == CALLS);
@@ -23,21 +42,23 @@ pub fn read(work: &Bytes) -> Result<Calls, InvalidWork> {
     if count > MAX_CALLS {
         return Err(InvalidWork::TooManyCalls { count });
     }
-    let (mut fields, mut calls, mut outcome) = (Fields::of(work), Vec::with_capacity(count), None);
+    let (mut fields, mut calls, mut outcome, mut has_events) =
+        (Fields::of(work), Vec::with_capacity(count), None, false);
     while let Some(field) = fields.next()? {
         match field.number {
             CALLS => calls.push(call(field, work, calls.len())?),
             OUTCOME_KEY => once(&mut outcome, outcome_key(field, work)?)?,
+            EVENTS => has_events = true,
             number => return Err(refused(number, CALLS)),
         }
     }
-    if calls.is_empty() {
+    if calls.is_empty() && !has_events {
         return Err(InvalidWork::NoCalls);
     }
     if let Some(outcome) = &outcome {
         outcome.check()?;
     }
-    Ok(Calls { calls, outcome })
+    Ok((Calls { calls, outcome }, has_events))
 }
 
 fn call(field: Field<'_>, whole: &Bytes, at: usize) -> Result<Call<Input>, InvalidWork> {
@@ -113,9 +134,8 @@ fn unreadable(at: usize, why: NoDatum) -> InvalidWork {
     InvalidWork::Unreadable { cause: format!("call {at}: {why}") }
 }
 
-/// Returns the work of these calls.
-pub(super) fn write(calls: &[Call<Input>], outcome: Option<&OutcomeKey>) -> Bytes {
-    let mut out = Writer::default();
+/// Appends these calls to a work.
+pub(super) fn write(out: &mut Writer, calls: &[Call<Input>], outcome: Option<&OutcomeKey>) {
     for Call { procedure, arguments, pend, respect_pending, undo } in calls {
         out.message(2, |out| {
             out.bytes(1, procedure.as_bytes());
@@ -142,5 +162,4 @@ pub(super) fn write(calls: &[Call<Input>], outcome: Option<&OutcomeKey>) -> Byte
             value_in_branch.iter().for_each(|value| out.bytes(3, value));
         });
     }
-    out.finish()
 }

@@ -70,6 +70,13 @@ fn datum(word: &Word) -> Result<Datum, String> {
     }
 }
 
+impl CallWork {
+    /// Returns each call as text for people, and then each event.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.calls.iter().map(Call::to_text).chain(self.events.texts()).collect()
+    }
+}
+
 impl Call {
     /// Returns it as text for people. Values of other types than text are written as text.
     pub(crate) fn to_text(&self) -> String {

@@ -49,12 +49,12 @@ fn request(field: Field<'_>, whole: &Bytes) -> Result<Request<Input>, InvalidWor
     let (mut headers, mut parameters) = (Vec::new(), Vec::new());
     while let Some(field) = fields.next()? {
         match field.number {
-            1 => once(&mut method, text(field, whole)?)?,
-            2 => once(&mut url, text(field, whole)?)?,
-            3 => headers.push(header(field, whole)?),
+            1 => once(&mut method, field.text()?.to_owned())?,
+            2 => once(&mut url, field.text()?.to_owned())?,
+            3 => headers.push(header(field)?),
             4 => once(&mut body, Body::Bytes(field.bytes(whole)?))?,
-            5 => once(&mut body, Body::Json(text(field, whole)?))?,
-            6 => parameters.push(parameter(field, whole)?),
+            5 => once(&mut body, Body::Json(field.text()?.to_owned()))?,
+            6 => parameters.push(Parameter::read(field, |from| Input::read(from, whole, 0))?),
             number => return Err(InvalidWork::UnknownField { place: "a request".to_owned(), number }),
         }
     }
@@ -64,37 +64,16 @@ fn request(field: Field<'_>, whole: &Bytes) -> Result<Request<Input>, InvalidWor
     Ok(Request { method, url: url.unwrap_or_default(), headers, body: body.unwrap_or_default(), parameters })
 }
 
-fn header(field: Field<'_>, whole: &Bytes) -> Result<(String, String), InvalidWork> {
+fn header(field: Field<'_>) -> Result<(String, String), InvalidWork> {
     let (mut fields, mut name, mut value) = (field.message()?, None, None);
     while let Some(field) = fields.next()? {
         match field.number {
-            1 => once(&mut name, text(field, whole)?)?,
-            2 => once(&mut value, text(field, whole)?)?,
+            1 => once(&mut name, field.text()?.to_owned())?,
+            2 => once(&mut value, field.text()?.to_owned())?,
             number => return Err(InvalidWork::UnknownField { place: "a header".to_owned(), number }),
         }
     }
     Ok((name.unwrap_or_default(), value.unwrap_or_default()))
-}
-
-fn parameter(field: Field<'_>, whole: &Bytes) -> Result<Parameter<Input>, InvalidWork> {
-    let (mut fields, mut name, mut from) = (field.message()?, None, None);
-    while let Some(field) = fields.next()? {
-        match field.number {
-            1 => once(&mut name, text(field, whole)?)?,
-            2 => once(&mut from, Input::read(field.message()?, whole, 0)?)?,
-            number => return Err(InvalidWork::UnknownField { place: "a parameter".to_owned(), number }),
-        }
-    }
-    let name = name.unwrap_or_default();
-    match from {
-        Some(from) => Ok(Parameter { name, from }),
-        None => Err(InvalidWork::Parameter { name, why: "it comes from nowhere; give it a reference" }),
-    }
-}
-
-fn text(field: Field<'_>, whole: &Bytes) -> Result<String, InvalidWork> {
-    let bytes = field.bytes(whole)?;
-    String::from_utf8(bytes.into()).map_err(|_| InvalidWork::Unreadable { cause: "a text is no UTF-8".to_owned() })
 }
 
 /// Returns the work of these requests.
@@ -126,11 +105,8 @@ fn write_request(out: &mut Writer, number: u32, request: &Request<Input>) {
             Body::Bytes(bytes) => out.bytes(4, bytes),
             Body::Json(text) => out.bytes(5, text.as_bytes()),
         }
-        for Parameter { name, from } in parameters {
-            out.message(6, |out| {
-                out.bytes(1, name.as_bytes());
-                from.write(out, 2);
-            });
+        for parameter in parameters {
+            parameter.write(out, 6, |from, out| from.write(out, 2));
         }
     });
 }

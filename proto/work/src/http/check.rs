@@ -1,9 +1,9 @@
 //! The limits of requests, and what they may not say.
 
+use super::Request;
 use super::{Body, HttpWork, MAX_REQUEST_BODY_BYTES, MAX_REQUEST_HEADER_BYTES, MAX_REQUEST_HEADERS};
-use super::{MAX_REQUEST_PARAMETERS, Request};
-use crate::call::is_argument_name;
 use crate::invalid_work::InvalidWork;
+use crate::template;
 use std::collections::BTreeSet;
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
 
@@ -70,22 +70,8 @@ fn check_request<R>(request: &Request<R>) -> Result<(), InvalidWork> {
             return Err(InvalidWork::Header { name: name.clone(), why: "it is given twice; leave one out" });
         }
     }
-    if parameters.len() > MAX_REQUEST_PARAMETERS {
-        return Err(InvalidWork::TooManyParameters { count: parameters.len() });
-    }
-    let mut names = BTreeSet::new();
-    for parameter in parameters {
-        if !is_argument_name(&parameter.name) {
-            return Err(InvalidWork::ArgumentName { name: crate::text::shown(parameter.name.as_bytes()) });
-        }
-        if !names.insert(&parameter.name) {
-            return Err(InvalidWork::Parameter {
-                name: parameter.name.clone(),
-                why: "it is given twice; leave one out",
-            });
-        }
-    }
-    match placeholders(url).find(|name| !names.iter().any(|known| known == name)) {
+    let names = template::check(parameters)?;
+    match placeholders(url).find(|name| !names.contains(name)) {
         Some(name) => Err(InvalidWork::Parameter {
             name: name.to_owned(),
             why: "the URL has it in braces, and nothing says where it comes from; name it in `from`",

@@ -1,29 +1,51 @@
 //! Operations as `undoubt.work.v1.Work`.
 
 use super::{Add, Extras, MAX_OPERATIONS, Operation};
+use crate::event;
+use crate::event::Emit;
 use crate::invalid_work::InvalidWork;
-use crate::kinds::{OPERATIONS, refused};
+use crate::kinds::{EVENTS, OPERATIONS, refused};
 use crate::reference::Input;
-use crate::wire::{Field, Fields, Malformed, Writer, once};
+use crate::wire::{Fields, Malformed, Writer, once};
 use bytes::Bytes;
 
-/// Reads the operations of work of which a resource does no other kind. Each comes with what it has besides itself.
+/// Reads the operations of work of which a resource does no other kind, and publishes no events. Each comes with what it has besides
+/// itself.
 ///
 /// # Errors
 /// At the first thing that is wrong or not known. Limits other than the number of operations are for
 /// [`Operation::check`], once references are resolved.
 pub fn read(work: &Bytes) -> Result<Operations<'_>, InvalidWork> {
-    let (mut fields, mut count) = (Fields::of(work), 0);
+    match counted(work)? {
+        (operations, false) => Ok(operations),
+        (_, true) => Err(refused(EVENTS, OPERATIONS)),
+    }
+}
+
+/// Reads the operations of work as [`read`] does, and the events beside them, which are [held to their limits](event::read).
+///
+/// # Errors
+/// At the first thing that is wrong or not known.
+pub fn read_with_events(work: &Bytes) -> Result<(Operations<'_>, Vec<Emit<Input>>), InvalidWork> {
+    let (operations, has_events) = counted(work)?;
+    Ok((operations, if has_events { event::read(work)? } else { Vec::new() }))
+}
+
+/// Returns the operations, and whether there are events beside them.
+#[inline]
+fn counted(work: &Bytes) -> Result<(Operations<'_>, bool), InvalidWork> {
+    let (mut fields, mut count, mut has_events) = (Fields::of(work), 0, false);
     while let Some(field) = fields.next()? {
-        if field.number != OPERATIONS {
-            return Err(refused(field.number, OPERATIONS));
+        match field.number {
+            OPERATIONS => count += 1,
+            EVENTS => has_events = true,
+            number => return Err(refused(number, OPERATIONS)),
         }
-        count += 1;
     }
     if count > MAX_OPERATIONS {
         return Err(InvalidWork::TooManyOperations { count });
     }
-    Ok(Operations { whole: work, fields: Fields::of(work), at: 0, count })
+    Ok((Operations { whole: work, fields: Fields::of(work), at: 0, count }, has_events))
 }
 
 /// The operations of a work, in order.
@@ -41,9 +63,17 @@ impl Iterator for Operations<'_> {
     // Into the loop of whoever reads them, which then need not move each of them several times.
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let fields = match self.fields.next().and_then(|field| field.map(Field::message).transpose()) {
-            Ok(None) => return None,
-            Ok(Some(fields)) => fields,
+        let fields = loop {
+            match self.fields.next() {
+                Ok(None) => return None,
+                Ok(Some(field)) if field.number == OPERATIONS => break field.message(),
+                // An event.
+                Ok(Some(_)) => {}
+                Err(malformed) => return Some(Err(malformed.into())),
+            }
+        };
+        let fields = match fields {
+            Ok(fields) => fields,
             Err(malformed) => return Some(Err(malformed.into())),
         };
         let at = self.at;

@@ -1,6 +1,7 @@
 //! Operations on keys, as text: `add alice -10 floor=0`.
 
 use super::{Add, Extras, KvWork, Operation};
+use crate::event::text::{APPEND, EMIT};
 use crate::reference::Reference;
 use crate::text::{self, ABSENT, Word, to_word, words};
 use bytes::Bytes;
@@ -93,8 +94,8 @@ fn reference(word: &Word) -> Result<Reference, String> {
     word.bare().unwrap_or_default().parse()
 }
 
-/// The verb of calls among them, for whoever misspells it.
-const VERBS: [&str; 6] = ["get", "put", "delete", "add", "cas", crate::call::text::VERB];
+/// Those of calls and events among them, for whoever misspells one.
+const VERBS: [&str; 8] = ["get", "put", "delete", "add", "cas", crate::call::text::VERB, EMIT, APPEND];
 
 fn parse(text: &str, words: &[Word], extras: &[Extra]) -> Result<Operation, String> {
     let wrong = |why: String| format!("{text:?} is no operation: {why}");
@@ -209,10 +210,11 @@ fn extras_text(extras: &Extras) -> String {
 }
 
 impl KvWork {
-    /// Returns each operation as text that can be read back.
+    /// Returns each operation as text that can be read back, and then each event.
     pub fn texts(&self) -> Vec<String> {
         let pairs = self.operations.iter().zip(&self.extras);
-        pairs.map(|(operation, extras)| to_text(operation, extras) + &extras_text(extras)).collect()
+        let operations = pairs.map(|(operation, extras)| to_text(operation, extras) + &extras_text(extras));
+        operations.chain(self.events.texts()).collect()
     }
 
     /// Returns the value that the operation at this place brings along and leaves: branches do not tell it again.
