@@ -2,6 +2,8 @@
 //!
 //! Each is compared with its file in `tests/golden`; `UPDATE_GOLDEN=1` writes the files anew.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 mod common;
 #[path = "golden/script.rs"]
 mod script;

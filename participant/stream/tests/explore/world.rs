@@ -101,7 +101,7 @@ pub enum Doing {
         turn: Turn,
     },
     /// What is left to write.
-    Rest(Batch, Option<Effect>),
+    Rest(Box<Batch>, Option<Effect>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -190,7 +190,7 @@ impl State {
             Action::Write { reader } => match self.readers[*reader].doing.take() {
                 Some(Doing::React { event, role, advance }) => self.react(setting, *reader, event, role, advance)?,
                 Some(Doing::Retry { event, key, turn }) => self.retry(setting, *reader, event, &key, turn)?,
-                Some(Doing::Rest(batch, effect)) => self.write(setting, *reader, batch, effect)?,
+                Some(Doing::Rest(batch, effect)) => self.write(setting, *reader, *batch, effect)?,
                 None => {}
             },
             Action::Crash { reader } => self.reload(setting, *reader),
@@ -237,7 +237,7 @@ impl State {
             }
             Received::Parked { advance, change } => {
                 let advance = Some((source.clone(), advance));
-                *doing = Some(Doing::Rest(Batch { advance, changes: vec![change], ..Batch::default() }, None));
+                *doing = Some(Doing::Rest(Batch { advance, changes: vec![change], ..Batch::default() }.into(), None));
             }
             Received::Repetition if setting.mutant == Mutant::RepetitionApplied => *doing = forced,
             Received::Gap { .. } if setting.mutant == Mutant::GapApplied => *doing = forced,
@@ -270,12 +270,12 @@ impl State {
                 let position = Batch { advance: here, ..Batch::default() };
                 if setting.mutant == Mutant::PositionFirst {
                     self.write(setting, reader, position, None)?;
-                    self.readers[reader].doing = Some(Doing::Rest(Batch { advance: None, ..whole }, effect));
+                    self.readers[reader].doing = Some(Doing::Rest(Batch { advance: None, ..whole }.into(), effect));
                     return Ok(());
                 }
                 if setting.mutant == Mutant::WorkFirst {
                     self.write(setting, reader, Batch { advance: None, ..whole }, effect)?;
-                    self.readers[reader].doing = Some(Doing::Rest(position, None));
+                    self.readers[reader].doing = Some(Doing::Rest(position.into(), None));
                     return Ok(());
                 }
                 let barrier = whole.barrier.clone().filter(|_| setting.mutant != Mutant::NoBarrier);
