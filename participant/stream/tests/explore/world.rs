@@ -237,7 +237,7 @@ impl State {
             }
             Received::Parked { advance, change } => {
                 let advance = Some((source.clone(), advance));
-                *doing = Some(Doing::Rest(Batch { advance, changes: vec![change], ..Batch::default() }.into(), None));
+                *doing = Some(Doing::Rest(Batch { advance, changes: vec![*change], ..Batch::default() }.into(), None));
             }
             Received::Repetition if setting.mutant == Mutant::RepetitionApplied => *doing = forced,
             Received::Gap { .. } if setting.mutant == Mutant::GapApplied => *doing = forced,

@@ -80,7 +80,7 @@ impl Script {
             Received::Full(full) => self.write(&format!("    stop: {full}")),
             Received::Parked { advance, change } => {
                 let advance = Some((source.clone(), advance));
-                self.store(source, Batch { advance, changes: vec![change], ..Batch::default() });
+                self.store(source, Batch { advance, changes: vec![*change], ..Batch::default() });
             }
             Received::React { role, advance } => self.react(source, event, role, advance),
         }
