@@ -51,7 +51,7 @@ pub struct Undo {
     /// Encoded work; `None` if nothing has to be done.
     pub work: Option<Bytes>,
     /// Is published then.
-    pub undone: Option<NewEvent>,
+    pub undone: Option<Box<NewEvent>>,
 }
 
 /// What is written along with the position, or the end of a timer, besides what the work itself writes.

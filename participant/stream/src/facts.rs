@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use undoubt_vocabulary::event::JSON;
 use undoubt_vocabulary::{CorrelationId, Event, EventType, NewEvent, Refusal, RefusalCode, TopicName};
 use undoubt_work::text;
-use undoubt_work::{Datum, Input, Inputs};
+use undoubt_work::{Datum, Input, Inputs, Reference};
 
 /// Why a template cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,11 +119,12 @@ impl Facts {
             .ok_or_else(|| Unfit::NoMember { place: place(), kind: kind() })
     }
 
-    /// Returns a result of the work. `place`: how it is asked for.
-    pub(crate) fn result(&self, input: &Input, place: &str) -> Result<Datum, Unfit> {
-        let unfit = |why| Unfit::NoResult { place: place.to_owned(), why };
+    /// Returns a result of the work.
+    pub(crate) fn result(&self, from: &Reference) -> Result<Datum, Unfit> {
+        let unfit = |why| Unfit::NoResult { place: from.to_string(), why };
         let results = self.results.as_ref().ok_or_else(|| unfit("the work is not done yet".to_owned()))?;
-        Inputs::of_step(std::slice::from_ref(results)).datum(input).map_err(|refusal| unfit(refusal.detail.to_string()))
+        let input = Input { input: 0, operation: from.operation(), cell: from.cell().cloned().map(Box::new) };
+        Inputs::of_step(std::slice::from_ref(results)).datum(&input).map_err(|refusal| unfit(refusal.detail))
     }
 }
 

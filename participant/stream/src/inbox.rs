@@ -143,6 +143,11 @@ impl Inbox {
         (self.passed >= MAX_PASSED_UNSTORED).then_some(advance)
     }
 
+    /// Returns the step of the watermark by which an operator says where to go on, after a log was put back.
+    pub fn go_on_after(&self, to: Watermark) -> Advance {
+        Advance { from: self.stored, to }
+    }
+
     /// Notes that a step of the watermark is stored.
     pub fn advanced(&mut self, advance: Advance) {
         *self = Inbox::found(advance.to);

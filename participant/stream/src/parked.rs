@@ -54,7 +54,8 @@ pub struct Operator {
 /// A change, to be stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// The event is added. Its position is stored in the same write.
+    /// The event is added. Its position is stored in the same write, and only if no event of the subscription has the turn: a reader that
+    /// was replaced does not know the latest.
     Park { key: Bytes, turn: Turn, event: ParkedEvent },
     /// A retry was refused.
     Refused { key: Bytes, turn: Turn, event: ParkedEvent },

@@ -114,11 +114,11 @@ impl Reaction {
     fn undo(&self, facts: &Facts) -> Result<Undo, Unfit> {
         let no_work = |why: undoubt_work::InvalidWork| Unfit::NoWork { why: why.to_string() };
         let work = self.undo.fill(facts)?.map(|work| work.encode(&[]).map_err(no_work)).transpose()?;
-        let undone = self.undone.as_ref().map(|template| template.fill(facts, None)).transpose()?;
+        let undone = self.undone.as_ref().map(|template| template.fill(facts, None).map(Box::new)).transpose()?;
         Ok(Undo { work, undone })
     }
 
-    /// Says how to go on with work that was refused. `attempts`: how often it was tried so far, this time included.
+    /// Says how to go on with work that was refused. `attempts`: how often it was refused for good so far, this time included.
     pub fn refused(&self, role: Role, event: EventId, facts: &Facts, refusal: Refusal, attempts: u32) -> AfterRefusal {
         if refusal.code.is_transient() {
             return AfterRefusal::Retry;
@@ -139,6 +139,6 @@ impl Reaction {
 
 /// Returns what is written with the work that undid a reaction. `event`: the one that undid it.
 pub fn undone(undo: Undo, event: EventId) -> Written {
-    let caused = |undone: NewEvent| NewEvent { causation: Some(event), ..undone };
+    let caused = |undone: Box<NewEvent>| NewEvent { causation: Some(event), ..*undone };
     Written { barrier: Some(Barrier::Compensated), events: undo.undone.map(caused).into_iter().collect() }
 }

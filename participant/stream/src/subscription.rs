@@ -40,7 +40,7 @@ pub enum Received {
     /// Its key is parked: this is stored.
     Parked {
         advance: Advance,
-        change: Change,
+        change: Box<Change>,
     },
     /// Its key is parked, and there is no room.
     Full(NotPossible),
@@ -86,7 +86,7 @@ impl Subscription {
             return Received::React { role, advance };
         }
         match self.park(source, event, None, now) {
-            Ok(change) => Received::Parked { advance, change },
+            Ok(change) => Received::Parked { advance, change: change.into() },
             Err(full) => Received::Full(full),
         }
     }

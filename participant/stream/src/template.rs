@@ -4,7 +4,7 @@ use crate::facts::{Facts, Unfit, to_bytes, to_value};
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use std::fmt;
-use undoubt_work::{Input, Reference};
+use undoubt_work::Reference;
 
 /// A template, as it is written.
 pub const MAX_TEMPLATE_BYTES: usize = 65_536;
@@ -34,7 +34,8 @@ pub(crate) enum Place {
     Correlation,
     /// The members on the way to it.
     Data(Vec<String>),
-    Result(Input),
+    /// A result of the step `result`.
+    Result(Reference),
 }
 
 impl fmt::Display for Place {
@@ -48,14 +49,7 @@ impl fmt::Display for Place {
                 f.write_str("data")?;
                 path.iter().try_for_each(|name| write!(f, ".{name}"))
             }
-            Place::Result(input) => {
-                write!(f, "result.{}", input.operation)?;
-                match &input.cell {
-                    None => Ok(()),
-                    Some(cell) if cell.row == 0 => write!(f, ".{}", cell.column),
-                    Some(cell) => write!(f, ".{}[{}]", cell.column, cell.row),
-                }
-            }
+            Place::Result(from) => fmt::Display::fmt(from, f),
         }
     }
 }
@@ -78,12 +72,7 @@ impl Place {
             }
             Some(("result", _)) => {
                 let from: Reference = name.parse().map_err(|_| unknown())?;
-                let cell = from.cell().cloned().map(Box::new);
-                if from.step() == "result" {
-                    Ok(Place::Result(Input { input: 0, operation: from.operation(), cell }))
-                } else {
-                    Err(unknown())
-                }
+                if from.step() == "result" { Ok(Place::Result(from)) } else { Err(unknown()) }
             }
             Some(_) => Err(unknown()),
         }
@@ -96,7 +85,7 @@ impl Place {
             Place::Topic => facts.topic.as_str().into(),
             Place::Correlation => facts.correlation.to_string().into(),
             Place::Data(path) => facts.data(path)?.clone(),
-            Place::Result(input) => serde_json::to_value(facts.result(input, &self.to_string())?)
+            Place::Result(from) => serde_json::to_value(facts.result(from)?)
                 .map_err(|error| Unfit::NoResult { place: self.to_string(), why: error.to_string() })?,
         })
     }
@@ -104,7 +93,7 @@ impl Place {
     fn bytes(&self, facts: &Facts) -> Result<Bytes, Unfit> {
         let bytes = match self {
             Place::Key => Some(facts.key.clone()),
-            Place::Result(input) => facts.result(input, &self.to_string())?.into_bytes(),
+            Place::Result(from) => facts.result(from)?.into_bytes(),
             Place::Type | Place::Topic | Place::Correlation | Place::Data(_) => to_bytes(&self.value(facts)?),
         };
         bytes.ok_or_else(|| Unfit::Null { place: self.to_string() })

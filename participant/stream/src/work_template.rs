@@ -41,6 +41,11 @@ impl Piece {
                  a store react, or call the service from a saga"
             ));
         }
+        if ["emit", "append"].contains(&verb.as_str()) {
+            return Err(format!(
+                "{text:?}: what a reaction publishes stands in its `emit`, where a check of the choreography finds it; put it there"
+            ));
+        }
         let fixed_words = if verb == "call" { 2 } else { 1 };
         if piece.0.iter().take(fixed_words).any(|word| word.fixed().is_none()) {
             return Err(format!("{text:?}: what it does has to be fixed; fill in keys, values and numbers only"));
@@ -234,6 +239,7 @@ mod tests {
         assert!(fault("{data.verb} x").contains("fixed"));
         assert!(fault("call {data.name}").contains("fixed"));
         assert!(fault("http post http://a/ {data.x}").contains("local transaction"));
+        assert!(fault("emit orders order.done key=1").contains("`emit`"));
         assert!(fault("enlisted").contains("enlisted"));
         assert!(fault("ad x 1").contains("did you mean"));
         assert!(fault("put x value-from=s.0").contains("step s"));
