@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
+use tonic::transport::Uri;
 use undoubt_platform::access::{AccessConfig, TlsConfig};
 use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
 use undoubt_platform::audit::{Bounds, MAX_AUDIT_BYTES, MIN_AUDIT_BYTES};
@@ -47,6 +48,8 @@ pub struct Config {
     /// Results of branches that are open, and of what is over where the resource does not tell them again: kept so that they can
     /// be said again. Past half of it large results wait, past all of it every prepare and action does, until it is refused.
     pub max_kept_result_bytes: usize,
+    /// The participants whose events it reads.
+    pub sources: Vec<SourceAddress>,
     /// Coordinators whose keys are pinned at first contact, without an operator's word. Whoever comes after that needs one.
     pub max_unvouched_pins: usize,
     /// Takes coordinators of which no key is pinned without a proof, as those that speak version 1 of the protocol, and pins the key
@@ -82,6 +85,15 @@ pub struct Config {
     pub access: AccessConfig,
 }
 
+/// A participant whose events are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceAddress {
+    pub name: String,
+    /// `http://host:port` or `https://host:port`
+    pub address: String,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -95,6 +107,7 @@ impl Default for Config {
             max_answer_room_bytes: DEFAULT_ROOM_BYTES,
             max_open_branches: 100_000,
             max_kept_result_bytes: 128 << 20,
+            sources: Vec::new(),
             max_unvouched_pins: 256,
             accept_unproven_coordinators: false,
             sweep_period_ms: 1_000,
@@ -127,6 +140,10 @@ pub enum ConfigError {
     Traces(#[from] BadTraces),
     #[error(transparent)]
     Range(#[from] OutOfRange),
+    #[error("sources: {name} is named twice; leave one out")]
+    SourceTwice { name: String },
+    #[error("sources: {address:?} of {name} is no address; write http://host:port or https://host:port")]
+    SourceAddress { name: String, address: String },
     #[error("data_dir is empty; name a folder")]
     NoFolder,
     #[error("retry_first_pause_ms is above retry_max_pause_ms; lower it, or raise the other")]
@@ -139,11 +156,30 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
         }
+        self.check_sources()?;
         self.alarm.webhook()?;
         self.metrics.address()?;
         self.traces.check()?;
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
+    }
+
+    fn check_sources(&self) -> Result<(), ConfigError> {
+        for (place, SourceAddress { name, address }) in self.sources.iter().enumerate() {
+            check_name("a source's name", name)?;
+            if self.sources[..place].iter().any(|other| other.name == *name) {
+                return Err(ConfigError::SourceTwice { name: name.clone() });
+            }
+            let whole = |uri: &Uri| {
+                let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+                is_http && uri.host().is_some() && uri.port_u16().is_some() && uri.path() == "/"
+            };
+            if address.contains('@') || !address.parse::<Uri>().is_ok_and(|uri| whole(&uri)) {
+                let (name, address) = (name.clone(), address.replace('@', "…"));
+                return Err(ConfigError::SourceAddress { name, address });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn audit_bounds(&self) -> Bounds {

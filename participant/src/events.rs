@@ -2,17 +2,21 @@
 
 use crate::event_log::{After, EventSource, EventsRead, LogState, ReadError};
 use crate::resource::ResourceError;
+use crate::subscription::{Shown, ShownParked, Subscriptions, Word, give_up, retry};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use undoubt_platform::Reason;
+use undoubt_platform::access::{Caller, Signed};
+use undoubt_platform::audit::{Audit, Call, Origin, audited};
 use undoubt_proto::v1;
 use undoubt_proto::v1::events_server::Events;
-use undoubt_vocabulary::{Incarnation, Position, Topic, TopicName};
+use undoubt_stream::parked::ParkedEvent;
+use undoubt_vocabulary::{Incarnation, ParticipantName, Position, SubscriptionName, Topic, TopicName};
 
 /// The time after which a reader for whom there is nothing is told that all is well.
 pub(crate) const QUIET_AFTER: Duration = Duration::from_secs(5);
@@ -20,11 +24,37 @@ pub(crate) const QUIET_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct EventsService {
     name: String,
     source: Option<Arc<dyn EventSource>>,
+    subscriptions: Subscriptions,
+    audit: Weak<Audit>,
 }
 
+/// Parked events in one answer.
+const MAX_PARKED_LISTED: usize = 1_000;
+
 impl EventsService {
-    pub(crate) fn new(name: String, source: Option<Arc<dyn EventSource>>) -> EventsService {
-        EventsService { name, source }
+    pub(crate) fn new(
+        name: String,
+        source: Option<Arc<dyn EventSource>>,
+        subscriptions: Subscriptions,
+        audit: Weak<Audit>,
+    ) -> EventsService {
+        EventsService { name, source, subscriptions, audit }
+    }
+
+    /// Returns the subscription of this name, as an operator calls it.
+    fn subscription(&self, name: &str) -> Result<SubscriptionName, Status> {
+        let known = self.subscriptions.names().find(|known| known.as_str() == name).cloned();
+        known.ok_or_else(|| {
+            let there: Vec<&str> = self.subscriptions.names().map(SubscriptionName::as_str).collect();
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            Reason::NotFound.refuse(format!("there is no subscription {name} here; there are: {there}"))
+        })
+    }
+
+    async fn obeyed(&self, subscription: &str, word: Word) -> Result<u64, Status> {
+        let subscription = self.subscription(subscription)?;
+        let left = self.subscriptions.tell(&subscription, word).await.map_err(|why| Reason::WrongState.refuse(why))?;
+        Ok(u64::try_from(left).unwrap_or(u64::MAX))
     }
 
     fn source(&self) -> Result<&Arc<dyn EventSource>, Status> {
@@ -56,6 +86,92 @@ impl Events for EventsService {
             incarnation: Bytes::copy_from_slice(&incarnation.0),
             topics: source.topics().iter().map(described).collect(),
         }))
+    }
+
+    async fn list_subscriptions(
+        &self,
+        _: Request<v1::ListSubscriptionsRequest>,
+    ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
+        let view = &self.subscriptions.view;
+        let shown = |source: ((SubscriptionName, ParticipantName), Shown)| {
+            let parked = view.parked_count(&source.0.0);
+            shown_subscription(source, parked)
+        };
+        let subscriptions = view.sources().into_iter().map(shown).collect();
+        Ok(Response::new(v1::ListSubscriptionsResponse { subscriptions }))
+    }
+
+    async fn list_parked(
+        &self,
+        request: Request<v1::ListParkedRequest>,
+    ) -> Result<Response<v1::ListParkedResponse>, Status> {
+        let subscription = self.subscription(&request.into_inner().subscription)?;
+        let parked = self.subscriptions.view.parked_of(&subscription);
+        let more = parked.len() > MAX_PARKED_LISTED;
+        let events = parked.into_iter().take(MAX_PARKED_LISTED).map(shown_parked).collect();
+        Ok(Response::new(v1::ListParkedResponse { events, more }))
+    }
+
+    async fn retry_parked(
+        &self,
+        request: Request<v1::RetryParkedRequest>,
+    ) -> Result<Response<v1::RetryParkedResponse>, Status> {
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
+        let v1::RetryParkedRequest { subscription, key, who, reason } = request.into_inner();
+        let call = Call::new(origin, "retry-parked").about(&subscription).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let Signed { .. } = caller.sign(who, reason)?;
+            let left = self.obeyed(&subscription, retry(key)).await?;
+            Ok(Response::new(v1::RetryParkedResponse { left }))
+        })
+        .await
+    }
+
+    async fn give_up_parked(
+        &self,
+        request: Request<v1::GiveUpParkedRequest>,
+    ) -> Result<Response<v1::GiveUpParkedResponse>, Status> {
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
+        let v1::GiveUpParkedRequest { subscription, key, turn, who, reason } = request.into_inner();
+        let call = Call::new(origin, "give-up-parked").about(&subscription).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            let left = self.obeyed(&subscription, give_up(key, turn, who, reason)).await?;
+            Ok(Response::new(v1::GiveUpParkedResponse { left }))
+        })
+        .await
+    }
+}
+
+fn shown_subscription(
+    ((name, source), shown): ((SubscriptionName, ParticipantName), Shown),
+    parked: usize,
+) -> v1::Subscription {
+    let Shown { standing, through, stable, last_at } = shown;
+    v1::Subscription {
+        name: name.as_str().to_owned(),
+        source: source.as_str().to_owned(),
+        standing: standing.as_str().to_owned(),
+        why: standing.why().to_owned(),
+        through: through.position().0,
+        stable: stable.0,
+        last_published_at_us: last_at.map_or(0, |at| at.0),
+        parked: u64::try_from(parked).unwrap_or(u64::MAX),
+    }
+}
+
+fn shown_parked((key, turn, parked): ShownParked) -> v1::ParkedEvent {
+    let ParkedEvent { event, parked_at, attempts, refusal } = parked;
+    v1::ParkedEvent {
+        key: key.into(),
+        turn: turn.0,
+        source: event.from.as_str().to_owned(),
+        topic: event.topic.as_str().to_owned(),
+        partition: event.partition.0.into(),
+        id: Some(event.id.into()),
+        parked_at_us: parked_at.0,
+        attempts,
+        refusal: refusal.map(Into::into),
     }
 }
 

@@ -7,6 +7,9 @@ use crate::events::EventsService;
 use crate::metrics::{Figures, Looking, Recovery};
 use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
 use crate::session::SessionService;
+use crate::subscription::{self, Subscribing, Subscriptions};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::sync::{Arc, Weak};
@@ -24,6 +27,7 @@ use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random, Traces};
 use undoubt_proto::v1::events_server::EventsServer;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
+use undoubt_vocabulary::ParticipantName;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
 
 /// The surroundings that a participant takes from outside.
@@ -43,6 +47,8 @@ pub struct Environment {
     pub pulse: Pulse,
     /// Its spans go there.
     pub traces: Traces,
+    /// The events of others that it reacts to, if it does.
+    pub subscribing: Option<Subscribing>,
 }
 
 impl std::fmt::Debug for Environment {
@@ -92,9 +98,10 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, dial, incoming, crash, metrics, access, pulse, traces } = environment;
+    let Environment { clock, random, dial, incoming, crash, metrics, access, pulse, traces, subscribing } = environment;
     let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
-    let owner = config.name.parse().map_err(ConfigError::Name)?;
+    let owner: ParticipantName = config.name.parse().map_err(ConfigError::Name)?;
+    let own_name = owner.clone();
     let config = Arc::new(config);
     let mut shutdown = std::pin::pin!(shutdown);
     let bell = config.alarm.webhook().map_err(ConfigError::from)?.map(|url| {
@@ -129,6 +136,13 @@ pub async fn run<R: Branches>(
     metrics.looked_up_by(Arc::new(Looking { figures, engine: handle.clone(), clock: clock.clone() }));
     let calls = Calls::default();
     metrics.add(calls.clone());
+    let (subscriptions, reacting) = match (subscribing, resource.reactions()) {
+        (Some(subscribing), Some(store)) => {
+            let by = (clock.clone(), random.clone());
+            subscription::begin(&config, own_name, store, resource.events(), subscribing, by).await?
+        }
+        (Some(_), None) | (None, _) => (Subscriptions::default(), pending().boxed()),
+    };
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<ParticipantServer<SessionService>>(&health, true).await;
     pulse.set_life(Life::Serving);
@@ -139,7 +153,12 @@ pub async fn run<R: Branches>(
     let admin =
         AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone(), audit: record.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
-    routes.add_service(EventsServer::new(EventsService::new(config.name.clone(), resource.events())));
+    routes.add_service(EventsServer::new(EventsService::new(
+        config.name.clone(),
+        resource.events(),
+        subscriptions,
+        record.clone(),
+    )));
     let keeping = Keeping {
         access,
         audit: record,
@@ -154,7 +173,7 @@ pub async fn run<R: Branches>(
     let mut server = Serving::new(routes.routes(), incoming, keeping, clock, calls);
     let mut engine = Task::spawn(engine.run(pulse.begin()));
     let no_more_calls = CancellationToken::new();
-    let mut background = Task::spawn(in_background(resource, no_more_calls.clone()));
+    let mut background = Task::spawn(in_background(resource, reacting, no_more_calls.clone()));
     let unanswered = "the resource does not answer; what was not answered yet is carried on as after a crash";
     tokio::select! {
         ended = engine.ended() => {
@@ -202,9 +221,16 @@ async fn kept(audit: Option<&Audit>) -> Infallible {
     }
 }
 
-/// Runs what the resource does by itself, which has no end before it is told to.
-async fn in_background<R: Branches>(resource: Arc<R>, stop: CancellationToken) -> Result<(), ResourceError> {
-    resource.background(stop.clone()).await?;
+/// Runs what the resource does by itself, and what is done about others' events, which have no end before they are told to.
+async fn in_background<R: Branches>(
+    resource: Arc<R>,
+    reacting: BoxFuture<'static, Result<(), ResourceError>>,
+    stop: CancellationToken,
+) -> Result<(), ResourceError> {
+    tokio::select! {
+        ended = resource.background(stop.clone()) => ended?,
+        failed = reacting => return failed,
+    }
     if stop.is_cancelled() {
         return Ok(());
     }

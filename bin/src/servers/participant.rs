@@ -2,6 +2,7 @@
 
 use crate::process::{Door, Failed, Failure, Inside, Reloads, ServerArgs, Shutdown};
 use std::sync::Arc;
+use undoubt_participant::subscription::Subscribing;
 use undoubt_participant::{Config, Environment, RunError};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::metrics::Board;
@@ -20,6 +21,8 @@ pub struct Frame {
     pub reloads: Reloads,
     pub pulse: Pulse,
     pub traces: Traces,
+    /// What it subscribes to, if it does.
+    pub subscribing: Option<Subscribing>,
 }
 
 /// The way in which connections come in.
@@ -51,6 +54,7 @@ impl Frame {
             access: self.access.clone(),
             pulse: self.pulse.clone(),
             traces: self.traces.clone(),
+            subscribing: self.subscribing.clone(),
         })
     }
 }

@@ -95,6 +95,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let environment = Environment {
+            subscribing: None,
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
             dial: Arc::new(TcpDial),

@@ -1,7 +1,7 @@
 //! Reading the events that a participant publishes.
 
 use crate::connection::{MAX_RESPONSE_BYTES, Repeat};
-use crate::error::QueryError;
+use crate::error::{OperatorError, QueryError};
 use crate::participant::ParticipantClient;
 use crate::retry::{Pauses, Verdict, explain, judge};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tonic::Streaming;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1;
 use undoubt_proto::v1::events_client::EventsClient;
-use undoubt_vocabulary::{Event, Incarnation, Position, TopicName};
+use undoubt_vocabulary::{Event, EventId, Incarnation, Position, Refusal, Timestamp, TopicName};
 
 /// The events that a reader asks for: all from the first that is kept, unless it says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +147,145 @@ impl ParticipantClient {
         let v1::DescribeLogResponse { name, first, stable, incarnation: _, topics } = described?;
         let topics = topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
         Ok(EventLogState { name, first: Position(first), stable: Position(stable), topics })
+    }
+}
+
+/// A subscription of a participant, as it reads one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionState {
+    /// Its name.
+    pub name: String,
+    /// The participant whose events it reads.
+    pub source: String,
+    /// How it stands: `beginning`, `reading`, `away`, `full` or `stopped`.
+    pub standing: String,
+    /// The reason, where it does not read.
+    pub why: String,
+    /// The position up to which it has dealt with everything.
+    pub through: Position,
+    /// The last position that the source was known to have.
+    pub stable: Position,
+    /// The time at which the last event that it took was published.
+    pub last_published_at: Option<Timestamp>,
+    /// Its parked events, of all sources.
+    pub parked: u64,
+}
+
+/// An event that a subscription could not apply, or that waits behind one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedState {
+    /// Its key, which is parked.
+    pub key: Bytes,
+    /// Its turn among those of the subscription.
+    pub turn: u64,
+    /// The participant that published it.
+    pub source: String,
+    /// The topic.
+    pub topic: String,
+    /// Its id.
+    pub id: EventId,
+    /// The time at which it was parked.
+    pub parked_at: Timestamp,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The last refusal; `None`: it waits behind others.
+    pub refusal: Option<Refusal>,
+}
+
+/// For operators: how a participant's own subscriptions stand, and what they have parked.
+impl ParticipantClient {
+    /// Returns the participant's subscriptions, each with its sources.
+    pub async fn subscriptions(&self) -> Result<Vec<SubscriptionState>, OperatorError> {
+        let list = |question| {
+            let mut reader = self.reader();
+            async move { reader.list_subscriptions(question).await }
+        };
+        let response: v1::ListSubscriptionsResponse =
+            self.connection.act("subscriptions", Repeat::Always, v1::ListSubscriptionsRequest {}, list).await?;
+        let state = |shown: v1::Subscription| SubscriptionState {
+            name: shown.name,
+            source: shown.source,
+            standing: shown.standing,
+            why: shown.why,
+            through: Position(shown.through),
+            stable: Position(shown.stable),
+            last_published_at: (shown.last_published_at_us > 0).then_some(Timestamp(shown.last_published_at_us)),
+            parked: shown.parked,
+        };
+        Ok(response.subscriptions.into_iter().map(state).collect())
+    }
+
+    /// Returns the parked events of a subscription, and whether there are more than are told.
+    pub async fn parked(&self, subscription: &str) -> Result<(Vec<ParkedState>, bool), OperatorError> {
+        let list = |question| {
+            let mut reader = self.reader();
+            async move { reader.list_parked(question).await }
+        };
+        let request = v1::ListParkedRequest { subscription: subscription.to_owned() };
+        let response: v1::ListParkedResponse = self.connection.act("parked", Repeat::Always, request, list).await?;
+        let state = |shown: v1::ParkedEvent| {
+            Ok(ParkedState {
+                key: shown.key,
+                turn: shown.turn,
+                source: shown.source,
+                topic: shown.topic,
+                id: shown.id.ok_or(Malformed::Missing { field: "id" })?.try_into()?,
+                parked_at: Timestamp(shown.parked_at_us),
+                attempts: shown.attempts,
+                refusal: shown.refusal.map(Refusal::try_from).transpose()?,
+            })
+        };
+        let parked: Result<Vec<_>, Malformed> = response.events.into_iter().map(state).collect();
+        let parked = parked.map_err(|cause| OperatorError::malformed(&self.connection.address, cause))?;
+        Ok((parked, response.more))
+    }
+
+    /// Has the parked events of a key tried again, in their order. The error says why one is refused again.
+    pub async fn retry_parked(
+        &self,
+        subscription: &str,
+        key: &Bytes,
+        who: &str,
+        reason: &str,
+    ) -> Result<u64, OperatorError> {
+        let retry = |request| {
+            let mut reader = self.reader();
+            async move { reader.retry_parked(request).await }
+        };
+        let request = v1::RetryParkedRequest {
+            subscription: subscription.to_owned(),
+            key: key.clone(),
+            who: who.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let v1::RetryParkedResponse { left } =
+            self.connection.act("retry-parked", Repeat::OnlyIfNotReceived, request, retry).await?;
+        Ok(left)
+    }
+
+    /// Gives up one parked event of a key, or all, for good: their effect is missing. Returns how many are still parked under the key.
+    pub async fn give_up_parked(
+        &self,
+        subscription: &str,
+        key: &Bytes,
+        turn: Option<u64>,
+        who: &str,
+        reason: &str,
+    ) -> Result<u64, OperatorError> {
+        let give_up = |request| {
+            let mut reader = self.reader();
+            async move { reader.give_up_parked(request).await }
+        };
+        let request = v1::GiveUpParkedRequest {
+            subscription: subscription.to_owned(),
+            key: key.clone(),
+            turn,
+            who: who.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let v1::GiveUpParkedResponse { left } =
+            self.connection.act("give-up-parked", Repeat::OnlyIfNotReceived, request, give_up).await?;
+        Ok(left)
     }
 }
 

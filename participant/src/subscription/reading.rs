@@ -10,6 +10,7 @@ use tonic::Status;
 use undoubt_platform::{Random, Reason};
 use undoubt_proto::v1;
 use undoubt_stream::inbox::Watermark;
+use undoubt_stream::parked::Reference;
 use undoubt_vocabulary::{Backoff, Event, EventId, Incarnation, ParticipantName, Position, TopicName};
 
 /// The time in which a source's log is opened.
@@ -18,7 +19,11 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a source tells.
 #[derive(Debug)]
 pub(super) enum Told {
-    Events { events: Vec<Event>, through: Watermark, stable: Position },
+    Events {
+        events: Vec<Event>,
+        through: Watermark,
+        stable: Position,
+    },
     /// It is tried again, after a pause.
     Away(String),
     /// Nothing more is told until somebody has looked at it.
@@ -54,6 +59,35 @@ impl Reading {
         })
         .map(move |told| (from.clone(), told))
         .boxed()
+    }
+}
+
+impl Reading {
+    /// Returns one event, from its source; `Err` says why it cannot be had.
+    pub(super) async fn one(&self, reference: &Reference) -> Result<Event, String> {
+        let Reference { from, topic, partition: _, id } = reference;
+        let before = Position(id.position.0.saturating_sub(1));
+        let request = v1::ReadEventsRequest {
+            topics: vec![topic.as_str().to_owned()],
+            after: before.0,
+            until_now: true,
+            limit: 1,
+            ..Default::default()
+        };
+        let reading = async {
+            let mut batches = self.sources.open(from, request).await.map_err(|status| status.message().to_owned())?;
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(|status| status.message().to_owned())?;
+                if let Some(event) = batch.events.into_iter().next() {
+                    return Event::try_from(event).map_err(|cause| cause.to_string());
+                }
+            }
+            Err(format!("the event {id} is not kept at {from} any more"))
+        };
+        let event =
+            timeout(OPEN_TIMEOUT, reading).await.map_err(|_| format!("{from} does not answer; try again"))??;
+        let is_it = event.id() == *id;
+        is_it.then_some(event).ok_or_else(|| format!("at {from} another event is where {id} was: it was put back"))
     }
 }
 

@@ -5,7 +5,7 @@
 //! | `inbox` | `watermark/`, subscription, 0, source, 0, topic, 0, partition (2 bytes) | `StoredWatermark` |
 //! | `inbox` | `place/`, subscription, 0, source | `StoredWatermark` |
 //! | `parked` | subscription, 0, turn (8 bytes) | `StoredParkedEvent` |
-//! | `given-up` | subscription, 0, turn (8 bytes) | `StoredGivenUp` |
+//! | `given-up` | subscription, 0, turn (8 bytes), incarnation (16 bytes), position (8 bytes) | `StoredGivenUp` |
 //! | `reaction` | reaction, 0, correlation | `StoredReaction` |
 //!
 //! The watermarks are in memory too: a store has one owner, so what is there is what is stored or queued.
@@ -117,9 +117,12 @@ pub fn put_parked(batch: &mut Batch, subscription: &SubscriptionName, change: &C
         Change::Applied { key: _, turn } => batch.delete(PARKED, parked_key(subscription, *turn)),
         Change::GiveUp { key, turn, given_up: GivenUp { parked, by: Operator { who, reason }, at } } => {
             let parked_key = parked_key(subscription, *turn);
+            // Turns may come again; an event does not.
+            let id = parked.event.id;
+            let given_up_key = [&parked_key[..], &id.incarnation.0, &id.position.0.to_be_bytes()].concat();
             let (who, reason, parked) = (who.clone(), reason.clone(), Some(parked_record(key, parked)));
             let record = StoredGivenUp { parked, who, reason, at_us: at.0 };
-            batch.put(GIVEN_UP, &parked_key, record.encode_to_vec());
+            batch.put(GIVEN_UP, given_up_key, record.encode_to_vec());
             batch.delete(PARKED, parked_key);
         }
     }
@@ -234,7 +237,7 @@ fn barrier_record(barrier: &Barrier) -> StoredReaction {
             on_incarnation: on.map(|on| Bytes::copy_from_slice(&on.incarnation.0)).unwrap_or_default(),
             on_position: on.map_or(0, |on| on.position.0),
             undo_work: work.clone(),
-            undone: undone.as_ref().map(event_record),
+            undone: undone.as_deref().map(event_record),
         },
         Barrier::Compensated => StoredReaction { state: State::Compensated.into(), ..StoredReaction::default() },
         Barrier::Empty => StoredReaction { state: State::Empty.into(), ..StoredReaction::default() },
@@ -254,7 +257,7 @@ fn read_barrier(value: Bytes) -> Result<Barrier, Unreadable> {
                     Some(EventId { incarnation: Incarnation::try_from(some)?, position: Position(record.on_position) })
                 }
             };
-            let undone = record.undone.map(read_event).transpose()?;
+            let undone = record.undone.map(read_event).transpose()?.map(Box::new);
             Ok(Barrier::Acted { on, undo: Undo { work: record.undo_work, undone } })
         }
     }
@@ -345,7 +348,7 @@ mod tests {
             correlation: Some("c".parse().unwrap()),
             causation: None,
         };
-        let undo = Undo { work: Some("w".into()), undone: Some(undone) };
+        let undo = Undo { work: Some("w".into()), undone: Some(Box::new(undone)) };
         let acted = Barrier::Acted { on: Some(id(4)), undo };
         put_barrier(&mut batch, &barrier_id, &acted);
         write(&store, batch).await;

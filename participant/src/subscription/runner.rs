@@ -9,7 +9,7 @@ use super::store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, The
 use super::view::{Standing, View};
 use crate::resource::ResourceError;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, pending};
 use futures::stream::{FuturesUnordered, SelectAll, StreamExt as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use undoubt_stream::barrier::{Barrier, BarrierId, Written};
 use undoubt_stream::declarations::Reaction;
 use undoubt_stream::facts::Facts;
 use undoubt_stream::inbox::{Advance, Inbox, Verdict, Watermark};
-use undoubt_stream::parked::{Change, GivenUp, NotPossible, Operator, Parked, Reference};
+use undoubt_stream::parked::{Change, NotPossible, Operator, Parked, Reference};
 use undoubt_stream::reaction::{AfterRefusal, Decision, Role, undone};
 use undoubt_vocabulary::{Backoff, Event, ParticipantName, Refusal, SubscriptionName, TxId};
 
@@ -131,6 +131,8 @@ impl Runner {
                     let _ = reply.send(answer);
                 }
                 Some((from, told)) = told.next(), if has_room => self.take(&from, told).await?,
+                // All sources have stopped, and nobody can say a word.
+                else => return pending().await,
             }
         }
     }
@@ -144,10 +146,7 @@ impl Runner {
     }
 
     /// Waits for a call of the store while what is under way goes on: what it waits for may be a lock of that.
-    async fn waiting<T>(
-        &mut self,
-        mut call: BoxFuture<'_, Result<T, ResourceError>>,
-    ) -> Result<T, ResourceError> {
+    async fn waiting<T>(&mut self, mut call: BoxFuture<'_, Result<T, ResourceError>>) -> Result<T, ResourceError> {
         loop {
             tokio::select! {
                 biased;
@@ -211,7 +210,9 @@ impl Runner {
                 return Ok(false);
             }
             Verdict::PutBack { watermark, found } => {
-                let why = format!("where the event {watermark} was, there is {found} now: the source was put back from an older copy");
+                let why = format!(
+                    "where the event {watermark} was, there is {found} now: the source was put back from an older copy"
+                );
                 tracing::error!(subscription = %self.subscription, source = %from, why, "a subscription has stopped reading a source");
                 self.surroundings.view.stands(&(self.subscription.clone(), from.clone()), Standing::Stopped(why));
                 return Ok(false);
@@ -220,7 +221,12 @@ impl Runner {
         let Some(role) = self.reaction.role_of(from, &event.topic, &event.kind) else {
             let passing = self.inboxes.entry(inbox.clone()).or_default().pass(advance);
             if let Some(advance) = passing {
-                self.write(&About { inbox: &inbox, event, advance: Some(advance), parked: Vec::new() }, None, nothing()).await?;
+                self.write(
+                    &About { inbox: &inbox, event, advance: Some(advance), parked: Vec::new() },
+                    None,
+                    nothing(),
+                )
+                .await?;
             }
             return Ok(true);
         };
@@ -362,7 +368,11 @@ impl Runner {
         }
     }
 
-    fn queued(&mut self, barrier: Option<(BarrierId, Barrier)>, written: BoxFuture<'static, Result<(), ResourceError>>) {
+    fn queued(
+        &mut self,
+        barrier: Option<(BarrierId, Barrier)>,
+        written: BoxFuture<'static, Result<(), ResourceError>>,
+    ) {
         self.writes += 1;
         let number = self.writes;
         let id = barrier.as_ref().map(|(id, _)| id.clone());
@@ -539,32 +549,27 @@ impl Runner {
             Ok(changes) => changes,
             Err(impossible) => return Ok(Err(impossible.to_string())),
         };
-        for change in changes {
-            let (Change::GiveUp { given_up: GivenUp { parked, .. }, .. }) = &change else { continue };
-            let reference = parked.event.clone();
-            let transaction = LocalTransaction {
-                id: TxId::new([&reference.id.incarnation.0[..], &reference.id.position.0.to_be_bytes(), b"give-up"].concat())
-                    .expect("31 bytes are an id"),
-                correlation: "give-up".parse().expect("it is an id"),
-                begun_at: at,
-                timeout: LOCK_TIMEOUT,
-                work: None,
-                advances: Vec::new(),
-                place: None,
-                barrier: None,
-                parked: vec![(self.subscription.clone(), change.clone())],
-                then: Box::new(|_| Ok(Written::default())),
-            };
-            let store = self.surroundings.store.clone();
-            match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
-                Ok(Carried::Done { written, .. }) => {
-                    self.queued(None, written);
-                    self.parked.note(&change);
-                }
-                Ok(Carried::Refused(refusal)) => return Ok(Err(refusal.to_string())),
-                Ok(Carried::Moved { inbox, stored }) => return Err(moved(&inbox, stored)),
-                Err(error) => return Err(error),
+        let parked: Vec<_> = changes.iter().map(|change| (self.subscription.clone(), change.clone())).collect();
+        let transaction = LocalTransaction {
+            id: "given-up".parse().expect("it is an id"),
+            correlation: "given-up".parse().expect("it is an id"),
+            begun_at: at,
+            timeout: LOCK_TIMEOUT,
+            work: None,
+            advances: Vec::new(),
+            place: None,
+            barrier: None,
+            parked,
+            then: Box::new(|_| Ok(Written::default())),
+        };
+        let store = self.surroundings.store.clone();
+        match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await? {
+            Carried::Done { written, .. } => {
+                self.queued(None, written);
+                changes.iter().for_each(|change| self.parked.note(change));
             }
+            Carried::Refused(refusal) => return Ok(Err(refusal.to_string())),
+            Carried::Moved { inbox, stored } => return Err(moved(&inbox, stored)),
         }
         let left = self.parked.keys().find(|(other, _)| *other == key).map_or(0, |(_, events)| events.len());
         Ok(Ok(left))
@@ -592,6 +597,8 @@ fn not_now(cause: String) -> Refusal {
 
 fn moved(inbox: &InboxId, stored: Watermark) -> ResourceError {
     let InboxId { subscription, from, topic, partition } = inbox;
-    let cause = format!("the subscription {subscription} has come to {stored} in {topic}/{partition} of {from}: another process is at work on it");
+    let cause = format!(
+        "the subscription {subscription} has come to {stored} in {topic}/{partition} of {from}: another process is at work on it"
+    );
     ResourceError::Stopped { cause }
 }

@@ -1,5 +1,6 @@
 //! The logs of the participants that publish what is subscribed to.
 
+use crate::config::{Config, SourceAddress};
 use crate::event_log::EventSource;
 use crate::events;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -7,14 +8,17 @@ use futures::stream::{BoxStream, StreamExt as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Status;
 use tonic::transport::Endpoint;
-use tonic::{Request, Status};
 use undoubt_platform::Reason;
 use undoubt_platform::dial::{self, Dial};
 use undoubt_proto::v1;
 use undoubt_proto::v1::events_client::EventsClient;
 use undoubt_vocabulary::ParticipantName;
 use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
+
+/// The time for connecting to a source.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Batches of events, as [`v1::EventBatch`] tells them.
 pub type Batches = BoxStream<'static, Result<v1::EventBatch, Status>>;
@@ -36,13 +40,24 @@ pub struct DialSources {
     pub connect_timeout: Duration,
     /// A peer that does not even answer a ping for so long is given up.
     pub keep_alive: Duration,
-    /// The token that it shows, if it has one.
-    pub token: Option<String>,
 }
 
 impl std::fmt::Debug for DialSources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DialSources").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl DialSources {
+    /// Returns the sources of a participant's settings, which have been checked.
+    pub fn of(config: &Config, dial: Arc<dyn Dial>) -> DialSources {
+        let known = |source: &SourceAddress| Some((source.name.parse().ok()?, source.address.clone()));
+        DialSources {
+            addresses: config.sources.iter().filter_map(known).collect(),
+            dial,
+            connect_timeout: CONNECT_TIMEOUT,
+            keep_alive: Duration::from_millis(config.keep_alive_ms),
+        }
     }
 }
 
@@ -53,7 +68,9 @@ impl Sources for DialSources {
         request: v1::ReadEventsRequest,
     ) -> BoxFuture<'static, Result<Batches, Status>> {
         let Some(address) = self.addresses.get(from) else {
-            let what = format!("no address of the participant {from} is known, whose events are subscribed to; add it to sources");
+            let what = format!(
+                "no address of the participant {from} is known, whose events are subscribed to; add it to sources"
+            );
             return std::future::ready(Err(Reason::UnknownParticipant.refuse(what))).boxed();
         };
         let endpoint = Endpoint::from_shared(address.clone()).map(|endpoint| {
@@ -64,17 +81,12 @@ impl Sources for DialSources {
                 .keep_alive_while_idle(true)
                 .tcp_nodelay(true)
         });
-        let (dial, token) = (self.dial.clone(), self.token.clone());
+        let dial = self.dial.clone();
         async move {
             let endpoint = endpoint.map_err(|error| Reason::InvalidRequest.refuse(error.to_string()))?;
             let channel = dial::connect(endpoint, dial).await;
-            let channel = channel.map_err(|error| Status::unavailable(format!("cannot connect: {}", root_cause(&error))))?;
-            let mut request = Request::new(request);
-            if let Some(token) = token {
-                let value = format!("Bearer {token}").parse();
-                let value = value.map_err(|_| Reason::InvalidRequest.refuse("the token for sources has characters that no header takes"))?;
-                request.metadata_mut().insert("authorization", value);
-            }
+            let channel =
+                channel.map_err(|error| Status::unavailable(format!("cannot connect: {}", root_cause(&error))))?;
             let mut client = EventsClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
             Ok(client.read(request).await?.into_inner().boxed())
         }

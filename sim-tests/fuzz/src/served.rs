@@ -88,6 +88,7 @@ async fn coordinate(connection: DuplexStream, ended: BoxFuture<'static, ()>) {
 async fn participate(connection: DuplexStream, ended: BoxFuture<'static, ()>) {
     let config = undoubt_participant::Config { name: "bank-a".to_owned(), ..undoubt_participant::Config::default() };
     let environment = undoubt_participant::Environment {
+        subscribing: None,
         clock: Arc::new(SystemClock),
         random: Arc::new(SeededRandom::new(1)),
         dial: Arc::new(Says(Vec::new())),

@@ -129,6 +129,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
     };
     let incoming = net::incoming(network.clone());
     let environment = |incoming| participant::Environment {
+        subscribing: None,
         clock: shared.clock(host),
         random: random.clone(),
         dial: Arc::new(network.clone()),

@@ -17,6 +17,7 @@ use undoubt::servers::participant::{Frame, Listening};
 use undoubt::servers::{http, key_value};
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::FAMILIES;
+use undoubt_participant::subscription::{DialSources, Subscribing};
 use undoubt_tls::Protocol;
 
 /// Guards a key-value store, HTTP services or a database, and votes on transactions.
@@ -66,6 +67,12 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
     let mut guard = Guard::load(guarding)?;
     let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
+    let to_sources =
+        guard.dial(config.tls.ca(), Some(&config.tls), Protocol::H2, "the certificates for sources of events")?;
+    let subscribing = Subscribing {
+        declarations: Arc::new(settings.declarations.clone()),
+        sources: Arc::new(DialSources::of(&config, to_sources)),
+    };
     let network = settings.resource.services().map(|services| http::network(services, &mut guard)).transpose()?;
     let spans = Spans::start(&config.traces, ("participant", &config.name), (&mut guard, &config.tls))?;
     let board = start_board(&config.metrics, &guard).await?;
@@ -82,6 +89,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
         reloads,
         pulse: supervisor.pulse(),
         traces: spans.traces(),
+        subscribing: Some(subscribing),
     };
     guard.watch(hang_ups.clone());
     reload.watch(hang_ups, supervisor);

@@ -23,7 +23,7 @@ use undoubt_vocabulary::{ParticipantName, Timestamp, TxId};
 pub use audit::Audit;
 pub use decisions::{
     AcceptLoss, AcceptParticipant, Decision, Forget, ParticipantsAction, PinCoordinator, ReleaseMarks, Resolution,
-    Resolve, ResolveStep,
+    Resolve, ResolveStep, statement,
 };
 pub use open_saga::{Begin, Close, Join};
 pub use secrets::{CertsAction, InitCerts, TokensAction};
@@ -105,6 +105,8 @@ pub enum Command {
         after: Option<Cursor>,
     },
     Events(crate::events::Events),
+    Subscriptions(crate::subscriptions::Subscriptions),
+    Parked(crate::subscriptions::Parked),
     /// Aborts a transaction that is not decided yet; undoes a saga that is not past its pivot.
     Cancel {
         tx: TxId,

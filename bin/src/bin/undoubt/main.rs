@@ -25,6 +25,7 @@ mod secrets;
 mod serve;
 mod show;
 mod submit;
+mod subscriptions;
 mod top;
 
 use address_book::AddressBook;
@@ -85,6 +86,8 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::List(list) => inspect::list(&list, global).await,
         Command::Watch { tx, after } => inspect::watch(tx, after, global).await,
         Command::Events(arguments) => events::events(&arguments, global).await,
+        Command::Subscriptions(arguments) => subscriptions::subscriptions(&arguments, global).await,
+        Command::Parked(arguments) => subscriptions::parked(&arguments, global).await,
         Command::Cancel { tx } => inspect::cancel(&tx, global).await,
         Command::Describe => operate::describe(global).await,
         Command::Participants { action: None } => operate::participants(global).await,

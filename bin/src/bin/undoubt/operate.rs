@@ -211,7 +211,7 @@ fn confirm(word: &str, what: &str) -> Result<(), Failure> {
 }
 
 /// Tells people what it costs, and has them write the word. A program has said who and why, and that is its word.
-fn say_the_price(yes: bool, word: &str, what: &str, price: &str) -> Result<(), Failure> {
+pub fn say_the_price(yes: bool, word: &str, what: &str, price: &str) -> Result<(), Failure> {
     if yes || !io::stdin().is_terminal() { Ok(()) } else { ask(word, what, price) }
 }
 
@@ -311,6 +311,6 @@ pub async fn drain(global: &Global) -> Result<Exit, Failure> {
     done(global, "draining: the coordinator ends once nothing is in flight; `undoubt list --open` shows what is left")
 }
 
-fn done(global: &Global, told: &str) -> Result<Exit, Failure> {
+pub fn done(global: &Global, told: &str) -> Result<Exit, Failure> {
     Ok(Exit::Done.told(global.output.show(&json!({ "done": true }), || told.to_owned())))
 }

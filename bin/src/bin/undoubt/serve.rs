@@ -86,6 +86,7 @@ impl Serve {
             reloads: Reloads::default(),
             pulse: Pulse::default(),
             traces: frame.traces(),
+            subscribing: None,
         };
         let (store, services) = (inside_as(STORE), settings.calls_services().then(|| inside_as(HTTP)));
         tokio::spawn(tell_once_it_serves(frame.supervisor.pulse(), gateway.url().to_owned(), args.clone()));

@@ -53,6 +53,10 @@ pub(super) const METHODS: &[(&str, Needed, &str)] = &[
     ("/undoubt.v1.ParticipantAdmin/Audit", Needed::OneOf(&[Operate]), "audit"),
     ("/undoubt.v1.Events/Read", Needed::OneOf(&[Read]), "read-events"),
     ("/undoubt.v1.Events/DescribeLog", Needed::OneOf(&[Read, Operate]), "describe-log"),
+    ("/undoubt.v1.Events/ListSubscriptions", Needed::OneOf(&[Read, Operate]), "list-subscriptions"),
+    ("/undoubt.v1.Events/ListParked", Needed::OneOf(&[Read, Operate]), "list-parked"),
+    ("/undoubt.v1.Events/RetryParked", Needed::OneOf(&[Operate]), "retry-parked"),
+    ("/undoubt.v1.Events/GiveUpParked", Needed::OneOf(&[Operate]), "give-up-parked"),
     // At the port for figures.
     ("/metrics", Needed::OneOf(&[Read, Operate]), "metrics"),
     ("/healthz", Needed::Nothing, "healthz"),

@@ -189,7 +189,7 @@ pub struct Forget {
 
 const MAX_STATEMENT_BYTES: usize = 256;
 
-fn statement(text: &str) -> Result<String, String> {
+pub fn statement(text: &str) -> Result<String, String> {
     match text.trim().len() {
         0 => Err("it is empty; somebody will want to know".to_owned()),
         1..=MAX_STATEMENT_BYTES => Ok(text.trim().to_owned()),

@@ -135,6 +135,7 @@ async fn participate(name: &str, url: String, procedures: Procedures) -> (String
     let settings = Settings { url, workers: 4, enlist_grace_ms: 500, ..Settings::default() };
     let resource = PostgreSql::new(&settings, &name.parse().unwrap(), procedures).unwrap();
     let environment = participant::Environment {
+        subscribing: None,
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom::new()),
         dial: Arc::new(TcpDial),
