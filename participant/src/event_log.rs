@@ -8,6 +8,7 @@ mod record;
 mod source;
 
 use crate::resource::ResourceError;
+use crate::subscription::{put_timer, read_event};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
@@ -17,9 +18,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use undoubt_platform::{Batch, Clock, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::record::{LogTail, LogTails, StoredEvent, StoredTopic};
-use undoubt_stream::declarations::MAX_TOPICS;
+use undoubt_stream::declarations::{Beginning, MAX_TOPICS};
+use undoubt_stream::expiry::Timer;
+use undoubt_stream::facts::{Facts, Unfit};
 use undoubt_stream::log::{Lane, Positions};
-use undoubt_vocabulary::{Event, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Topic, TopicName};
+use undoubt_vocabulary::{
+    CorrelationId, Event, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Timestamp, Topic,
+    TopicName, TxId,
+};
 
 pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, unplaced};
 pub use source::{After, EventSource, EventsRead, LogState, MAX_READ_BYTES, MAX_READ_EVENTS, ReadError};
@@ -53,6 +59,8 @@ pub enum OpenError {
 pub struct EventLog {
     store: Arc<dyn Store>,
     topics: Vec<Topic>,
+    /// Types of events with which sagas begin that have a time limit.
+    beginnings: Vec<Beginning>,
     incarnation: Incarnation,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
@@ -90,11 +98,26 @@ impl EventLog {
         let tails_at = positions.last();
         let incarnations = incarnations(store.as_ref())?;
         let state = State { positions, incarnations, is_begun: false, tails_at, gap: None };
-        Ok(EventLog { store, topics, incarnation, clock, state: Arc::new(Mutex::new(state)), stable })
+        let (beginnings, state) = (Vec::new(), Arc::new(Mutex::new(state)));
+        Ok(EventLog { store, topics, beginnings, incarnation, clock, state, stable })
+    }
+
+    /// Stores a timer with each event with which a saga begins that has a time limit.
+    #[must_use]
+    pub fn with_beginnings(self, beginnings: Vec<Beginning>) -> EventLog {
+        EventLog { beginnings, ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Returns the timer that is stored with an event, if there is one.
+    fn timer(&self, event: &NewEvent, correlation: &CorrelationId, now: Timestamp) -> Result<Option<Timer>, Unfit> {
+        match self.beginnings.iter().find(|beginning| beginning.begins(&event.topic, &event.kind)) {
+            Some(beginning) => beginning.timer(&Facts::of_new(event, correlation), now),
+            None => Ok(None),
+        }
     }
 
     /// Returns the topic to which an event is published, and the version that its entity has from then on, if it has versions. The
@@ -113,6 +136,9 @@ impl EventLog {
                 return Err(Refusal::new(RefusalCode::InvalidWork, detail));
             }
         };
+        // What is filled in from it later can be.
+        let correlation = CorrelationId(TxId::lowest());
+        self.timer(event, &correlation, Timestamp(0)).map_err(|unfit| Refusal::from(&unfit))?;
         Ok((topic, version))
     }
 
@@ -159,6 +185,9 @@ impl EventLog {
             batch.put_with(EVENT, place.position.0.to_be_bytes(), |bytes| {
                 placed.encode(bytes).expect("a vector takes any message");
             });
+            if let Some(timer) = self.timer_of(event, now) {
+                put_timer(&mut batch, &timer);
+            }
             if let Some(version) = event.version {
                 batch.put(
                     ENTITY,
@@ -197,6 +226,16 @@ impl EventLog {
             return (positions, Written::ready(done));
         }
         (positions, written.observed_by(note))
+    }
+
+    fn timer_of(&self, event: &StoredEvent, now: Timestamp) -> Option<Timer> {
+        if self.beginnings.is_empty() {
+            return None;
+        }
+        // It was admitted, so it can be read, and what follows be filled in.
+        let event = read_event(event.clone()).ok()?;
+        let correlation = event.correlation.clone()?;
+        self.timer(&event, &correlation, now).ok().flatten()
     }
 
     fn lane(&self, event: &StoredEvent) -> Lane {

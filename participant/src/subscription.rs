@@ -10,6 +10,7 @@ mod rows;
 mod runner;
 mod sources;
 mod store;
+mod subject;
 mod view;
 
 use crate::config::Config;
@@ -23,14 +24,18 @@ use runner::{Asked, Runner, Surroundings};
 use sources::WithOwn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use subject::Subject;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_platform::{Clock, Random};
-use undoubt_stream::declarations::{Declarations, Reaction};
+use undoubt_stream::declarations::Declarations;
 use undoubt_stream::inbox::Watermark;
 use undoubt_stream::parked::{DEFAULT_MAX_PARKED_EVENTS, Operator};
 use undoubt_vocabulary::{ParticipantName, SubscriptionName, TopicName};
 
-pub use rows::{FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, put_barrier, put_parked, put_place};
+pub(crate) use rows::read_event;
+pub use rows::{
+    FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, put_barrier, put_parked, put_place, put_timer,
+};
 pub(crate) use runner::Word;
 pub use sources::{Batches, DialSources, Sources};
 pub use store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, StoredParked, StoredSubscriptions, Then};
@@ -96,7 +101,10 @@ pub(crate) async fn begin(
     Subscribing { declarations, sources }: Subscribing,
     (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
 ) -> Result<(Subscriptions, BoxFuture<'static, Result<(), ResourceError>>), ResourceError> {
-    if declarations.reactions.is_empty() {
+    let reactions = declarations.reactions.iter().cloned().map(Subject::Reaction);
+    let expiries = declarations.beginnings.iter().filter_map(|beginning| beginning.expire.clone()).map(Subject::Expiry);
+    let subjects: Vec<Subject> = reactions.chain(expiries).collect();
+    if subjects.is_empty() {
         return Ok((Subscriptions::default(), pending().boxed()));
     }
     let sources: Arc<dyn Sources> = Arc::new(WithOwn { name, own, others: sources });
@@ -104,9 +112,9 @@ pub(crate) async fn begin(
     let view = View::default();
     let mut words = BTreeMap::new();
     let running = FuturesUnordered::new();
-    for reaction in &declarations.reactions {
+    for subject in subjects {
         let (sender, receiver) = mpsc::channel(MAX_WORDS_WAITING);
-        let subscription = reaction.subscription();
+        let subscription = subject.subscription();
         words.insert(subscription.clone(), sender);
         let reading = |(from, topics): (ParticipantName, Vec<TopicName>)| {
             let reading = Reading {
@@ -119,7 +127,7 @@ pub(crate) async fn begin(
             };
             (from, reading)
         };
-        let readings: BTreeMap<_, _> = topics_by_source(reaction).into_iter().map(reading).collect();
+        let readings: BTreeMap<_, _> = topics_by_source(&subject).into_iter().map(reading).collect();
         for from in readings.keys() {
             let place = stored.places.iter().find(|place| place.subscription == subscription && place.from == *from);
             view.begins((subscription.clone(), from.clone()), place.map_or(Watermark(None), |place| place.watermark));
@@ -131,8 +139,8 @@ pub(crate) async fn begin(
             retries: config.retries(),
             view: view.clone(),
         };
-        let reaction = Arc::new(reaction.clone());
-        let runner = Runner::new(reaction, surroundings, readings, &stored, DEFAULT_MAX_PARKED_EVENTS, receiver);
+        let runner =
+            Runner::new(Arc::new(subject), surroundings, readings, &stored, DEFAULT_MAX_PARKED_EVENTS, receiver);
         running.push(runner.run());
     }
     let driven = async move {
@@ -145,9 +153,9 @@ pub(crate) async fn begin(
     Ok((Subscriptions { view, words: Arc::new(words) }, driven.boxed()))
 }
 
-fn topics_by_source(reaction: &Reaction) -> BTreeMap<ParticipantName, Vec<TopicName>> {
+fn topics_by_source(subject: &Subject) -> BTreeMap<ParticipantName, Vec<TopicName>> {
     let mut sources: BTreeMap<ParticipantName, Vec<TopicName>> = BTreeMap::new();
-    for heard in reaction.heard() {
+    for heard in subject.heard() {
         let topics = sources.entry(heard.from.clone()).or_default();
         if !topics.contains(&heard.topic) {
             topics.push(heard.topic.clone());

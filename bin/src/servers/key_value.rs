@@ -13,12 +13,11 @@ use undoubt_vocabulary::Incarnation;
 /// Serves until it is asked to end. `declarations`: the topics to which it publishes, and its reactions.
 pub async fn serve(frame: &Frame, declarations: &Declarations) -> Result<(), Failed> {
     let min_free_bytes = frame.config.min_free_bytes;
-    let topics: Vec<_> = declarations.topics.iter().map(|declared| declared.topic.clone()).collect();
     let resource = |store, known| {
         let mut incarnation = [0; 16];
         OsRandom::new().fill(&mut incarnation);
         let resource = KeyValue::numbered(store, known, KeyValueOptions { min_free_bytes });
-        let publishing = resource.publishing(topics.clone(), Incarnation(incarnation), Arc::new(SystemClock));
+        let publishing = resource.publishing(declarations, Incarnation(incarnation), Arc::new(SystemClock));
         publishing.map_err(|error| {
             let failure = match &error {
                 OpenError::Resource(_) => Failure::Storage,

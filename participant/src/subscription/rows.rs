@@ -7,6 +7,7 @@
 //! | `parked` | subscription, 0, turn (8 bytes) | `StoredParkedEvent` |
 //! | `given-up` | subscription, 0, turn (8 bytes), incarnation (16 bytes), position (8 bytes) | `StoredGivenUp` |
 //! | `reaction` | reaction, 0, correlation | `StoredReaction` |
+//! | `timer` | name, 0, due (8 bytes), correlation | `StoredEvent`: what is published then |
 //!
 //! The watermarks are in memory too: a store has one owner, so what is there is what is stored or queued.
 
@@ -22,10 +23,11 @@ use undoubt_platform::{Batch, Direction, Family, Store};
 use undoubt_proto::record::stored_reaction::State;
 use undoubt_proto::record::{StoredEvent, StoredGivenUp, StoredParkedEvent, StoredReaction, StoredWatermark};
 use undoubt_stream::barrier::{Barrier, BarrierId, Undo};
+use undoubt_stream::expiry::Timer;
 use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, GivenUp, Operator, ParkedEvent, Reference, Turn};
 use undoubt_vocabulary::{
-    CorrelationId, EventId, Incarnation, NewEvent, Partition, Position, SubscriptionName, Timestamp, TxId,
+    CorrelationId, EventId, Incarnation, NewEvent, Partition, Position, ReactionName, SubscriptionName, Timestamp, TxId,
 };
 
 /// How far subscriptions have come.
@@ -40,8 +42,11 @@ pub const GIVEN_UP: Family = Family("given-up");
 /// The barriers of reactions.
 pub const REACTION: Family = Family("reaction");
 
+/// What is to be published when a time is over.
+pub const TIMER: Family = Family("timer");
+
 /// The families of subscriptions.
-pub const FAMILIES: [Family; 4] = [INBOX, PARKED, GIVEN_UP, REACTION];
+pub const FAMILIES: [Family; 5] = [INBOX, PARKED, GIVEN_UP, REACTION, TIMER];
 
 const WATERMARK: &[u8] = b"watermark/";
 const PLACE: &[u8] = b"place/";
@@ -76,6 +81,16 @@ impl Rows {
         let key = barrier_key(id);
         let Some(value) = store.get(REACTION, &key)? else { return Ok(None) };
         read_barrier(value).map(Some).map_err(|cause| unreadable(REACTION, &key, &cause))
+    }
+
+    /// Returns the timer of this name that is due first, with its key.
+    pub fn next_timer(&self, store: &dyn Store, name: &ReactionName) -> Result<Option<(Timer, Bytes)>, ResourceError> {
+        let from = [name.as_str().as_bytes(), &[0]].concat();
+        let to = [name.as_str().as_bytes(), &[1]].concat();
+        let first = store.scan(TIMER, &from, Some(&to), Direction::Forward, 1)?;
+        let Some((key, value)) = first.into_iter().next() else { return Ok(None) };
+        let timer = read_timer(name, &key[from.len()..], value).map_err(|cause| unreadable(TIMER, &key, &cause))?;
+        Ok(Some((timer, key)))
     }
 
     /// Takes the steps of watermarks, and puts them into the batch; `Err` names one that is elsewhere, and none is taken. The batch is
@@ -130,6 +145,21 @@ pub fn put_parked(batch: &mut Batch, subscription: &SubscriptionName, change: &C
 
 pub fn put_barrier(batch: &mut Batch, id: &BarrierId, barrier: &Barrier) {
     batch.put(REACTION, barrier_key(id), barrier_record(barrier).encode_to_vec());
+}
+
+/// Puts a timer.
+pub fn put_timer(batch: &mut Batch, Timer { due, id, event }: &Timer) {
+    let correlation = id.correlation.0.as_bytes();
+    let key = [id.reaction.as_str().as_bytes(), &[0], &due.0.to_be_bytes(), correlation].concat();
+    batch.put(TIMER, key, event_record(event).encode_to_vec());
+}
+
+fn read_timer(name: &ReactionName, rest: &[u8], value: Bytes) -> Result<Timer, Unreadable> {
+    let (due, correlation) = rest.split_first_chunk::<8>().ok_or(Unreadable::Length)?;
+    let correlation = CorrelationId(TxId::new(correlation)?);
+    let event = read_event(StoredEvent::decode(value)?)?;
+    let id = BarrierId { correlation, reaction: name.clone() };
+    Ok(Timer { due: Timestamp(u64::from_be_bytes(*due)), id, event })
 }
 
 fn watermark_key(InboxId { subscription, from, topic, partition }: &InboxId) -> Vec<u8> {
@@ -277,7 +307,8 @@ fn event_record(event: &NewEvent) -> StoredEvent {
     }
 }
 
-fn read_event(record: StoredEvent) -> Result<NewEvent, Unreadable> {
+/// Reads an event that is not published yet.
+pub(crate) fn read_event(record: StoredEvent) -> Result<NewEvent, Unreadable> {
     let correlation = match &record.correlation[..] {
         [] => None,
         some => Some(CorrelationId(TxId::new(some)?)),

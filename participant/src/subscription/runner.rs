@@ -6,6 +6,7 @@
 
 use super::reading::{Reading, Told};
 use super::store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
+use super::subject::Subject;
 use super::view::{Standing, View};
 use crate::resource::ResourceError;
 use bytes::Bytes;
@@ -15,10 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use undoubt_platform::{Clock, Random};
 use undoubt_stream::barrier::{Barrier, BarrierId, Written};
-use undoubt_stream::declarations::Reaction;
 use undoubt_stream::facts::Facts;
 use undoubt_stream::inbox::{Advance, Inbox, Verdict, Watermark};
 use undoubt_stream::parked::{Change, NotPossible, Operator, Parked, Reference};
@@ -30,6 +30,9 @@ const MAX_UNDER_WAY: usize = 256;
 
 /// Positions of a source after which it is stored how far the subscription has come, though nothing of them was its own.
 const PLACE_AFTER: u64 = 1_024;
+
+/// The period in which it is looked which timers are due.
+const TIMER_PERIOD: Duration = Duration::from_millis(100);
 
 /// The time for which a reaction waits for locks, before it tries again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,7 +58,7 @@ pub(super) struct Surroundings {
 }
 
 pub(super) struct Runner {
-    reaction: Arc<Reaction>,
+    subject: Arc<Subject>,
     subscription: SubscriptionName,
     surroundings: Surroundings,
     sources: BTreeMap<ParticipantName, Reading>,
@@ -86,14 +89,14 @@ enum Came {
 
 impl Runner {
     pub(super) fn new(
-        reaction: Arc<Reaction>,
+        subject: Arc<Subject>,
         surroundings: Surroundings,
         sources: BTreeMap<ParticipantName, Reading>,
         stored: &super::store::StoredSubscriptions,
         max_parked_events: usize,
         words: mpsc::Receiver<Asked>,
     ) -> Runner {
-        let subscription = reaction.subscription();
+        let subscription = subject.subscription();
         let own_places = stored.places.iter().filter(|place| place.subscription == subscription);
         let own_inboxes = stored.watermarks.iter().filter(|(inbox, _)| inbox.subscription == subscription);
         let own_parked = stored.parked.iter().filter(|parked| parked.subscription == subscription);
@@ -102,7 +105,7 @@ impl Runner {
             places: own_places.map(|place| (place.from.clone(), place.watermark)).collect(),
             inboxes: own_inboxes.map(|(inbox, watermark)| (inbox.clone(), Inbox::found(*watermark))).collect(),
             parked: Parked::found(subscription.clone(), max_parked_events, own_parked),
-            reaction,
+            subject,
             subscription,
             surroundings,
             sources,
@@ -120,6 +123,8 @@ impl Runner {
             told.push(reading.clone().after(self.places.get(from).copied().unwrap_or_default()));
         }
         self.show_parked();
+        let mut timers = interval(TIMER_PERIOD);
+        timers.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let has_room = self.under_way.len() < MAX_UNDER_WAY;
             tokio::select! {
@@ -131,6 +136,7 @@ impl Runner {
                     let _ = reply.send(answer);
                 }
                 Some((from, told)) = told.next(), if has_room => self.take(&from, told).await?,
+                _ = timers.tick(), if self.subject.has_timers() => self.fire_due().await?,
                 // All sources have stopped, and nobody can say a word.
                 else => return pending().await,
             }
@@ -152,6 +158,48 @@ impl Runner {
                 biased;
                 Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => self.answered(answered?),
                 done = &mut call => return done,
+            }
+        }
+    }
+
+    /// Publishes all that is due.
+    async fn fire_due(&mut self) -> Result<(), ResourceError> {
+        loop {
+            let now = self.surroundings.clock.now();
+            let (store, subject) = (self.surroundings.store.clone(), self.subject.clone());
+            let next = self.waiting(Box::pin(async move { store.next_timer(subject.name()).await })).await?;
+            let Some((timer, key)) = next.filter(|(timer, _)| timer.due <= now) else { return Ok(()) };
+            let id = timer.id.clone();
+            let barrier = self.barrier(&id).await?;
+            let transaction = LocalTransaction {
+                id: TxId::new(&key).unwrap_or_else(|_| "timer".parse().expect("it is an id")),
+                correlation: id.correlation.clone(),
+                begun_at: now,
+                timeout: LOCK_TIMEOUT,
+                work: None,
+                advances: Vec::new(),
+                place: None,
+                timer: Some(key),
+                barrier: Some(id.clone()),
+                parked: Vec::new(),
+                then: Box::new(move |_| Ok(timer.due(barrier.as_ref()))),
+            };
+            let store = self.surroundings.store.clone();
+            match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
+                // The next one is looked for once this one is gone.
+                Ok(Carried::Done { written, .. }) => self.waiting(written).await?,
+                Ok(Carried::Refused(refusal)) => {
+                    tracing::error!(subscription = %self.subscription, correlation = %id.correlation, %refusal, "what is published when a time is over is refused; it is tried again");
+                    return Ok(());
+                }
+                Ok(Carried::Moved { inbox, stored }) => return Err(moved(&inbox, stored)),
+                Err(ResourceError::Unavailable { .. } | ResourceError::NoRoom) => return Ok(()),
+                Err(
+                    error @ (ResourceError::Unclear { .. }
+                    | ResourceError::Foreign { .. }
+                    | ResourceError::Stopped { .. }
+                    | ResourceError::Fenced { .. }),
+                ) => return Err(error),
             }
         }
     }
@@ -218,7 +266,7 @@ impl Runner {
                 return Ok(false);
             }
         };
-        let Some(role) = self.reaction.role_of(from, &event.topic, &event.kind) else {
+        let Some(role) = self.subject.role_of(from, &event.topic, &event.kind) else {
             let passing = self.inboxes.entry(inbox.clone()).or_default().pass(advance);
             if let Some(advance) = passing {
                 self.write(
@@ -260,7 +308,7 @@ impl Runner {
                 Came::Refused(refusal) => refusal,
             };
             let facts = Facts::from(event);
-            match self.reaction.refused(role, event.id(), &facts, refusal, attempts) {
+            match self.subject.refused(role, event.id(), &facts, refusal, Some(attempts)) {
                 AfterRefusal::Retry => self.pause(attempts - 1).await?,
                 AfterRefusal::Write(written) => {
                     let barrier = self.barrier_id(event);
@@ -277,11 +325,11 @@ impl Runner {
     }
 
     fn barrier_id(&self, event: &Event) -> BarrierId {
-        BarrierId { correlation: event.correlation.clone(), reaction: self.reaction.name.clone() }
+        BarrierId { correlation: event.correlation.clone(), reaction: self.subject.name().clone() }
     }
 
     async fn barrier(&mut self, id: &BarrierId) -> Result<Option<Barrier>, ResourceError> {
-        if !self.reaction.has_barrier() {
+        if !self.subject.has_barrier() {
             return Ok(None);
         }
         if let Some((_, barrier)) = self.unanswered.get(id) {
@@ -296,14 +344,14 @@ impl Runner {
         let id = self.barrier_id(event);
         let barrier = self.barrier(&id).await?;
         let caused_by = event.id();
-        match self.reaction.decide(role, caused_by, &facts, barrier.as_ref()) {
+        match self.subject.decide(role, caused_by, &facts, barrier.as_ref()) {
             Decision::Act { work } => {
                 let work = match work.map(|work| work.encode(&[])).transpose() {
                     Ok(work) => work,
                     Err(invalid) => return Ok(Came::Refused(invalid.into())),
                 };
-                let reaction = self.reaction.clone();
-                let then: Then = Box::new(move |results| reaction.acted(caused_by, facts, results));
+                let subject = self.subject.clone();
+                let then: Then = Box::new(move |results| subject.acted(caused_by, facts, results));
                 self.carry_out(about, Some(id), work, then).await
             }
             Decision::Undo(undo) => {
@@ -340,6 +388,7 @@ impl Runner {
             work,
             advances: advance.map(|advance| ((*inbox).clone(), advance)).into_iter().collect(),
             place: None,
+            timer: None,
             barrier: barrier.clone(),
             parked: parked.clone(),
             then,
@@ -443,6 +492,7 @@ impl Runner {
             work: None,
             advances: advances.clone(),
             place: Some(place),
+            timer: None,
             barrier: None,
             parked: Vec::new(),
             then: Box::new(|_| Ok(Written::default())),
@@ -502,7 +552,7 @@ impl Runner {
                 topic: reference.topic.clone(),
                 partition: reference.partition,
             };
-            let Some(role) = self.reaction.role_of(&reference.from, &event.topic, &event.kind) else {
+            let Some(role) = self.subject.role_of(&reference.from, &event.topic, &event.kind) else {
                 return Ok(Err(format!("the event {} is nothing to this reaction any more; give it up", event.id())));
             };
             let applied = match self.parked.retried(key, turn) {
@@ -512,10 +562,9 @@ impl Runner {
             let about = About { inbox: &inbox, event: &event, advance: None, parked: applied };
             let mut came = self.react(&about, role).await?;
             if let Came::Refused(refusal) = &came {
-                let attempts = self.reaction.attempts;
                 let facts = Facts::from(&event);
                 if let AfterRefusal::Write(written) =
-                    self.reaction.refused(role, event.id(), &facts, refusal.clone(), attempts)
+                    self.subject.refused(role, event.id(), &facts, refusal.clone(), None)
                 {
                     let barrier = self.barrier_id(&event);
                     came = self.write(&about, Some(barrier), written).await?;
@@ -558,6 +607,7 @@ impl Runner {
             work: None,
             advances: Vec::new(),
             place: None,
+            timer: None,
             barrier: None,
             parked,
             then: Box::new(|_| Ok(Written::default())),

@@ -7,11 +7,12 @@ use futures::future::BoxFuture;
 use std::fmt;
 use std::time::Duration;
 use undoubt_stream::barrier::{Barrier, BarrierId, Written};
+use undoubt_stream::expiry::Timer;
 use undoubt_stream::facts::Unfit;
 use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, ParkedEvent, Turn};
 use undoubt_vocabulary::{
-    CorrelationId, ParticipantName, Partition, Refusal, SubscriptionName, Timestamp, TopicName, TxId,
+    CorrelationId, ParticipantName, Partition, ReactionName, Refusal, SubscriptionName, Timestamp, TopicName, TxId,
 };
 
 /// One partition of a source's topic, as one subscription reads it.
@@ -63,6 +64,8 @@ pub struct LocalTransaction {
     /// The steps of the watermarks: it is refused as [`Carried::Moved`] unless each is where its step begins.
     pub advances: Vec<(InboxId, Advance)>,
     pub place: Option<Place>,
+    /// The timer that ends with it, by its key.
+    pub timer: Option<Bytes>,
     /// The barrier that `then` may set.
     pub barrier: Option<BarrierId>,
     pub parked: Vec<(SubscriptionName, Change)>,
@@ -113,6 +116,9 @@ pub trait ReactionStore: Send + Sync + 'static {
 
     /// Returns a barrier, as far as writes were answered.
     fn barrier(&self, id: &BarrierId) -> BoxFuture<'_, Result<Option<Barrier>, ResourceError>>;
+
+    /// Returns the timer of this name that is due first, with its key.
+    fn next_timer(&self, name: &ReactionName) -> BoxFuture<'_, Result<Option<(Timer, Bytes)>, ResourceError>>;
 
     /// Carries out a local transaction. An error other than [`ResourceError::Unavailable`] and [`ResourceError::NoRoom`], with which
     /// nothing was done, ends the process.

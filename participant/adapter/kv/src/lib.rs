@@ -53,9 +53,10 @@ use undoubt_participant::table::{Passed, TransactionTable};
 use undoubt_platform::numbered_store;
 use undoubt_platform::{BackingUp, Batch, Clock, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::{StoredEvent, Write};
+use undoubt_stream::declarations::Declarations;
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, DigestMap, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, Refusal,
-    RefusalCode, RunStep, Starts, StepOutcome, Timestamp, Topic, TxId, Vote, WriteNumber,
+    RefusalCode, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 use react::Reactions;
@@ -184,14 +185,16 @@ impl KeyValue {
         }
     }
 
-    /// Publishes the events of work to these topics, in a log in the same store. `incarnation` is drawn anew for each start.
+    /// Publishes the events of work to the topics that are declared, in a log in the same store. `incarnation` is drawn anew for each start.
     pub fn publishing(
         self,
-        topics: Vec<Topic>,
+        declarations: &Declarations,
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
+        let topics = declarations.topics.iter().map(|declared| declared.topic.clone()).collect();
         let log = EventLog::open(self.store.clone(), topics, incarnation, clock)?;
+        let log = log.with_beginnings(declarations.beginnings.clone());
         Ok(KeyValue { log: Some(Arc::new(log)), ..self })
     }
 

@@ -12,12 +12,13 @@ use undoubt_kv_evaluation::{Evaluation, Tell};
 use undoubt_lock::Age;
 use undoubt_participant::resource::ResourceError;
 use undoubt_participant::subscription::{
-    Carried, LocalTransaction, ReactionStore, StoredSubscriptions, Then, put_barrier, put_parked, put_place,
+    Carried, LocalTransaction, ReactionStore, StoredSubscriptions, TIMER, Then, put_barrier, put_parked, put_place,
 };
 use undoubt_platform::{Batch, StoreError};
 use undoubt_proto::record::{StoredEvent, Write};
 use undoubt_stream::barrier::{Barrier, BarrierId, Written};
-use undoubt_vocabulary::{CorrelationId, Refusal};
+use undoubt_stream::expiry::Timer;
+use undoubt_vocabulary::{CorrelationId, ReactionName, Refusal};
 use undoubt_work::Results;
 
 /// The store, as subscriptions use it.
@@ -30,6 +31,10 @@ impl ReactionStore for Reactions {
 
     fn barrier(&self, id: &BarrierId) -> BoxFuture<'_, Result<Option<Barrier>, ResourceError>> {
         ready(self.0.subscriptions.barrier(self.0.store.as_ref(), id)).boxed()
+    }
+
+    fn next_timer(&self, name: &ReactionName) -> BoxFuture<'_, Result<Option<(Timer, Bytes)>, ResourceError>> {
+        ready(self.0.subscriptions.next_timer(self.0.store.as_ref(), name)).boxed()
     }
 
     fn carry_out(&self, transaction: LocalTransaction) -> BoxFuture<'_, Result<Carried, ResourceError>> {
@@ -54,7 +59,7 @@ async fn carry_out(kv: &Arc<KeyValue>, transaction: LocalTransaction) -> Result<
     }
     kv.locks.leaving(id);
     let (id, correlation) = (id.clone(), correlation.clone());
-    let LocalTransaction { advances, place, barrier, parked, then, .. } = transaction;
+    let LocalTransaction { advances, place, timer, barrier, parked, then, .. } = transaction;
     let Prepared { mut batch, written, events } = match prepare(kv, decoded, then, &correlation) {
         Ok(prepared) => prepared,
         Err(declined) => {
@@ -69,6 +74,7 @@ async fn carry_out(kv: &Arc<KeyValue>, transaction: LocalTransaction) -> Result<
     if let (Some(id), Some(barrier)) = (&barrier, &written.barrier) {
         put_barrier(&mut batch, id, barrier);
     }
+    timer.iter().for_each(|key| batch.delete(TIMER, key));
     place.iter().for_each(|place| put_place(&mut batch, place));
     parked.iter().for_each(|(subscription, change)| put_parked(&mut batch, subscription, change));
     let permit = kv.writing.take(batch.payload_bytes() + publish::bytes_of(&events)).await;

@@ -7,7 +7,7 @@
 //! | `pending` | the marked key | `PendingMark` |
 
 use undoubt_participant::event_log::{ENTITY, EVENT, EVENT_LOG};
-use undoubt_participant::subscription::{GIVEN_UP, INBOX, PARKED, REACTION};
+use undoubt_participant::subscription::{GIVEN_UP, INBOX, PARKED, REACTION, TIMER};
 pub(super) use undoubt_participant::table::{AUDIT, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
 use undoubt_platform::Family;
 
@@ -17,7 +17,7 @@ pub(super) const DATA: Family = Family("data");
 pub(super) const PENDING: Family = Family("pending");
 
 /// The families that the store is opened with.
-pub const FAMILIES: [Family; 16] = [
+pub const FAMILIES: [Family; 17] = [
     DATA,
     BRANCH,
     FINISHED,
@@ -34,4 +34,5 @@ pub const FAMILIES: [Family; 16] = [
     PARKED,
     GIVEN_UP,
     REACTION,
+    TIMER,
 ];
