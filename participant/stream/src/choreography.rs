@@ -3,6 +3,7 @@
 //! * [`Choreography::check`] finds what cannot end well, with the way to it.
 //! * [`Choreography::couplings`] says who has to know whom.
 //! * [`draw`] makes pictures of it.
+//! * [`from_saga`] makes one of a saga that a coordinator would carry out.
 
 mod check;
 mod circles;
@@ -10,6 +11,7 @@ mod counts;
 mod couplings;
 pub mod draw;
 mod finding;
+pub mod from_saga;
 mod undoing;
 mod ways;
 
