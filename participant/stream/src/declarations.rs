@@ -97,7 +97,8 @@ pub struct Reaction {
     pub refused: Option<EventTemplate>,
     /// Events with the same correlation that undo it.
     pub undo_on: Vec<Heard>,
-    pub undo: WorkTemplate,
+    /// Does away with what the work did; nothing if nothing has to be done; `None` if that is not said.
+    pub undo: Option<WorkTemplate>,
     /// Is published when it is undone.
     pub undone: Option<EventTemplate>,
     pub attempts: u32,
@@ -129,12 +130,16 @@ impl Declarations {
         self.topics.iter().map(|declared| &declared.topic).find(|topic| topic.name == *name)
     }
 
-    /// Returns each partition of a source's topic that it has to read, by source and topic, once.
-    pub fn sources(&self) -> Vec<(&ParticipantName, &TopicName)> {
+    /// Returns all events that move the participant.
+    pub fn heard(&self) -> impl Iterator<Item = &Heard> {
         let reactions = self.reactions.iter().flat_map(Reaction::heard);
         let expiries = self.beginnings.iter().filter_map(|beginning| beginning.expire.as_ref());
-        let heard = reactions.chain(expiries.flat_map(|expiry| &expiry.unless));
-        let mut sources: Vec<_> = heard.map(|heard| (&heard.from, &heard.topic)).collect();
+        reactions.chain(expiries.flat_map(|expiry| &expiry.unless))
+    }
+
+    /// Returns the topics that it has to read, each once, with the participants that publish to them.
+    pub fn sources(&self) -> Vec<(&ParticipantName, &TopicName)> {
+        let mut sources: Vec<_> = self.heard().map(|heard| (&heard.from, &heard.topic)).collect();
         sources.sort();
         sources.dedup();
         sources

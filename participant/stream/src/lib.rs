@@ -2,12 +2,14 @@
 //!
 //! * [`log`] allots the positions of a participant's log, and says how far it may be read.
 //! * [`declarations`] are a participant's topics and reactions, as its settings have them; [`template`] is how they refer to events.
+//! * [`choreography`] is what the declarations of several participants come to together, and its check.
 //! * [`inbox`] says of an event that comes whether it is the next one, a repetition, or behind a gap.
 //! * [`parked`] are the keys whose events wait for an operator.
 //! * [`subscription`] is a reaction's way through what it hears, by both.
 //! * [`reaction`] says what to do about an event, by the [`barrier`] of its saga; [`expiry`] the same of a time that is over.
 
 pub mod barrier;
+pub mod choreography;
 pub mod declarations;
 pub mod expiry;
 pub mod facts;
@@ -20,6 +22,7 @@ pub mod subscription;
 pub mod template;
 pub mod work_template;
 
+use choreography::{MAX_EVENTS_OF_SAGA, MAX_PARTICIPANTS};
 use declarations::{MAX_EVENTS_OF_REACTION, MAX_EXPIRY, MAX_REACTION_ATTEMPTS, MAX_REACTIONS, MAX_TOPICS};
 use template::MAX_TEMPLATE_BYTES;
 use undoubt_vocabulary::limit;
@@ -34,5 +37,7 @@ pub const LIMITS: &[Limit] = &[
     limit!(Count MAX_EVENTS_OF_REACTION, "Events that one reaction publishes, that undo it, or that keep it from expiring.", "The same."),
     limit!(Count MAX_REACTION_ATTEMPTS, "Attempts at a reaction that is refused for good, before its key is parked.", "The same."),
     limit!(Bytes MAX_TEMPLATE_BYTES, "A text in which facts of an event are filled in.", "The same."),
+    limit!(Count MAX_PARTICIPANTS, "Participants of one choreography.", "The check does not begin, and says why."),
+    limit!(Count MAX_EVENTS_OF_SAGA, "Events of one choreographed saga.", "The check finds it."),
     limit!(ms MAX_EXPIRY, "The time after which a choreographed saga expires.", "The same."),
 ];

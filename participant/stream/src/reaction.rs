@@ -113,7 +113,8 @@ impl Reaction {
 
     fn undo(&self, facts: &Facts) -> Result<Undo, Unfit> {
         let no_work = |why: undoubt_work::InvalidWork| Unfit::NoWork { why: why.to_string() };
-        let work = self.undo.fill(facts)?.map(|work| work.encode(&[]).map_err(no_work)).transpose()?;
+        let work = self.undo.as_ref().map(|undo| undo.fill(facts)).transpose()?.flatten();
+        let work = work.map(|work| work.encode(&[]).map_err(no_work)).transpose()?;
         let undone = self.undone.as_ref().map(|template| template.fill(facts, None).map(Box::new)).transpose()?;
         Ok(Undo { work, undone })
     }

@@ -206,19 +206,19 @@ impl Reader<'_> {
         {
             self.fault(&place, format!("{on} would both move it and undo it; leave one out"));
         }
-        let undo_texts = table.undo.as_deref().unwrap_or_default();
-        let undo = self.work(&place, "undo", undo_texts, PlaceInSaga::Compensation, results);
-        match (&table.undo_on[..], &table.undo, &table.undone) {
-            ([], Some(_), _) | ([], _, Some(_)) => {
-                self.fault(
-                    &place,
-                    "nothing undoes it; give in `undo-on` the events that do, or leave `undo` and `undone` out",
-                );
+        let undo = table.undo.as_deref();
+        let undo = undo.map(|texts| self.work(&place, "undo", texts, PlaceInSaga::Compensation, results));
+        match (&table.undo_on[..], &undo, &table.undone) {
+            ([], Some(undo), _) if !undo.is_nothing() => {
+                self.fault(&place, "nothing undoes it; give in `undo-on` the events that do, or leave `undo` out");
+            }
+            ([], _, Some(_)) => {
+                self.fault(&place, "nothing undoes it; give in `undo-on` the events that do, or leave `undone` out");
             }
             ([_, ..], None, _) if !table.work.is_empty() => {
                 self.fault(&place, "say in `undo` what undoes it, or write undo = [] if nothing has to be undone");
             }
-            ([], None, None) | ([_, ..], _, _) => {}
+            ([], _, None) | ([_, ..], _, _) => {}
         }
         let attempts = self.attempts(table.attempts.as_ref());
         Some(Reaction {

@@ -28,7 +28,7 @@ pub const SCHEMA: &str = r#"  [[topic]]                     # each topic that th
   emit = { topic = "stock", type = "stock.reserved", key = "{key}", data = { left = "{result.0}" } }
   refused = { topic = "stock", type = "stock.refused" }      # instead, if the work is refused for good
   undo-on = [{ from = "bank", topic = "payments", type = "payment.refused" }]   # with the same correlation
-  undo = ["add stock/{data.item} {data.count}"]              # filled in from the event and the results of `do`
+  undo = ["add stock/{data.item} {data.count}"]              # filled in from the event and the results of `do`; []: nothing to undo
   undone = { topic = "stock", type = "stock.released" }
   attempts = 5                  # when it is refused for good, and nothing stands for that: then the key is parked
 

@@ -50,7 +50,7 @@ fn a_reaction_is_read() {
     assert_eq!(reaction.name.as_str(), "reserve");
     assert_eq!(reaction.on.to_string(), "order.placed (orders at shop)");
     assert_eq!(reaction.work.texts(), ["add stock/{data.item} -{data.count} floor=0"]);
-    assert_eq!(reaction.undo.texts(), ["add stock/{data.item} {data.count}"]);
+    assert_eq!(reaction.undo.as_ref().unwrap().texts(), ["add stock/{data.item} {data.count}"]);
     assert_eq!((reaction.emit.len(), reaction.attempts), (1, 3));
     let sources: Vec<String> = declarations.sources().iter().map(|(from, topic)| format!("{from}/{topic}")).collect();
     assert_eq!(sources, ["bank/payments", "shop/orders"]);
