@@ -13,6 +13,7 @@ mod audit;
 mod backups;
 mod bounds;
 mod callbacks;
+mod choreography;
 mod circles;
 mod command_line;
 mod configuration;

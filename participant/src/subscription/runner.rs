@@ -84,7 +84,10 @@ struct About<'a> {
 /// What came of an event.
 enum Came {
     Written,
+    /// It was refused; how to go on is to be decided.
     Refused(Refusal),
+    /// It cannot be done at all.
+    Impossible(Refusal),
 }
 
 impl Runner {
@@ -101,8 +104,18 @@ impl Runner {
         let own_inboxes = stored.watermarks.iter().filter(|(inbox, _)| inbox.subscription == subscription);
         let own_parked = stored.parked.iter().filter(|parked| parked.subscription == subscription);
         let own_parked = own_parked.map(|parked| (parked.key.clone(), parked.turn, parked.event.clone()));
+        // A source is read in one order, so what comes before the last event that was dealt with was dealt with too.
+        let mut places: BTreeMap<ParticipantName, Watermark> = BTreeMap::new();
+        let reached = own_places.map(|place| (&place.from, place.watermark));
+        for (from, watermark) in reached.chain(own_inboxes.clone().map(|(inbox, watermark)| (&inbox.from, *watermark)))
+        {
+            let place = places.entry(from.clone()).or_default();
+            if watermark.position() > place.position() {
+                *place = watermark;
+            }
+        }
         Runner {
-            places: own_places.map(|place| (place.from.clone(), place.watermark)).collect(),
+            places,
             inboxes: own_inboxes.map(|(inbox, watermark)| (inbox.clone(), Inbox::found(*watermark))).collect(),
             parked: Parked::found(subscription.clone(), max_parked_events, own_parked),
             subject,
@@ -306,6 +319,9 @@ impl Runner {
             let refusal = match self.react(&about, role).await? {
                 Came::Written => return Ok(()),
                 Came::Refused(refusal) => refusal,
+                Came::Impossible(refusal) => {
+                    return self.park(inbox, event, advance, Some((refusal, attempts))).await;
+                }
             };
             let facts = Facts::from(event);
             match self.subject.refused(role, event.id(), &facts, refusal, Some(attempts)) {
@@ -359,7 +375,7 @@ impl Runner {
                 self.carry_out(about, Some(id), work, Box::new(move |_| Ok(undone(undo, caused_by)))).await
             }
             Decision::Write { why: _, written } => self.write(about, Some(id), written).await,
-            Decision::Park(refusal) => Ok(Came::Refused(refusal)),
+            Decision::Park(refusal) => Ok(Came::Impossible(refusal)),
         }
     }
 
@@ -570,7 +586,7 @@ impl Runner {
                     came = self.write(&about, Some(barrier), written).await?;
                 }
             }
-            if let Came::Refused(refusal) = came {
+            if let Came::Refused(refusal) | Came::Impossible(refusal) = came {
                 let why = refusal.to_string();
                 if let Ok(change) = self.parked.refused(key, turn, refusal) {
                     let parked = vec![(self.subscription.clone(), change)];
