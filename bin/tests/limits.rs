@@ -174,7 +174,6 @@ const INNER: &[&str] = &[
     "MAX_NAMED_AT_STOP",
     "MAX_NAMED_BYTES",
     "MAX_OPEN_BYTES",
-    "MAX_OWED_PAUSE",
     "MAX_PAGE_BYTES_READ",
     "MAX_PAGE_ENTRIES",
     "MAX_PAUSE",

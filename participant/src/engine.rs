@@ -43,7 +43,9 @@ use undoubt_participant_core::{
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::pulse::Heart;
 use undoubt_platform::{Clock, CrashPoints, Random, Traces};
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, LowWaterMark, ParticipantName, Prepare, WriteNumber};
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Execution, LowWaterMark, ParticipantName, Prepare, WriteNumber,
+};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 
 pub(crate) use commands::{Command, Handle, KnownHere, View};
@@ -297,6 +299,9 @@ impl<R: Branches> Engine<R> {
             Effect::Confirm { branch } => self.confirm(branch),
             Effect::Commit { branch } => self.committing.push(branch),
             Effect::Abort { branch } => self.abort(branch),
+            Effect::Settle { branch } => {
+                self.clear_up(branch, Execution::OnePhase, "a crash interrupted it".to_owned());
+            }
             Effect::Release { branch } => self.release(branch),
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic),
             Effect::StoreHeuristic { branch, begun_at, heuristic } => self.store_heuristic(branch, begun_at, heuristic),
@@ -337,7 +342,7 @@ impl<R: Branches> Engine<R> {
 /// Returns what survived, in the order in which a core has to hear of it. `others_can_commit`: what has committed is evidence of that,
 /// and of nothing more.
 pub(crate) fn inputs_of(recovered: Recovered, others_can_commit: bool) -> impl Iterator<Item = core::Recovered> {
-    let Recovered { coordinators, prepared, aborting, finished, heuristics, steps, log } = recovered;
+    let Recovered { coordinators, prepared, aborting, settling, finished, heuristics, steps, log } = recovered;
     let coordinators = coordinators.into_iter().map(|CoordinatorMarks { id, epoch, low_water_mark, pin }| {
         core::Recovered::Coordinator { id, epoch, low_water_mark, pin }
     });
@@ -349,6 +354,9 @@ pub(crate) fn inputs_of(recovered: Recovered, others_can_commit: bool) -> impl I
     let aborting = aborting.into_iter();
     let aborting =
         aborting.map(|PreparedBranch { branch, begun_at, result: _ }| core::Recovered::Aborting { branch, begun_at });
+    let settling = settling.into_iter();
+    let settling =
+        settling.map(|PreparedBranch { branch, begun_at, result: _ }| core::Recovered::Settling { branch, begun_at });
     let finished = finished.into_iter().filter_map(move |FinishedBranch { branch, outcome, result }| match outcome {
         BranchOutcome::Committed if others_can_commit => Some(core::Recovered::Evidence { branch, result }),
         BranchOutcome::Committed => Some(core::Recovered::Committed { branch, result }),
@@ -364,7 +372,7 @@ pub(crate) fn inputs_of(recovered: Recovered, others_can_commit: bool) -> impl I
     let steps = steps.into_iter().map(|RecoveredStep { step, state }| core::Recovered::Step { step, state });
     let log = log.into_iter().flat_map(coordinator_memory::inputs_of);
     // What is open comes first: a finished record of an earlier attempt gives way to it.
-    let open = prepared.chain(aborting).chain(heuristics);
+    let open = prepared.chain(aborting).chain(settling).chain(heuristics);
     coordinators.chain(log).chain(open).chain(finished).chain(steps)
 }
 

@@ -415,7 +415,8 @@ pub trait Branches: Steps {
     fn forget_heuristic(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
     /// Returns the result of a one-phase branch whose call was [unclear](ResourceError::Unclear), once that call can take no
-    /// effect any more; `None` if it did not commit. May be repeated. Only asked of a resource that says "unclear".
+    /// effect any more; `None` if it did not commit. May be repeated. Only asked of a resource that says "unclear", and of what is
+    /// [recovered](Recovered::settling) so.
     fn settle(&self, _branch: BranchId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
         std::future::ready(Err(never_unclear()))
     }

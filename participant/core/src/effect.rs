@@ -66,6 +66,11 @@ pub enum Effect {
         branch: BranchId,
         prepare: Prepare,
     },
+    /// Find out what an execution in one phase came to that a crash has interrupted, and end it where it had not ended; answered with
+    /// [`crate::Input::Executed`].
+    Settle {
+        branch: BranchId,
+    },
     /// Let an execution under way end soon; it is answered all the same.
     Cancel {
         branch: BranchId,

@@ -41,6 +41,11 @@ pub enum Recovered {
         branch: BranchId,
         begun_at: Timestamp,
     },
+    /// One that is alone and was interrupted amid its end, of which nobody was told: it is settled, and votes then.
+    Settling {
+        branch: BranchId,
+        begun_at: Timestamp,
+    },
     /// One that committed at its coordinator's word. `result` matters for one-phase branches only.
     Committed {
         branch: BranchId,

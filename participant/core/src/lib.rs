@@ -6,7 +6,7 @@
 //!
 //! * Effects are carried out in the order given.
 //! * The resource manager is asked for one thing of a branch or a step at a time, and to close a saga, or to release
-//!   its semantic locks, only while nothing else of it is under way. Each of [`Effect::Execute`], [`Effect::Confirm`], [`Effect::Commit`], [`Effect::Abort`], [`Effect::Resolve`],
+//!   its semantic locks, only while nothing else of it is under way. Each of [`Effect::Execute`], [`Effect::Settle`], [`Effect::Confirm`], [`Effect::Commit`], [`Effect::Abort`], [`Effect::Resolve`],
 //!   [`Effect::RunAction`], [`Effect::FinishStep`], [`Effect::StoreEmpty`], [`Effect::CloseSaga`] and
 //!   [`Effect::ReleaseMarks`] is answered with its own input, however long it takes. It is never abandoned midway: work whose end nobody waits for is how branches get
 //!   orphaned.

@@ -11,7 +11,7 @@ mod sessions;
 mod steps;
 mod unsubmitted;
 
-use crate::branch::{Branch, BranchView, Finished, State};
+use crate::branch::{Branch, BranchView, Finished, State, Then};
 use crate::branch_id::BranchId;
 use crate::effect::{Answer, Effect};
 use crate::input::{Input, Recovered, Session};
@@ -23,7 +23,7 @@ use crate::step::{StepState, StepView};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, DigestMap, Epoch, LowWaterMark, ToCoordinator, TxId, WriteNumber,
+    AttemptNumber, CoordinatorId, DigestMap, Epoch, Execution, LowWaterMark, ToCoordinator, TxId, WriteNumber,
 };
 
 pub use unsubmitted::AskedAbout;
@@ -226,6 +226,11 @@ impl Participant {
             Recovered::Aborting { branch, begun_at } => {
                 self.insert(branch.clone(), begun_at, State::Aborting { next: None });
                 effects.push(Effect::Abort { branch });
+            }
+            Recovered::Settling { branch, begun_at } => {
+                let state = State::Executing { execution: Execution::OnePhase, then: Then::Vote };
+                self.insert(branch.clone(), begun_at, state);
+                effects.push(Effect::Settle { branch });
             }
             Recovered::Committed { branch, result } => {
                 let result = self.kept(result);

@@ -159,6 +159,7 @@ impl World {
             | Effect::Commit { .. }
             | Effect::Confirm { .. }
             | Effect::Abort { .. }
+            | Effect::Settle { .. }
             | Effect::Release { .. }
             | Effect::Resolve { .. }
             | Effect::StoreHeuristic { .. }

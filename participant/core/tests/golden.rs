@@ -240,6 +240,26 @@ fn an_abort_that_owes_something_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_branch_that_is_alone_and_was_interrupted_amid_its_end_votes_once_it_is_settled() {
+    let (mut script, t) = (Script::empty(), attempt_number(1, 0));
+    script.recovered("coordinator", coordinator(1, attempt_number(1, 0)));
+    for id in ["T1", "T2"] {
+        let settling = Recovered::Settling { branch: branch(id, t), begun_at: Timestamp(1_000_000) };
+        script.recovered(&format!("{id}/1.0, which was about to end alone"), settling);
+    }
+    script.hello(1, 1);
+    script.epoch_recorded(1);
+    script.prepare("T1", t, OnePhase);
+    script.settle("T2", t);
+    script.sweep();
+    script.executed("T1", t, committed_alone());
+    script.executed("T2", t, refused());
+    script.prepare("T1", t, OnePhase);
+    script.settle("T2", t);
+    check("settling-recovered", &script.text);
+}
+
+#[test]
 fn a_newer_attempt_replaces_a_prepared_one() {
     let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.prepare("T1", t, TwoPhase);

@@ -146,6 +146,7 @@ impl<'w, W: SharedWorld> Asking<'w, W> {
             | Effect::AcceptLoss { .. }
             | Effect::RecordPin { .. }
             | Effect::Execute { .. }
+            | Effect::Settle { .. }
             | Effect::Cancel { .. }
             | Effect::Confirm { .. }
             | Effect::Commit { .. }

@@ -267,6 +267,7 @@ impl<'w, W: World> Server<'w, W> {
             | Effect::Confirm { .. }
             | Effect::Commit { .. }
             | Effect::Abort { .. }
+            | Effect::Settle { .. }
             | Effect::Release { .. }
             | Effect::Resolve { .. }
             | Effect::StoreHeuristic { .. }

@@ -151,7 +151,7 @@ impl<R: Branches> Engine<R> {
     }
 
     /// Finds out what became of a branch whose execution was unclear, before anybody is told.
-    fn clear_up(&mut self, branch: BranchId, execution: Execution, cause: String) {
+    pub(super) fn clear_up(&mut self, branch: BranchId, execution: Execution, cause: String) {
         tracing::warn!(tx = %branch.tx, %cause, "it is unclear what the resource did; it is looked for");
         let (resource, clock) = (self.resource.clone(), self.clock.clone());
         self.call(move |patience| async move {

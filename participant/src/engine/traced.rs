@@ -126,6 +126,7 @@ fn begun(effect: &Effect) -> Option<(&'static str, &TxId, Work)> {
         | Effect::AcceptLoss { .. }
         | Effect::Close { .. }
         | Effect::Send { .. }
+        | Effect::Settle { .. }
         | Effect::Cancel { .. }
         | Effect::Release { .. }
         | Effect::Resolve { .. }

@@ -44,6 +44,7 @@ fn branch_of(effect: &Effect) -> Option<&TxId> {
     match effect {
         Effect::Execute { branch, .. }
         | Effect::Cancel { branch }
+        | Effect::Settle { branch }
         | Effect::Commit { branch }
         | Effect::Abort { branch }
         | Effect::Confirm { branch }

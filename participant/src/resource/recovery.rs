@@ -19,6 +19,9 @@ pub struct Recovered {
     pub prepared: Vec<PreparedBranch>,
     /// Branches whose abort has begun and owes something yet: they are aborted again until it is done.
     pub aborting: Vec<PreparedBranch>,
+    /// Branches that are alone and were interrupted amid their end, before anybody was told of it: each is
+    /// [settled](super::Branches::settle), and votes then.
+    pub settling: Vec<PreparedBranch>,
     /// The outcomes of branches whose attempts are not over.
     pub finished: Vec<FinishedBranch>,
     pub heuristics: Vec<HeuristicBranch>,

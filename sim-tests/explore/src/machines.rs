@@ -77,7 +77,7 @@ impl<'a> Machines<'a> {
             mutant,
             sees_ages_upside_down: mutant == Some(Mutant::AgesDiffer) && number % 2 == 1,
             commits_at_once: !self.scenario.has_several_transactions(),
-            aborts_owe: self.scenario.aborts_owe,
+            calls_services: self.scenario.calls_services,
             keeps_evidence_alone: self.scenario.keeps_evidence_alone,
         };
         let key = fingerprint(&(host, act, manner));

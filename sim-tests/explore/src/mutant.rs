@@ -152,6 +152,10 @@ pub enum Mutant {
     FoundAborted,
     /// What an abort owes is forgotten at a restart.
     OwedForgotten,
+    /// A branch that is alone and was interrupted amid its end is forgotten at a restart.
+    SettlingForgotten,
+    /// A branch that is alone and was interrupted amid its end is taken for committed at a restart (breaks R10).
+    SettlingCalledCommitted,
     /// The record that a step has joined an open saga is called stable as soon as it is queued.
     JoinedBeforeStable,
     /// The same, and nobody looks at the messages that are sent: what is in effect is known to nobody.

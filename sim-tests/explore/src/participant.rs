@@ -12,7 +12,9 @@ use undoubt_participant_core::{
     Answer, AskedAbout, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Proof, Release, Seen,
     Session, StepId, Trust,
 };
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Epoch, Timestamp, ToCoordinator, TxId, Vote, WriteNumber};
+use undoubt_vocabulary::{
+    AttemptNumber, BranchOutcome, Epoch, Execution, Timestamp, ToCoordinator, TxId, Vote, WriteNumber,
+};
 
 /// One participant's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +107,7 @@ pub(crate) struct Manner {
     pub(crate) sees_ages_upside_down: bool,
     /// Commits are done at once, where no other transaction can see that they aren't: see [the crate](crate).
     pub(crate) commits_at_once: bool,
-    pub(crate) aborts_owe: bool,
+    pub(crate) calls_services: bool,
     pub(crate) keeps_evidence_alone: bool,
 }
 
@@ -166,6 +168,9 @@ impl ParticipantHost {
 
     fn start(&mut self, manner: Manner) {
         let mutant = manner.mutant;
+        if mutant == Some(Mutant::SettlingCalledCommitted) {
+            self.storage.believe_settled();
+        }
         self.storage.begin(self.mark, mutant);
         self.process = Some(Process::start(&self.storage, manner));
         if mutant == Some(Mutant::SignUnstored) {
@@ -190,10 +195,12 @@ impl Process {
         }
         let (mut memory, seen) = (Memory::recovered(storage, mutant), storage.seen);
         for effect in effects {
-            let Effect::Abort { branch } = effect else {
-                panic!("recovery has an effect that is no abort: {effect:?}")
+            let call = match effect {
+                Effect::Abort { branch } => Call::Abort { branch },
+                Effect::Settle { branch } => Call::ClearUp { branch, execution: Execution::OnePhase },
+                other => panic!("recovery has an effect that ends nothing: {other:?}"),
             };
-            memory.call(Call::Abort { branch }, mutant).expect("each branch is recovered once");
+            memory.call(call, mutant).expect("each branch is recovered once");
         }
         Process { core, seen, memory, joining: None, session: None }
     }
@@ -336,10 +343,10 @@ impl Running<'_> {
     }
 
     fn resource(&mut self) -> Resource<'_> {
-        let Manner { mutant, sees_ages_upside_down, aborts_owe, commits_at_once: _, keeps_evidence_alone: _ } =
+        let Manner { mutant, sees_ages_upside_down, calls_services, commits_at_once: _, keeps_evidence_alone: _ } =
             self.manner;
         let (memory, storage) = (&mut self.process.memory, &mut *self.storage);
-        Resource { memory, storage, mutant, sees_ages_upside_down, aborts_owe }
+        Resource { memory, storage, mutant, sees_ages_upside_down, calls_services }
     }
 
     fn finish_commits(&mut self) -> Result<(), String> {
@@ -407,6 +414,9 @@ impl Running<'_> {
             Effect::Confirm { branch } => self.call(Call::Confirm { branch })?,
             Effect::Commit { branch } => self.call(Call::Commit { branch })?,
             Effect::Abort { branch } => self.call(Call::Abort { branch })?,
+            Effect::Settle { .. } => {
+                return Err("contract: a branch is settled that no crash has interrupted".to_owned());
+            }
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic)?,
             Effect::Release { branch } => self.resource().undo(&branch),
             Effect::StoreHeuristic { branch, .. } if self.manner.mutant == Some(Mutant::OtherHandUnstored) => {

@@ -47,8 +47,8 @@ pub(crate) struct Resource<'a> {
     pub(crate) mutant: Option<Mutant>,
     /// The participant sees ages upside down; only a mutant does.
     pub(crate) sees_ages_upside_down: bool,
-    /// True if aborts owe something; see [`crate::scenario::Scenario::aborts_owe`].
-    pub(crate) aborts_owe: bool,
+    /// True if its work is done by a service; see [`crate::scenario::Scenario::calls_services`].
+    pub(crate) calls_services: bool,
 }
 
 impl Memory {
@@ -60,7 +60,8 @@ impl Memory {
             memory.locks.lock_recovered(&age, &record.locks);
         };
         if mutant != Some(Mutant::LocksNotRestored) {
-            storage.prepared.values().filter(|record| record.ended.is_none()).for_each(&mut lock);
+            let held = storage.prepared.values().chain(storage.settling.values());
+            held.filter(|record| record.ended.is_none()).for_each(&mut lock);
         }
         // Nothing but a mutant's is left of what was not forced.
         for write in &storage.unforced {
@@ -169,7 +170,7 @@ impl Resource<'_> {
             }
             Call::Abort { branch } if self.is_gone(&branch, false) => gone(branch),
             Call::Abort { branch }
-                if self.aborts_owe && self.storage.is_prepared(&branch.tx, branch.attempt_number) =>
+                if self.calls_services && self.storage.is_prepared(&branch.tx, branch.attempt_number) =>
             {
                 self.end(&branch, |storage| storage.begin_abort(&branch));
                 return Ok(None);
@@ -220,14 +221,14 @@ impl Resource<'_> {
         let operations = work::operations(&prepare.work, branch);
         let wanted = evaluation::locks(&operations);
         match locks {
-            LocksOf::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
+            LocksOf::Granted => self.vote(branch, prepare, &operations, wanted),
             LocksOf::Waiting => Ok(None),
             // An earlier attempt has landed late, and has them.
             LocksOf::NotAsked if self.memory.late.owners().any(|tx| tx == branch.tx) => {
                 Ok(Some(refused(RefusalCode::LockConflict)))
             }
             LocksOf::NotAsked => match self.acquire(prepare, &wanted)? {
-                Acquire::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
+                Acquire::Granted => self.vote(branch, prepare, &operations, wanted),
                 Acquire::Refused { .. } => Ok(Some(refused(RefusalCode::LockConflict))),
                 Acquire::Crowded => Ok(Some(refused(RefusalCode::Unavailable))),
                 Acquire::Waiting => {
@@ -253,25 +254,25 @@ impl Resource<'_> {
         }
     }
 
-    /// Votes for a branch, which holds its locks.
+    /// Votes for a branch, which holds its locks; `None`: it is alone and ends from now on.
     fn vote(
         &mut self,
         branch: &BranchId,
         prepare: &Prepare,
         operations: &[evaluation::Operation],
         locks: BTreeMap<Bytes, Mode>,
-    ) -> Vote {
+    ) -> Result<Option<Vote>, String> {
         let (tx, values) = (&branch.tx, &self.storage.values);
         // All, unlike the shipped resource: in results here, no value stands for one that was never written.
         let evaluation = match evaluation::evaluate(operations, evaluation::Tell::All, |key| values.get(key).cloned()) {
             Ok(evaluation) => evaluation,
             Err(refusal) => {
                 self.memory.release(tx);
-                return Vote::Refused(refusal);
+                return Ok(Some(Vote::Refused(refusal)));
             }
         };
         let result = work::result(operations, &evaluation);
-        match (prepare.execution, evaluation.is_read_only()) {
+        Ok(Some(match (prepare.execution, evaluation.is_read_only()) {
             (Execution::TwoPhase, true) => {
                 if self.mutant == Some(Mutant::ReadOnlyLeavesAtVote) {
                     self.memory.release(tx);
@@ -282,6 +283,14 @@ impl Resource<'_> {
             (Execution::OnePhase, true) => {
                 self.memory.release(tx);
                 Vote::ReadOnly { result }
+            }
+            (Execution::OnePhase, false) if self.calls_services => {
+                let (branch, begun_at, writes) = (branch.clone(), prepare.begun_at, evaluation.writes);
+                let record = PreparedRecord { branch: branch.clone(), begun_at, locks, writes, result, ended: None };
+                self.storage.begin_to_settle(record);
+                self.memory.calls.remove(&Caller::Branch(branch.tx.clone()));
+                self.memory.call(Call::ClearUp { branch, execution: Execution::OnePhase }, self.mutant)?;
+                return Ok(None);
             }
             (Execution::OnePhase, false) => {
                 self.storage.commit_alone(branch, &evaluation.writes, result.clone());
@@ -296,7 +305,7 @@ impl Resource<'_> {
                 }
                 Vote::Prepared { result }
             }
-        }
+        }))
     }
 }
 

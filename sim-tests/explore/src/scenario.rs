@@ -100,8 +100,9 @@ pub struct Scenario {
     pub releases_marks: bool,
     /// Participants that take part in no two-phase commit.
     pub unable: &'static [usize],
-    /// The abort of a prepared branch owes something, which is done later than its locks are freed.
-    pub aborts_owe: bool,
+    /// Resources call services: the abort of a prepared branch owes a call, which is made later than its locks are freed, and a branch that
+    /// is alone is stored as ending before it is called to an end. Until then another hand may let go what the service holds.
+    pub calls_services: bool,
     /// After a crash, a resource knows of a branch that another hand has committed only that it has committed, and nothing of one that it
     /// has aborted.
     pub keeps_evidence_alone: bool,

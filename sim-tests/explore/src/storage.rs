@@ -34,6 +34,8 @@ pub(crate) struct Storage {
     pub(crate) finished: BTreeMap<(AttemptNumber, TxId), Bytes>,
     /// The branches whose abort has begun and owes something yet.
     pub(crate) owing: BTreeMap<TxId, PreparedRecord>,
+    /// The branches that are alone and have begun to end.
+    pub(crate) settling: BTreeMap<TxId, PreparedRecord>,
     /// The branches that another hand has committed, as they look after a crash: committed, nobody knows by whom.
     pub(crate) found_committed: BTreeMap<TxId, PreparedRecord>,
     /// The branches that another hand has aborted, and of which a crash has left nothing. For the checks only.
@@ -162,9 +164,9 @@ impl Storage {
         Ok(())
     }
 
-    /// Another hand ends a prepared branch. What is stored of it says nothing of that.
+    /// Another hand ends a branch. What is stored of it says nothing of that.
     pub(crate) fn end_by_other_hand(&mut self, tx: &TxId, commit: bool) {
-        let Some(record) = self.prepared.get_mut(tx) else { return };
+        let Some(record) = self.prepared.get_mut(tx).or_else(|| self.settling.get_mut(tx)) else { return };
         record.ended = Some(commit);
         if commit {
             let (branch, writes) = (record.branch.clone(), record.writes.clone());
@@ -193,6 +195,32 @@ impl Storage {
         if let Some(record) = self.take_prepared(branch) {
             self.force();
             self.owing.insert(branch.tx.clone(), record);
+        }
+    }
+
+    /// Stores that a branch which is alone ends from now on.
+    pub(crate) fn begin_to_settle(&mut self, record: PreparedRecord) {
+        self.force();
+        self.settling.insert(record.branch.tx.clone(), record);
+    }
+
+    /// Ends a branch that is alone, if it has begun to end: it commits, unless another hand has let it go. Returns what it came to.
+    pub(crate) fn settle(&mut self, branch: &BranchId) -> Option<Bytes> {
+        let settling = self.settling.extract_if(.., |_, record| record.branch == *branch).next();
+        if let Some((_, PreparedRecord { writes, result, ended, .. })) = settling {
+            match ended {
+                None => self.commit_alone(branch, &writes, result),
+                Some(_) => self.force(),
+            }
+        }
+        self.finished.get(&(branch.attempt_number, branch.tx.clone())).cloned()
+    }
+
+    /// Takes all that have begun to end for committed, whatever became of them. Only a mutant does.
+    pub(crate) fn believe_settled(&mut self) {
+        for (tx, record) in std::mem::take(&mut self.settling) {
+            let writes = if record.ended.is_none() { record.writes } else { BTreeMap::new() };
+            self.commit_alone(&BranchId { tx, ..record.branch }, &writes, record.result);
         }
     }
 
@@ -269,6 +297,8 @@ impl Storage {
             });
         let owing = self.owing.values().filter(|_| mutant != Some(Mutant::OwedForgotten)).cloned();
         let aborting = owing.map(|PreparedRecord { branch, begun_at, .. }| Recovered::Aborting { branch, begun_at });
+        let settling = self.settling.values().filter(|_| mutant != Some(Mutant::SettlingForgotten)).cloned();
+        let settling = settling.map(|PreparedRecord { branch, begun_at, .. }| Recovered::Settling { branch, begun_at });
         let heuristics = self.heuristics.values().cloned();
         let heuristics = heuristics.map(|HeuristicRecord { branch, begun_at, heuristic }| Recovered::Heuristic {
             branch,
@@ -293,7 +323,7 @@ impl Storage {
             [log, Recovered::Seen { id: COORDINATOR, seen: self.seen }]
         });
         let known = coordinator.into_iter().chain(log);
-        known.chain(prepared).chain(aborting).chain(heuristics).chain(finished).chain(steps).collect()
+        known.chain(prepared).chain(aborting).chain(settling).chain(heuristics).chain(finished).chain(steps).collect()
     }
 
     /// The attempts under this id that have taken effect.

@@ -185,6 +185,7 @@ impl World {
         idle && !seat.host.is_put_back()
             && storage.prepared.is_empty()
             && storage.owing.is_empty()
+            && storage.settling.is_empty()
             && storage.enlisted.is_empty()
             // The semantic locks of a forgotten saga go with the next low-water mark.
             && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))

@@ -7,7 +7,8 @@
 //!             └─(refused)─▶ nothing
 //! ```
 //!
-//! A branch that is alone decides by itself: where another is prepared it is *confirming*, from when on it is committed and owes the confirm.
+//! A branch that is alone decides by itself: where another is prepared it is *confirming*. Nobody is told before its confirm is answered, so that one
+//! which is refused for good can be cancelled instead, also after a crash.
 //! Once a cancel is stored, nothing but that is sent, and its attempt is never tried again: what it came to is kept until the
 //! low-water mark has passed it.
 
@@ -24,9 +25,7 @@ use prost::Message as _;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::resource::{
-    BranchId, Ended, FinishedBranch, Heuristic, Kept, PreparedBranch, Recovered, ResourceError, SHORT_RESULT_BYTES,
-};
+use undoubt_participant::resource::{BranchId, Ended, Heuristic, Recovered, ResourceError};
 use undoubt_participant::table::{BRANCH, unreadable};
 use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::http_branch::Stage;
@@ -41,10 +40,6 @@ const LEAST_TRY_TIME: Duration = Duration::from_secs(1);
 /// The number of times that a try is sent that is not answered.
 const MAX_TRIES: u32 = 3;
 const FIRST_TRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// The pauses between confirms that are owed since a crash.
-const FIRST_OWED_PAUSE: Duration = Duration::from_millis(100);
-const MAX_OWED_PAUSE: Duration = Duration::from_secs(10);
 
 /// A branch as it is stored.
 struct Branch {
@@ -316,7 +311,7 @@ pub(super) fn result_of(http: &HttpServices, branch: &BranchId) -> Result<Option
         .and_then(|(outcome, result)| (outcome == BranchOutcome::Committed).then_some(result)))
 }
 
-/// Tells what survived: what is prepared, what owes a cancel, what has decided by itself.
+/// Tells what survived: what is prepared, what owes a cancel, what is alone and has yet to be settled.
 pub(super) fn recover(http: &HttpServices) -> Result<Recovered, ResourceError> {
     let mut stages = Vec::new();
     let recovered = http.table.recover(
@@ -326,60 +321,22 @@ pub(super) fn recover(http: &HttpServices) -> Result<Recovered, ResourceError> {
         },
         |_, _| {},
     )?;
-    let mut owed = Vec::new();
-    let (mut in_doubt, mut aborting, mut finished) = (Vec::new(), Vec::new(), recovered.finished);
+    let (mut in_doubt, mut aborting, mut settling) = (Vec::new(), Vec::new(), Vec::new());
+    let mut finished = recovered.finished;
     // Those that were cancelled are kept to refuse them.
     finished.retain(|finished| finished.outcome == BranchOutcome::Committed);
     for (prepared, (branch, stage)) in recovered.prepared.into_iter().zip(stages) {
         match stage {
             Stage::Prepared => in_doubt.push(prepared),
             Stage::Trying | Stage::Cancelling => aborting.push(prepared),
-            Stage::Confirming => {
-                let PreparedBranch { branch, result, .. } = prepared;
-                owed.push(branch.clone());
-                let result = Kept::up_to(SHORT_RESULT_BYTES, result.unwrap_or_default());
-                finished.push(FinishedBranch { branch, outcome: BranchOutcome::Committed, result });
-            }
+            Stage::Confirming => settling.push(prepared),
             Stage::Unspecified => {
                 let cause = format!("the record of transaction {} has a stage that is not known here", branch.tx);
                 return Err(ResourceError::Stopped { cause });
             }
         }
     }
-    *http.owed() = owed;
-    Ok(Recovered { prepared: in_doubt, aborting, finished, ..recovered })
-}
-
-/// Sends the confirms that are owed since a crash, each until it is answered.
-pub(super) async fn confirm_what_is_owed(http: &HttpServices, stop: &CancellationToken) -> Result<(), ResourceError> {
-    let mut pause = FIRST_OWED_PAUSE;
-    loop {
-        let owed = std::mem::take(&mut *http.owed());
-        if owed.is_empty() {
-            return Ok(());
-        }
-        for branch in owed {
-            match commit(http, &branch).await {
-                Ok(Ended::AsTold) => {}
-                Ok(Ended::Gone)
-                | Err(ResourceError::Unavailable { .. } | ResourceError::Unclear { .. } | ResourceError::NoRoom) => {
-                    http.owed().push(branch);
-                }
-                Err(
-                    ends @ (ResourceError::Foreign { .. }
-                    | ResourceError::Stopped { .. }
-                    | ResourceError::Fenced { .. }),
-                ) => return Err(ends),
-            }
-            if stop.is_cancelled() {
-                return Ok(());
-            }
-        }
-        tokio::select! {
-            () = sleep(pause) => pause = (pause * 2).min(MAX_OWED_PAUSE),
-            () = stop.cancelled() => return Ok(()),
-        }
-    }
+    Ok(Recovered { prepared: in_doubt, aborting, settling, finished, ..recovered })
 }
 
 /// Drops the record of a branch that was not tried after all.

@@ -31,7 +31,8 @@
 //!
 //! A confirm or a cancel that is refused for good has no way on. It is asked again, and warned of; after
 //! [`max_refused_endings`](Settings::max_refused_endings) the branch counts as ended the other way by an unknown hand (R3), which is
-//! reported as damage.
+//! reported as damage. Where it is alone in its transaction, nobody is told before its confirm was answered, not after a crash either: refused
+//! for good, it is cancelled, and nothing is damaged.
 //!
 //! # What is where
 //! [`address`], [`allowed`], [`verdict`], [`convention`] and [`message`] are pure: which URLs there are, which may be called, what an
@@ -59,7 +60,7 @@ use client::Client;
 use convention::Identity;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use stuck::Stuck;
 use tokio_util::sync::CancellationToken;
 use traces::Contexts;
@@ -100,8 +101,6 @@ pub struct HttpServices {
     owner: OnceLock<ParticipantName>,
     stuck: Stuck,
     contexts: Contexts,
-    /// Branches that were decided in one phase before a crash, and whose confirm is owed.
-    owed: Mutex<Vec<BranchId>>,
 }
 
 impl fmt::Debug for HttpServices {
@@ -145,13 +144,7 @@ impl HttpServices {
             owner: OnceLock::new(),
             stuck: Stuck::default(),
             contexts: Contexts::default(),
-            owed: Mutex::default(),
         })
-    }
-
-    fn owed(&self) -> MutexGuard<'_, Vec<BranchId>> {
-        // Nothing between taking and freeing it can panic.
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what was noted of a branch that has ended.
@@ -199,12 +192,6 @@ impl Resource for HttpServices {
             self.table.note_not_collected(coordinator, &passed);
         }
         written
-    }
-
-    async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
-        branch::confirm_what_is_owed(self, &stop).await?;
-        stop.cancelled().await;
-        Ok(())
     }
 
     fn health(&self) -> Health {

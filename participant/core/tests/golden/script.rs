@@ -261,6 +261,7 @@ fn words(effect: &Effect) -> String {
             Execution::TwoPhase => format!("execute {}", named(branch)),
             Execution::OnePhase => format!("execute {} in one phase", named(branch)),
         },
+        Effect::Settle { branch } => format!("settle {}", named(branch)),
         Effect::Cancel { branch } => format!("cancel {}", named(branch)),
         Effect::Confirm { branch } => format!("confirm {}", named(branch)),
         Effect::Commit { branch } => format!("commit {}", named(branch)),

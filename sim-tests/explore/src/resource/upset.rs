@@ -12,7 +12,7 @@ use undoubt_vocabulary::{Execution, RefusalCode, TxId, Vote};
 pub(crate) enum Upset {
     /// The connection of a branch that has voted read-only breaks: its locks are free.
     LosesLocks { branch: BranchId },
-    /// The end of a prepared branch by somebody else, in the resource itself: its locks are free.
+    /// The end of a prepared branch by somebody else, in the resource itself, or of one that is about to end there: its locks are free.
     OtherHand { tx: TxId, commit: bool },
     /// An execution is done, or not, and its answer is lost.
     Unclear { caller: Caller, became: Became },
@@ -41,6 +41,8 @@ impl Upset {
             for (tx, _) in untouched {
                 possible.extend([true, false].map(|commit| Upset::OtherHand { tx: tx.clone(), commit }));
             }
+            let held = storage.settling.iter().filter(|(_, record)| record.ended.is_none());
+            possible.extend(held.map(|(tx, _)| Upset::OtherHand { tx: tx.clone(), commit: false }));
         }
         if budget.unclear > 0 {
             let executing = |call: &Call| matches!(call, Call::Execute { .. }) && call.may_carry_on();
@@ -142,7 +144,11 @@ impl Resource<'_> {
                 self.memory.release_reader(&branch);
                 None
             }
-            Execution::OnePhase => self.storage.finished.get(&(branch.attempt_number, branch.tx.clone())).cloned(),
+            Execution::OnePhase => {
+                let settled = self.storage.settle(&branch);
+                self.memory.release(&branch.tx);
+                settled
+            }
         };
         let vote = match committed {
             Some(result) => Vote::Committed { result },

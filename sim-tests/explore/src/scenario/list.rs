@@ -67,7 +67,7 @@ impl Scenario {
             interferes: &[],
             releases_marks: false,
             unable: &[],
-            aborts_owe: false,
+            calls_services: false,
             keeps_evidence_alone: false,
             breakers: false,
             old_after_attempts: 1_000,
@@ -102,8 +102,8 @@ impl Scenario {
         Scenario { unable, ..self }
     }
 
-    pub(super) fn whose_aborts_owe(self) -> Scenario {
-        Scenario { aborts_owe: true, ..self }
+    pub(super) fn that_calls_services(self) -> Scenario {
+        Scenario { calls_services: true, ..self }
     }
 
     pub(super) fn that_keep_evidence_alone(self) -> Scenario {

@@ -17,6 +17,7 @@ impl Scenario {
             Scenario::unclear(),
             Scenario::unclear_alone(),
             Scenario::owed(),
+            Scenario::settling(),
             Scenario::late(),
             Scenario::late_beside_another(),
         ]
@@ -146,7 +147,16 @@ impl Scenario {
         let budget = Budget { crashes: 2, ..NONE };
         Scenario::new("owed", about, 2, requests)
             .deadlines(Deadlines::WhenStuck)
-            .whose_aborts_owe()
+            .that_calls_services()
+            .explored_with(budget, Budget { losses: 1, ..budget })
+    }
+
+    pub fn settling() -> Scenario {
+        let requests = vec![insist(submit("T1", &[(0, "put x")]))];
+        let about = "a crash interrupts the end of a branch that is alone, which another hand may let go meanwhile";
+        let budget = Budget { crashes: 2, other_hands: 1, ..NONE };
+        Scenario::new("settling", about, 1, requests)
+            .that_calls_services()
             .explored_with(budget, Budget { losses: 1, ..budget })
     }
 }

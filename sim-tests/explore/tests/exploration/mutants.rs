@@ -88,6 +88,8 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::FoundToldOnce => (quick(Scenario::late()), "termination"),
         Mutant::FoundAborted => (quick(Scenario::late()), "R2"),
         Mutant::OwedForgotten => (quick(Scenario::owed()), "termination"),
+        Mutant::SettlingForgotten => (quick(Scenario::settling()), "R11"),
+        Mutant::SettlingCalledCommitted => (quick(Scenario::settling()), "R10"),
         Mutant::JoinedBeforeStable => ((Scenario::open_saga(), NO_FAULTS), "saga: action"),
         Mutant::JoinedLostUnnoticed => ((Scenario::open_saga(), NO_FAULTS), "saga: step"),
         Mutant::ClosedBeforeStable => ((Scenario::open_saga(), NO_FAULTS), "saga: completion"),

@@ -59,6 +59,11 @@ fn what_an_abort_owes_is_done_whatever_crashes() {
 }
 
 #[test]
+fn a_single_branch_whose_end_a_crash_interrupts_is_answered_as_what_it_came_to() {
+    nothing_breaks(Scenario::settling());
+}
+
+#[test]
 fn a_prepare_that_lands_late_is_found_and_ends_as_its_coordinator_says() {
     nothing_breaks(Scenario::late());
 }

@@ -321,19 +321,48 @@ async fn a_branch_that_is_alone_is_done_or_not_wherever_the_participant_crashes(
         ran_through |= vote.is_some();
         drop(http);
         let (_, http, recovered) = world.life(Crash::never()).await;
-        let stop = CancellationToken::new();
-        stop.cancel();
-        http.background(stop).await.unwrap();
-        let committed = !recovered.finished.is_empty();
-        assert!(committed || vote.is_none(), "what was told as committed stays so");
+        let (told, settles) = (!recovered.finished.is_empty(), !recovered.settling.is_empty());
+        assert!(told || vote.is_none(), "what was told as committed stays so");
         if !recovered.aborting.is_empty() {
             assert_eq!(end(&http, false).await, Ended::AsTold);
         }
-        let settled = http.settle(branch()).await.unwrap();
-        assert_eq!(settled.is_some(), committed, "a crash at {at}");
+        let committed = http.settle(branch()).await.unwrap().is_some();
+        assert_eq!(committed, told || settles, "a crash at {at}");
         assert_eq!(world.value().as_deref(), committed.then_some("5"), "a crash at {at}");
     }
     assert!(ran_through, "there are no more moments than are tried");
+}
+
+#[tokio::test]
+async fn a_branch_that_is_alone_and_was_let_go_while_its_participant_was_away_is_told_as_refused() {
+    let mut times_let_go = 0;
+    for at in 0..MOMENTS {
+        let mut world = World::new().await;
+        let (crash, http, _) = world.life(Crash::at(at)).await;
+        let work = prepare(world.branch(), Execution::OnePhase);
+        crash.until(http.prepare(branch(), work, CancellationToken::new())).await;
+        drop(http);
+        let (_, http, recovered) = world.life(Crash::never()).await;
+        if recovered.settling.is_empty() || world.bank.lock().unwrap().held.is_empty() {
+            continue;
+        }
+        // Another hand has ended what was held.
+        world.bank.lock().unwrap().held.clear();
+        times_let_go += 1;
+        let settled = loop {
+            match http.settle(branch()).await {
+                Ok(settled) => break settled,
+                Err(ResourceError::Unavailable { .. } | ResourceError::Unclear { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!((settled, world.value()), (None, None), "a crash at {at}");
+        drop(http);
+        let (_, http, recovered) = world.life(Crash::never()).await;
+        assert!(recovered.settling.is_empty() && recovered.finished.is_empty(), "{recovered:?}");
+        assert_eq!(http.settle(branch()).await, Ok(None), "it stays so");
+    }
+    assert!(times_let_go > 0, "there are moments at which only the confirm is lacking");
 }
 
 #[tokio::test]
