@@ -207,8 +207,8 @@ impl CallWork {
         self
     }
 
-    /// Publishes an event once the calls have taken effect. It may refer to what they return
-    /// ([`Source::own_column`](crate::event::Source::own_column)), later ones too.
+    /// Publishes an event once the calls have taken effect. It may refer to what any of them returns, later ones too
+    /// ([`Source::own_column`](crate::event::Source::own_column)).
     #[must_use]
     pub fn emit(mut self, event: Emit) -> Self {
         self.events.push(event);

@@ -130,7 +130,7 @@ impl Emit {
         Emit { correlation: Some(id), ..self }
     }
 
-    /// Returns the steps that it refers to.
+    /// Returns its references to steps, in the order of its fields.
     fn references(&self) -> impl Iterator<Item = &Reference> {
         self.sources().filter_map(|source| match source {
             Source::Step(from) => Some(from),

@@ -1,7 +1,7 @@
 //! JSON forms: work as it is given, results as they are shown.
 //!
-//! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects; or one object that is a request, or `{"raw": WORK}`. Results are
-//! `{"values": [...]}`, one for each operation, `{"calls": [{"affected": 1, "columns": [...], "rows": [[...]]}]}`, one for each
+//! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects; or one object that is a request, or
+//! `{"raw": WORK}`. Results are `{"values": [...]}`, one for each operation, `{"calls": [{"affected": 1, "columns": [...], "rows": [[...]]}]}`, one for each
 //! call, `{"http": {"status": 200, "json": …}}` of a request, or `{"raw": "0x…"}`. Values are strings, integers too: many readers
 //! of JSON would lose the last digits of a number. Absent is `null`.
 

@@ -243,8 +243,8 @@ impl KvWork {
         self
     }
 
-    /// Publishes an event once the operations have taken effect. It may refer to what they leave ([`Source::own`](crate::event::Source::own)),
-    /// to later ones too.
+    /// Publishes an event once the operations have taken effect. It may refer to what any of them leaves, later ones too
+    /// ([`Source::own`](crate::event::Source::own)).
     #[must_use]
     pub fn emit(mut self, event: Emit) -> Self {
         self.events.push(event);

@@ -125,4 +125,15 @@ mod tests {
         let refused = message(Request::post("http://h/a/{id}").parameter("id", from), &[Bytes::new()]).unwrap_err();
         assert!(refused.detail.contains("by its transaction and step"), "{refused}");
     }
+
+    #[test]
+    fn a_body_is_not_filled_in_beyond_what_steps_are_given() {
+        let answer = answer(&serde_json::json!({ "id": "x".repeat(1 << 20) }).to_string());
+        let body = |times| {
+            let request = Request::post("http://h/a").json(vec!["{id}"; times]);
+            message(request.parameter("id", Reference::to_column("one", 0, "id")), &answer)
+        };
+        assert!(body(2).is_ok());
+        assert_eq!(body(3).unwrap_err().code, RefusalCode::TooLarge);
+    }
 }

@@ -211,6 +211,13 @@ fn an_event_is_written_as_text_or_as_an_object() {
 }
 
 #[test]
+fn text_has_no_control_characters() {
+    let text = placed().json("a\n\u{7f}\u{9b}b").to_text();
+    assert_eq!(text, r#"emit orders order.placed key=17 json="a\n\u007f\u009bb""#);
+    assert_eq!(parse(&text), Ok(placed().json("a\n\u{7f}\u{9b}b").into()));
+}
+
+#[test]
 fn what_is_wrong_with_an_event_is_said_with_what_would_be_right() {
     for (text, says) in [
         ("emit", "its topic is missing; write it as"),

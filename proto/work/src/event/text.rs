@@ -153,6 +153,15 @@ fn json_value(text: &str) -> Result<(Value, &str), String> {
     }
 }
 
+/// Returns JSON with its control characters escaped: it leaves some of them as they are in strings, the only place where it may have them.
+fn without_controls(json: &str) -> String {
+    let escape = |text: String, c: char| match c {
+        '\u{7f}'.. if c.is_control() => text + &format!("\\u{:04x}", u32::from(c)),
+        _ => text + c.encode_utf8(&mut [0; 4]),
+    };
+    json.chars().fold(String::with_capacity(json.len()), escape)
+}
+
 impl Emit {
     /// Returns it as text that can be read back.
     pub(crate) fn to_text(&self) -> String {
@@ -174,7 +183,7 @@ impl Emit {
         match data {
             Data::Bytes(bytes) if bytes.is_empty() => {}
             Data::Bytes(bytes) => add("data", to_word(bytes)),
-            Data::Json(json) => add("json", json.clone()),
+            Data::Json(json) => add("json", without_controls(json)),
             Data::From(from) => add("data-from", from.to_string()),
         }
         for Parameter { name, from } in parameters {
