@@ -4,7 +4,6 @@ use crate::support::api::value;
 use crate::support::cli::{undoubt, undoubt_json};
 use crate::support::{start, until};
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use undoubt::cluster::{Cluster, Plan, Who};
 
@@ -13,79 +12,9 @@ const STOCK: Who = Who::Participant(1);
 const BANK: Who = Who::Participant(2);
 const NAMES: [&str; 3] = ["shop", "stock", "bank"];
 
-const OF_SHOP: &str = r#"
-[[topic]]
-name = "orders"
-partitions = 4
-
-[[begin]]
-topic = "orders"
-type = "order.placed"
-expire = { after = "EXPIRY", emit = { topic = "orders", type = "order.expired" }, unless = [
-  { from = "bank", topic = "payments", type = "payment.taken" },
-  { from = "bank", topic = "payments", type = "payment.refused" },
-  { from = "stock", topic = "stock", type = "stock.refused" },
-] }
-
-[[on]]
-name = "finish"
-from = "bank"
-topic = "payments"
-type = "payment.taken"
-do = ["add finished 1", "put order/{key} done"]
-
-[[on]]
-name = "give-up"
-from = "bank"
-topic = "payments"
-type = "payment.refused"
-do = ["add failed 1", "put order/{key} unpaid"]
-
-[[on]]
-name = "sold-out"
-from = "stock"
-topic = "stock"
-type = "stock.refused"
-do = ["add failed 1", "put order/{key} sold-out"]
-"#;
-
-const OF_STOCK: &str = r#"
-[[topic]]
-name = "stock"
-partitions = 4
-
-[[on]]
-name = "reserve"
-from = "shop"
-topic = "orders"
-type = "order.placed"
-do = ["add stock/{data.item} -{data.count} floor=0"]
-emit = { topic = "stock", type = "stock.reserved", data = { who = "{data.who}", price = "{data.price}", left = "{result.0}" } }
-refused = { topic = "stock", type = "stock.refused" }
-undo-on = [
-  { from = "bank", topic = "payments", type = "payment.refused" },
-  { from = "shop", topic = "orders", type = "order.expired" },
-]
-undo = ["add stock/{data.item} {data.count}"]
-"#;
-
-const OF_BANK: &str = r#"
-[[topic]]
-name = "payments"
-partitions = 4
-
-[[on]]
-name = "pay"
-from = "stock"
-topic = "stock"
-type = "stock.reserved"
-do = ["add account/{data.who} -{data.price} floor=0"]
-emit = { topic = "payments", type = "payment.taken" }
-refused = { topic = "payments", type = "payment.refused" }
-undo-on = [{ from = "shop", topic = "orders", type = "order.expired" }]
-undo = ["add account/{data.who} {data.price}"]
-"#;
-
+const OF_SHOP: &str = include_str!("../../../participant/examples/choreography/shop.toml");
+const OF_STOCK: &str = include_str!("../../../participant/examples/choreography/stock.toml");
+const OF_BANK: &str = include_str!("../../../participant/examples/choreography/bank.toml");
 /// The settings files of the three, in a folder that goes with this.
 struct Files {
     folder: tempfile::TempDir,
@@ -104,9 +33,12 @@ impl Files {
     /// Writes them with the addresses of those that are known.
     fn write(&self, addresses: &[(&str, String)]) {
         for (name, declared) in NAMES.into_iter().zip([OF_SHOP, OF_STOCK, OF_BANK]) {
-            let mut text = declared.replace("EXPIRY", self.expiry);
-            for (source, address) in addresses.iter().filter(|(source, _)| *source != name) {
-                write!(text, "\n[[sources]]\nname = \"{source}\"\naddress = \"{address}\"\n").unwrap();
+            let mut text = declared.replace("30s", self.expiry);
+            for (source, port) in NAMES.into_iter().zip([7_401, 7_402, 7_403]) {
+                let address = addresses.iter().find(|(known, _)| *known == source);
+                // The port is reserved, so nothing listens on it.
+                let address = address.map_or("http://127.0.0.1:1", |(_, address)| address.as_str());
+                text = text.replace(&format!("http://127.0.0.1:{port}"), address);
             }
             std::fs::write(self.path(name), text).unwrap();
         }

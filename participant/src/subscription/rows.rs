@@ -26,6 +26,7 @@ use undoubt_stream::barrier::{Barrier, BarrierId, Undo};
 use undoubt_stream::expiry::Timer;
 use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, GivenUp, Operator, ParkedEvent, Reference, Turn};
+use undoubt_stream::subscription::Source;
 use undoubt_vocabulary::{
     CorrelationId, EventId, Incarnation, NewEvent, Partition, Position, ReactionName, SubscriptionName, Timestamp, TxId,
 };
@@ -162,7 +163,7 @@ fn read_timer(name: &ReactionName, rest: &[u8], value: Bytes) -> Result<Timer, U
     Ok(Timer { due: Timestamp(u64::from_be_bytes(*due)), id, event })
 }
 
-fn watermark_key(InboxId { subscription, from, topic, partition }: &InboxId) -> Vec<u8> {
+fn watermark_key(InboxId { subscription, source: Source { from, topic, partition } }: &InboxId) -> Vec<u8> {
     let name = |text: &str| text.as_bytes().to_vec();
     let parts = [name(subscription.as_str()), name(from.as_str()), name(topic.as_str())];
     let mut key = WATERMARK.to_vec();
@@ -204,13 +205,10 @@ fn read_inbox(key: &Bytes, value: Bytes, stored: &mut StoredSubscriptions) -> Re
     let (names, partition) = rest.split_last_chunk::<2>().ok_or(Unreadable::Length)?;
     let mut names = text(names)?.split('\0');
     let mut name = || names.next().ok_or(Unreadable::Length);
-    let inbox = InboxId {
-        subscription: name()?.parse()?,
-        from: name()?.parse()?,
-        topic: name()?.parse()?,
-        partition: Partition(u16::from_be_bytes(*partition)),
-    };
-    stored.watermarks.push((inbox, watermark));
+    let subscription = name()?.parse()?;
+    let (from, topic) = (name()?.parse()?, name()?.parse()?);
+    let source = Source { from, topic, partition: Partition(u16::from_be_bytes(*partition)) };
+    stored.watermarks.push((InboxId { subscription, source }, watermark));
     Ok(())
 }
 
@@ -349,20 +347,17 @@ mod tests {
     async fn what_is_stored_is_found_again_and_a_watermark_moves_from_where_it_is_alone() {
         let (memory, rows) = (Memory::default(), Rows::default());
         let store = memory.open(&FAMILIES).unwrap();
-        let inbox = InboxId {
-            subscription: "reserve".parse().unwrap(),
-            from: "shop".parse().unwrap(),
-            topic: "orders".parse().unwrap(),
-            partition: Partition(7),
-        };
+        let (from, topic) = ("shop".parse().unwrap(), "orders".parse().unwrap());
+        let source = Source { from, topic, partition: Partition(7) };
+        let inbox = InboxId { subscription: "reserve".parse().unwrap(), source: source.clone() };
         let step = |from, to| [(inbox.clone(), Advance { from, to })];
         let mut batch = Batch::default();
         rows.advance(&mut batch, &step(Watermark(None), id(4).into())).unwrap();
         let place =
-            Place { subscription: inbox.subscription.clone(), from: inbox.from.clone(), watermark: id(5).into() };
+            Place { subscription: inbox.subscription.clone(), from: source.from.clone(), watermark: id(5).into() };
         put_place(&mut batch, &place);
-        let event =
-            Reference { from: inbox.from.clone(), topic: inbox.topic.clone(), partition: inbox.partition, id: id(4) };
+        let Source { from, topic, partition } = source;
+        let event = Reference { from, topic, partition, id: id(4) };
         let refusal = Some(Refusal::new(RefusalCode::Condition, "no"));
         let event = ParkedEvent { event, parked_at: Timestamp(9), attempts: 2, refusal };
         let change = Change::Park { key: "k".into(), turn: Turn(3), event: event.clone() };

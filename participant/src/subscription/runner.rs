@@ -20,9 +20,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use undoubt_platform::{Clock, Random};
 use undoubt_stream::barrier::{Barrier, BarrierId, Written};
 use undoubt_stream::facts::Facts;
-use undoubt_stream::inbox::{Advance, Inbox, Verdict, Watermark};
-use undoubt_stream::parked::{Change, NotPossible, Operator, Parked, Reference};
+use undoubt_stream::inbox::{Advance, Watermark};
+use undoubt_stream::parked::{Change, NotPossible, Operator, Parked};
 use undoubt_stream::reaction::{AfterRefusal, Decision, Role, undone};
+use undoubt_stream::subscription::{Received, Source, Subscription};
 use undoubt_vocabulary::{Backoff, Event, ParticipantName, Refusal, SubscriptionName, TxId};
 
 /// Local transactions of one reaction that are queued and not on stable storage yet.
@@ -63,8 +64,7 @@ pub(super) struct Runner {
     surroundings: Surroundings,
     sources: BTreeMap<ParticipantName, Reading>,
     places: BTreeMap<ParticipantName, Watermark>,
-    inboxes: BTreeMap<InboxId, Inbox>,
-    parked: Parked,
+    state: Subscription,
     /// Barriers whose writes were not answered yet, each with the number of its write.
     unanswered: BTreeMap<BarrierId, (u64, Barrier)>,
     under_way: FuturesUnordered<BoxFuture<'static, Result<(u64, Option<BarrierId>), ResourceError>>>,
@@ -74,7 +74,7 @@ pub(super) struct Runner {
 
 /// What is to be written about an event.
 struct About<'a> {
-    inbox: &'a InboxId,
+    source: &'a Source,
     event: &'a Event,
     /// The step of the watermark; `None` of a parked event, whose position is stored already.
     advance: Option<Advance>,
@@ -107,7 +107,8 @@ impl Runner {
         // A source is read in one order, so what comes before the last event that was dealt with was dealt with too.
         let mut places: BTreeMap<ParticipantName, Watermark> = BTreeMap::new();
         let reached = own_places.map(|place| (&place.from, place.watermark));
-        for (from, watermark) in reached.chain(own_inboxes.clone().map(|(inbox, watermark)| (&inbox.from, *watermark)))
+        for (from, watermark) in
+            reached.chain(own_inboxes.clone().map(|(inbox, watermark)| (&inbox.source.from, *watermark)))
         {
             let place = places.entry(from.clone()).or_default();
             if watermark.position() > place.position() {
@@ -116,8 +117,10 @@ impl Runner {
         }
         Runner {
             places,
-            inboxes: own_inboxes.map(|(inbox, watermark)| (inbox.clone(), Inbox::found(*watermark))).collect(),
-            parked: Parked::found(subscription.clone(), max_parked_events, own_parked),
+            state: Subscription::found(
+                own_inboxes.map(|(inbox, watermark)| (inbox.source.clone(), *watermark)),
+                Parked::found(subscription.clone(), max_parked_events, own_parked),
+            ),
             subject,
             subscription,
             surroundings,
@@ -256,43 +259,63 @@ impl Runner {
 
     /// Deals with one event. Returns false if the source has to be read again from elsewhere, or not at all.
     async fn event(&mut self, from: &ParticipantName, event: &Event) -> Result<bool, ResourceError> {
-        let inbox = InboxId {
-            subscription: self.subscription.clone(),
-            from: from.clone(),
-            topic: event.topic.clone(),
-            partition: event.partition,
-        };
-        let advance = match self.inboxes.entry(inbox.clone()).or_default().judge(event.into()) {
-            Verdict::Repetition => return Ok(true),
-            Verdict::Apply(advance) => advance,
-            Verdict::Gap { after } => {
-                tracing::warn!(subscription = %self.subscription, source = %from, position = %event.position, %after, "events are missing before this one; they are read again");
-                self.read_again(from, after);
-                return Ok(false);
+        let (from, topic) = (from.clone(), event.topic.clone());
+        let source = Source { from, topic, partition: event.partition };
+        let role = self.subject.role_of(&source.from, &source.topic, &event.kind);
+        let mut failures = 0;
+        loop {
+            let now = self.surroundings.clock.now();
+            match self.state.receive(role, &source, event, now) {
+                Received::Repetition | Received::Passed(None) => return Ok(true),
+                Received::Passed(Some(advance)) => {
+                    let about = About { source: &source, event, advance: Some(advance), parked: Vec::new() };
+                    // If it is refused, it comes with a later one.
+                    self.write(&about, None, nothing()).await?;
+                    return Ok(true);
+                }
+                Received::Gap { after } => {
+                    tracing::warn!(subscription = %self.subscription, %source, position = %event.position, %after, "events are missing before this one; they are read again");
+                    self.read_again(&source.from, after);
+                    return Ok(false);
+                }
+                Received::PutBack { watermark, found } => {
+                    let why = format!(
+                        "where the event {watermark} was, there is {found} now: the source was put back from an older copy"
+                    );
+                    tracing::error!(subscription = %self.subscription, %source, why, "a subscription has stopped reading a source");
+                    let name = (self.subscription.clone(), source.from.clone());
+                    self.surroundings.view.stands(&name, Standing::Stopped(why));
+                    return Ok(false);
+                }
+                Received::React { role, advance } => {
+                    self.apply(&source, event, role, advance).await?;
+                    return Ok(true);
+                }
+                Received::Parked { advance, change } => {
+                    let parked = vec![(self.subscription.clone(), *change)];
+                    let about = About { source: &source, event, advance: Some(advance), parked };
+                    if let Came::Written = self.write(&about, None, nothing()).await? {
+                        self.show_parked();
+                        return Ok(true);
+                    }
+                }
+                Received::Full(full) => self.is_full(&source, &full).await?,
             }
-            Verdict::PutBack { watermark, found } => {
-                let why = format!(
-                    "where the event {watermark} was, there is {found} now: the source was put back from an older copy"
-                );
-                tracing::error!(subscription = %self.subscription, source = %from, why, "a subscription has stopped reading a source");
-                self.surroundings.view.stands(&(self.subscription.clone(), from.clone()), Standing::Stopped(why));
-                return Ok(false);
-            }
-        };
-        let Some(role) = self.subject.role_of(from, &event.topic, &event.kind) else {
-            let passing = self.inboxes.entry(inbox.clone()).or_default().pass(advance);
-            if let Some(advance) = passing {
-                self.write(
-                    &About { inbox: &inbox, event, advance: Some(advance), parked: Vec::new() },
-                    None,
-                    nothing(),
-                )
-                .await?;
-            }
-            return Ok(true);
-        };
-        self.apply(&inbox, event, role, advance).await?;
-        Ok(true)
+            self.pause(failures).await?;
+            failures += 1;
+        }
+    }
+
+    /// Says that there is no room among the parked events, and listens to operators, who can make some.
+    async fn is_full(&mut self, source: &Source, full: &NotPossible) -> Result<(), ResourceError> {
+        let name = (self.subscription.clone(), source.from.clone());
+        self.surroundings.view.stands(&name, Standing::Full(full.to_string()));
+        while let Ok((word, reply)) = self.words.try_recv() {
+            let answer = Box::pin(self.obey(word)).await?;
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+        Ok(())
     }
 
     fn read_again(&self, from: &ParticipantName, after: Watermark) {
@@ -304,23 +327,20 @@ impl Runner {
     /// Does what follows from an event, until it is written or its key is parked.
     async fn apply(
         &mut self,
-        inbox: &InboxId,
+        source: &Source,
         event: &Event,
         role: Role,
         advance: Advance,
     ) -> Result<(), ResourceError> {
         let mut attempts = 0;
         loop {
-            if self.parked.is_parked(&event.key) {
-                return self.park(inbox, event, advance, None).await;
-            }
             attempts += 1;
-            let about = About { inbox, event, advance: Some(advance), parked: Vec::new() };
+            let about = About { source, event, advance: Some(advance), parked: Vec::new() };
             let refusal = match self.react(&about, role).await? {
                 Came::Written => return Ok(()),
                 Came::Refused(refusal) => refusal,
                 Came::Impossible(refusal) => {
-                    return self.park(inbox, event, advance, Some((refusal, attempts))).await;
+                    return self.park(source, event, advance, (refusal, attempts)).await;
                 }
             };
             let facts = Facts::from(event);
@@ -329,12 +349,12 @@ impl Runner {
                 AfterRefusal::Write(written) => {
                     let barrier = self.barrier_id(event);
                     if let Came::Refused(refusal) = self.write(&about, Some(barrier), written).await? {
-                        return self.park(inbox, event, advance, Some((refusal, attempts))).await;
+                        return self.park(source, event, advance, (refusal, attempts)).await;
                     }
                     return Ok(());
                 }
                 AfterRefusal::Park(refusal) => {
-                    return self.park(inbox, event, advance, Some((refusal, attempts))).await;
+                    return self.park(source, event, advance, (refusal, attempts)).await;
                 }
             }
         }
@@ -395,14 +415,14 @@ impl Runner {
         work: Option<Bytes>,
         then: Then,
     ) -> Result<Came, ResourceError> {
-        let About { inbox, event, advance, parked } = about;
+        let About { source, event, advance, parked } = about;
         let transaction = LocalTransaction {
             id: lock_owner(&self.subscription, event),
             correlation: event.correlation.clone(),
             begun_at: event.published_at,
             timeout: LOCK_TIMEOUT,
             work,
-            advances: advance.map(|advance| ((*inbox).clone(), advance)).into_iter().collect(),
+            advances: advance.map(|advance| (self.inbox(source), advance)).into_iter().collect(),
             place: None,
             timer: None,
             barrier: barrier.clone(),
@@ -415,9 +435,9 @@ impl Runner {
             Ok(Carried::Done { barrier: set, written }) => {
                 self.queued(barrier.zip(set), written);
                 if let Some(advance) = advance {
-                    self.inboxes.entry((*inbox).clone()).or_default().advanced(*advance);
+                    self.state.advanced(source, *advance);
                 }
-                parked.iter().for_each(|(_, change)| self.parked.note(change));
+                parked.iter().for_each(|(_, change)| self.state.parked.note(change));
                 Ok(Came::Written)
             }
             Ok(Carried::Refused(refusal)) => Ok(Came::Refused(refusal)),
@@ -448,43 +468,33 @@ impl Runner {
         }));
     }
 
+    fn inbox(&self, source: &Source) -> InboxId {
+        InboxId { subscription: self.subscription.clone(), source: source.clone() }
+    }
+
     /// Parks an event, as soon as there is room for it.
     async fn park(
         &mut self,
-        inbox: &InboxId,
+        source: &Source,
         event: &Event,
         advance: Advance,
-        refusal: Option<(Refusal, u32)>,
+        refused: (Refusal, u32),
     ) -> Result<(), ResourceError> {
         let mut failures = 0;
         loop {
-            let reference = Reference {
-                from: inbox.from.clone(),
-                topic: event.topic.clone(),
-                partition: event.partition,
-                id: event.id(),
-            };
             let now = self.surroundings.clock.now();
-            match self.parked.park(event.key.clone(), reference, refusal.clone(), now) {
+            match self.state.park(source, event, Some(refused.clone()), now) {
                 Ok(change) => {
                     let parked = vec![(self.subscription.clone(), change)];
-                    let about = About { inbox, event, advance: Some(advance), parked };
+                    let about = About { source, event, advance: Some(advance), parked };
                     if let Came::Written = self.write(&about, None, nothing()).await? {
-                        if let Some((refusal, attempts)) = &refusal {
-                            tracing::error!(subscription = %self.subscription, event = %event.id(), kind = %event.kind, %refusal, attempts, "an event cannot be applied: its key is parked; look at undoubt parked");
-                        }
+                        let (refusal, attempts) = refused;
+                        tracing::error!(subscription = %self.subscription, event = %event.id(), kind = %event.kind, %refusal, attempts, "an event cannot be applied: its key is parked; look at undoubt parked");
                         self.show_parked();
                         return Ok(());
                     }
                 }
-                Err(full) => {
-                    let name = (self.subscription.clone(), inbox.from.clone());
-                    self.surroundings.view.stands(&name, Standing::Full(full.to_string()));
-                    while let Ok((word, reply)) = self.words.try_recv() {
-                        let answer = Box::pin(self.obey(word)).await?;
-                        let _ = reply.send(answer);
-                    }
-                }
+                Err(full) => self.is_full(source, &full).await?,
             }
             self.pause(failures).await?;
             failures += 1;
@@ -492,11 +502,8 @@ impl Runner {
     }
 
     async fn store_place(&mut self, from: &ParticipantName, through: Watermark) -> Result<(), ResourceError> {
-        let behind = |(id, inbox): (&InboxId, &Inbox)| {
-            let advance = Advance { from: inbox.stored(), to: inbox.reached() };
-            (id.from == *from && advance.from != advance.to).then(|| (id.clone(), advance))
-        };
-        let advances: Vec<_> = self.inboxes.iter().filter_map(behind).collect();
+        let unstored = self.state.unstored(from);
+        let advances: Vec<_> = unstored.iter().map(|(source, advance)| (self.inbox(source), *advance)).collect();
         let Some(number) = through.0 else { return Ok(()) };
         let place = Place { subscription: self.subscription.clone(), from: from.clone(), watermark: through };
         let transaction = LocalTransaction {
@@ -506,7 +513,7 @@ impl Runner {
             begun_at: self.surroundings.clock.now(),
             timeout: LOCK_TIMEOUT,
             work: None,
-            advances: advances.clone(),
+            advances,
             place: Some(place),
             timer: None,
             barrier: None,
@@ -517,8 +524,8 @@ impl Runner {
         match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
             Ok(Carried::Done { written, .. }) => {
                 self.queued(None, written);
-                for (id, advance) in advances {
-                    self.inboxes.entry(id).or_default().advanced(advance);
+                for (source, advance) in unstored {
+                    self.state.advanced(&source, advance);
                 }
                 self.places.insert(from.clone(), through);
                 Ok(())
@@ -536,7 +543,7 @@ impl Runner {
     }
 
     fn show_parked(&self) {
-        self.surroundings.view.parked(&self.subscription, &self.parked);
+        self.surroundings.view.parked(&self.subscription, &self.state.parked);
     }
 
     async fn obey(&mut self, word: Word) -> Result<Result<usize, String>, ResourceError> {
@@ -550,10 +557,10 @@ impl Runner {
 
     /// Tries the parked events of a key in their order, as far as they succeed.
     async fn retry(&mut self, key: &Bytes) -> Result<Result<usize, String>, ResourceError> {
-        if !self.parked.is_parked(key) {
+        if !self.state.parked.is_parked(key) {
             return Ok(Err(self.not_parked(key)));
         }
-        while let Some((turn, parked)) = self.parked.next_of(key) {
+        while let Some((turn, parked)) = self.state.parked.next_of(key) {
             let reference = parked.event.clone();
             let Some(reading) = self.sources.get(&reference.from).cloned() else {
                 return Ok(Err(format!("{} is no source of this subscription any more", reference.from)));
@@ -562,20 +569,16 @@ impl Runner {
                 Ok(event) => event,
                 Err(why) => return Ok(Err(why)),
             };
-            let inbox = InboxId {
-                subscription: self.subscription.clone(),
-                from: reference.from.clone(),
-                topic: reference.topic.clone(),
-                partition: reference.partition,
-            };
+            let (from, topic) = (reference.from.clone(), reference.topic.clone());
+            let source = Source { from, topic, partition: reference.partition };
             let Some(role) = self.subject.role_of(&reference.from, &event.topic, &event.kind) else {
                 return Ok(Err(format!("the event {} is nothing to this reaction any more; give it up", event.id())));
             };
-            let applied = match self.parked.retried(key, turn) {
+            let applied = match self.state.parked.retried(key, turn) {
                 Ok(change) => vec![(self.subscription.clone(), change)],
                 Err(impossible) => return Ok(Err(impossible.to_string())),
             };
-            let about = About { inbox: &inbox, event: &event, advance: None, parked: applied };
+            let about = About { source: &source, event: &event, advance: None, parked: applied };
             let mut came = self.react(&about, role).await?;
             if let Came::Refused(refusal) = &came {
                 let facts = Facts::from(&event);
@@ -588,9 +591,9 @@ impl Runner {
             }
             if let Came::Refused(refusal) | Came::Impossible(refusal) = came {
                 let why = refusal.to_string();
-                if let Ok(change) = self.parked.refused(key, turn, refusal) {
+                if let Ok(change) = self.state.parked.refused(key, turn, refusal) {
                     let parked = vec![(self.subscription.clone(), change)];
-                    let about = About { inbox: &inbox, event: &event, advance: None, parked };
+                    let about = About { source: &source, event: &event, advance: None, parked };
                     self.write(&about, None, nothing()).await?;
                 }
                 return Ok(Err(format!("the event {} is refused again: {why}", event.id())));
@@ -607,8 +610,10 @@ impl Runner {
     ) -> Result<Result<usize, String>, ResourceError> {
         let at = self.surroundings.clock.now();
         let changes = match turn {
-            Some(turn) => self.parked.skip(key, undoubt_stream::parked::Turn(turn), by, at).map(|change| vec![change]),
-            None => self.parked.drop_key(key, &by, at),
+            Some(turn) => {
+                self.state.parked.skip(key, undoubt_stream::parked::Turn(turn), by, at).map(|change| vec![change])
+            }
+            None => self.state.parked.drop_key(key, &by, at),
         };
         let changes = match changes {
             Ok(changes) => changes,
@@ -632,12 +637,12 @@ impl Runner {
         match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await? {
             Carried::Done { written, .. } => {
                 self.queued(None, written);
-                changes.iter().for_each(|change| self.parked.note(change));
+                changes.iter().for_each(|change| self.state.parked.note(change));
             }
             Carried::Refused(refusal) => return Ok(Err(refusal.to_string())),
             Carried::Moved { inbox, stored } => return Err(moved(&inbox, stored)),
         }
-        let left = self.parked.keys().find(|(other, _)| *other == key).map_or(0, |(_, events)| events.len());
+        let left = self.state.parked.keys().find(|(other, _)| *other == key).map_or(0, |(_, events)| events.len());
         Ok(Ok(left))
     }
 
@@ -662,9 +667,8 @@ fn not_now(cause: String) -> Refusal {
 }
 
 fn moved(inbox: &InboxId, stored: Watermark) -> ResourceError {
-    let InboxId { subscription, from, topic, partition } = inbox;
-    let cause = format!(
-        "the subscription {subscription} has come to {stored} in {topic}/{partition} of {from}: another process is at work on it"
-    );
+    let InboxId { subscription, source } = inbox;
+    let cause =
+        format!("the subscription {subscription} has come to {stored} in {source}: another process is at work on it");
     ResourceError::Stopped { cause }
 }

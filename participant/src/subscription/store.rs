@@ -11,17 +11,14 @@ use undoubt_stream::expiry::Timer;
 use undoubt_stream::facts::Unfit;
 use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, ParkedEvent, Turn};
-use undoubt_vocabulary::{
-    CorrelationId, ParticipantName, Partition, ReactionName, Refusal, SubscriptionName, Timestamp, TopicName, TxId,
-};
+use undoubt_stream::subscription::Source;
+use undoubt_vocabulary::{CorrelationId, ParticipantName, ReactionName, Refusal, SubscriptionName, Timestamp, TxId};
 
 /// One partition of a source's topic, as one subscription reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InboxId {
     pub subscription: SubscriptionName,
-    pub from: ParticipantName,
-    pub topic: TopicName,
-    pub partition: Partition,
+    pub source: Source,
 }
 
 /// The place up to which a subscription has dealt with everything in a source's log.

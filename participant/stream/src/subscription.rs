@@ -1,5 +1,6 @@
 //! A reaction's way through what it hears: its inboxes, one for each partition, and its parked keys.
 
+#[cfg(doc)]
 use crate::declarations::Reaction;
 use crate::inbox::{Advance, Inbox, Verdict, Watermark};
 use crate::parked::{Change, NotPossible, Parked, Reference};
@@ -70,8 +71,8 @@ impl Subscription {
         self.inboxes.get(source).copied().unwrap_or_default()
     }
 
-    /// Takes an event of a source.
-    pub fn receive(&mut self, reaction: &Reaction, source: &Source, event: &Event, now: Timestamp) -> Received {
+    /// Takes an event of a source. `role`: what it is to whoever subscribes, see [`Reaction::role_of`]; `None`: nothing.
+    pub fn receive(&mut self, role: Option<Role>, source: &Source, event: &Event, now: Timestamp) -> Received {
         let inbox = self.inboxes.entry(source.clone()).or_default();
         let advance = match inbox.judge(event.into()) {
             Verdict::Apply(advance) => advance,
@@ -79,7 +80,7 @@ impl Subscription {
             Verdict::Gap { after } => return Received::Gap { after },
             Verdict::PutBack { watermark, found } => return Received::PutBack { watermark, found },
         };
-        let Some(role) = reaction.role_of(&source.from, &source.topic, &event.kind) else {
+        let Some(role) = role else {
             return Received::Passed(inbox.pass(advance));
         };
         if !self.parked.is_parked(&event.key) {
@@ -104,6 +105,15 @@ impl Subscription {
     ) -> Result<Change, NotPossible> {
         let Source { from, topic, partition } = source.clone();
         self.parked.park(event.key.clone(), Reference { from, topic, partition, id: event.id() }, refusal, now)
+    }
+
+    /// Returns the steps of watermarks that are to be stored, of what was let pass of this source, for its place to be stored with them.
+    pub fn unstored(&self, from: &ParticipantName) -> Vec<(Source, Advance)> {
+        let behind = |(source, inbox): (&Source, &Inbox)| {
+            let advance = Advance { from: inbox.stored(), to: inbox.reached() };
+            (source.from == *from && advance.from != advance.to).then(|| (source.clone(), advance))
+        };
+        self.inboxes.iter().filter_map(behind).collect()
     }
 
     /// Notes that a step of the watermark is stored.

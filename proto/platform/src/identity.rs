@@ -24,7 +24,8 @@ use crate::store::{Batch, Direction, Durability, Family, Store, StoreError, writ
 /// folder of each is kept in the tests (`bin/tests/formats`), and opened by them.
 ///
 /// * 5: the first that is kept.
-pub const FORMAT: u32 = 5;
+/// * 6: a participant over a key-value store keeps the events that work publishes, and subscriptions, in families of their own.
+pub const FORMAT: u32 = 6;
 
 /// The oldest version whose folders this program opens.
 pub const OLDEST_FORMAT: u32 = 5;

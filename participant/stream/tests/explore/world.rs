@@ -230,7 +230,8 @@ impl State {
         let Reader { subscription, doing } = &mut self.readers[reader];
         let advance = Advance { from: subscription.inbox(source).stored(), to: event.id().into() };
         let forced = setting.role(which).map(|role| Doing::React { event: which, role, advance });
-        match subscription.receive(&setting.reaction, source, event, NOW) {
+        let role = setting.reaction.role_of(&source.from, &source.topic, &event.kind);
+        match subscription.receive(role, source, event, NOW) {
             Received::React { role, advance } => *doing = Some(Doing::React { event: which, role, advance }),
             Received::Parked { .. } | Received::Full(_) if setting.mutant == Mutant::ParkedKeyIgnored => {
                 *doing = forced

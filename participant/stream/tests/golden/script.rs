@@ -66,7 +66,8 @@ impl Script {
         let line = format!("{source}: {} {}, key {key}, saga {}", short(event.id()), event.kind, event.correlation);
         self.write(&line);
         self.events.insert(event.id(), (source.clone(), event.clone()));
-        match self.subscription.receive(&self.reaction, source, event, NOW) {
+        let role = self.reaction.role_of(&source.from, &source.topic, &event.kind);
+        match self.subscription.receive(role, source, event, NOW) {
             Received::Repetition => self.write("    repetition"),
             Received::Gap { after } => {
                 let after = after.0.map_or_else(|| "the start".to_owned(), short);
