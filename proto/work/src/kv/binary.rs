@@ -16,10 +16,7 @@ use bytes::Bytes;
 /// At the first thing that is wrong or not known. Limits other than the number of operations are for
 /// [`Operation::check`], once references are resolved.
 pub fn read(work: &Bytes) -> Result<Operations<'_>, InvalidWork> {
-    match counted(work)? {
-        (operations, false) => Ok(operations),
-        (_, true) => Err(refused(EVENTS, OPERATIONS)),
-    }
+    Operations::of(work, || Err(refused(EVENTS, OPERATIONS)))
 }
 
 /// Reads the operations of work as [`read`] does, and the events beside them, which are [held to their limits](event::read).
@@ -27,25 +24,12 @@ pub fn read(work: &Bytes) -> Result<Operations<'_>, InvalidWork> {
 /// # Errors
 /// At the first thing that is wrong or not known.
 pub fn read_with_events(work: &Bytes) -> Result<(Operations<'_>, Vec<Emit<Input>>), InvalidWork> {
-    let (operations, has_events) = counted(work)?;
+    let mut has_events = false;
+    let operations = Operations::of(work, || {
+        has_events = true;
+        Ok(())
+    })?;
     Ok((operations, if has_events { event::read(work)? } else { Vec::new() }))
-}
-
-/// Returns the operations, and whether there are events beside them.
-#[inline]
-fn counted(work: &Bytes) -> Result<(Operations<'_>, bool), InvalidWork> {
-    let (mut fields, mut count, mut has_events) = (Fields::of(work), 0, false);
-    while let Some(field) = fields.next()? {
-        match field.number {
-            OPERATIONS => count += 1,
-            EVENTS => has_events = true,
-            number => return Err(refused(number, OPERATIONS)),
-        }
-    }
-    if count > MAX_OPERATIONS {
-        return Err(InvalidWork::TooManyOperations { count });
-    }
-    Ok((Operations { whole: work, fields: Fields::of(work), at: 0, count }, has_events))
 }
 
 /// The operations of a work, in order.
@@ -57,28 +41,46 @@ pub struct Operations<'a> {
     count: usize,
 }
 
+impl<'a> Operations<'a> {
+    /// Counts the operations of work, and says of each event that it is there.
+    #[inline]
+    fn of(work: &'a Bytes, mut event: impl FnMut() -> Result<(), InvalidWork>) -> Result<Self, InvalidWork> {
+        let (mut fields, mut count) = (Fields::of(work), 0);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                OPERATIONS => count += 1,
+                EVENTS => event()?,
+                number => return Err(refused(number, OPERATIONS)),
+            }
+        }
+        if count > MAX_OPERATIONS {
+            return Err(InvalidWork::TooManyOperations { count });
+        }
+        Ok(Operations { whole: work, fields: Fields::of(work), at: 0, count })
+    }
+}
+
 impl Iterator for Operations<'_> {
     type Item = Result<(Operation, Extras<Input>), InvalidWork>;
 
     // Into the loop of whoever reads them, which then need not move each of them several times.
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let fields = loop {
-            match self.fields.next() {
+        loop {
+            let field = match self.fields.next() {
                 Ok(None) => return None,
-                Ok(Some(field)) if field.number == OPERATIONS => break field.message(),
-                // An event.
-                Ok(Some(_)) => {}
+                Ok(Some(field)) => field,
                 Err(malformed) => return Some(Err(malformed.into())),
+            };
+            if field.number == OPERATIONS {
+                let at = self.at;
+                self.at += 1;
+                return match field.message() {
+                    Ok(fields) => Some(operation(fields, self.whole, at)),
+                    Err(malformed) => Some(Err(malformed.into())),
+                };
             }
-        };
-        let fields = match fields {
-            Ok(fields) => fields,
-            Err(malformed) => return Some(Err(malformed.into())),
-        };
-        let at = self.at;
-        self.at += 1;
-        Some(operation(fields, self.whole, at))
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
