@@ -22,6 +22,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "participant",
             "branches",
             "audit",
+            "choreography",
         ],
     ),
     (
