@@ -84,6 +84,26 @@ impl Step {
         &self.action
     }
 
+    /// Returns what undoes it.
+    pub fn compensation(&self) -> Option<&Work> {
+        self.compensation.as_ref()
+    }
+
+    /// Returns the steps that have to be done before it; `None`: the one before it.
+    pub fn comes_after(&self) -> Option<&[String]> {
+        self.after.as_deref()
+    }
+
+    /// Returns true if nothing undoes it, nor what comes after it.
+    pub fn is_pivot(&self) -> bool {
+        self.pivot
+    }
+
+    /// Returns how often and how fast it is tried.
+    pub fn retry_policy(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
     /// Keeps what becomes of it in the participant's store. Returns whether its work can.
     pub(crate) fn keep_outcome(&mut self, key: &Bytes, tx: &TxId) -> bool {
         let Step { action, compensation, .. } = self;

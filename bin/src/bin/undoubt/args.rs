@@ -152,6 +152,11 @@ pub enum Command {
         #[arg(value_enum)]
         action: RecoveryAction,
     },
+    /// Checks and draws what participants declare of their events, or makes it of a saga.
+    Choreography {
+        #[command(subcommand)]
+        action: crate::choreography::Action,
+    },
     /// Makes tokens, by which servers know callers.
     Tokens {
         #[command(subcommand)]

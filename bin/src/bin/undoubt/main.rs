@@ -7,6 +7,7 @@
 mod address_book;
 mod args;
 mod audit;
+mod choreography;
 mod conformance;
 mod doubt;
 mod events;
@@ -113,6 +114,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::ResolveStep(resolve) => operate::resolve_step(&resolve, global).await,
         Command::ReleaseMarks(release) => operate::release_marks(&release, global).await,
         Command::Recovery { action } => operate::recovery(action, global).await,
+        Command::Choreography { action } => choreography::carry_out(action, global),
         Command::Demo { seed } => show::run_demo(seed, global).await,
         Command::DemoDatabases(args) => show::run_databases(&args, global).await,
         Command::Torture(torture) => show::run_torture(&torture, global).await,

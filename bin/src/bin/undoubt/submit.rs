@@ -125,7 +125,7 @@ fn with_branches(mut transaction: Transaction, arguments: &Submit) -> Result<Tra
     Ok(transaction)
 }
 
-fn from_file(path: &Path) -> Result<Submission, Failure> {
+pub fn from_file(path: &Path) -> Result<Submission, Failure> {
     let name = path.display();
     let bytes = read(path).map_err(|error| Failure::new(Exit::Usage, format!("cannot read {name}: {error}")))?;
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
