@@ -101,8 +101,13 @@ pub(crate) async fn begin(
     Subscribing { declarations, sources }: Subscribing,
     (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
 ) -> Result<(Subscriptions, BoxFuture<'static, Result<(), ResourceError>>), ResourceError> {
-    let reactions = declarations.reactions.iter().cloned().map(Subject::Reaction);
-    let expiries = declarations.beginnings.iter().filter_map(|beginning| beginning.expire.clone()).map(Subject::Expiry);
+    let reactions = declarations.reactions.iter().cloned().map(Box::new).map(Subject::Reaction);
+    let expiries = declarations
+        .beginnings
+        .iter()
+        .filter_map(|beginning| beginning.expire.clone())
+        .map(Box::new)
+        .map(Subject::Expiry);
     let subjects: Vec<Subject> = reactions.chain(expiries).collect();
     if subjects.is_empty() {
         return Ok((Subscriptions::default(), pending().boxed()));

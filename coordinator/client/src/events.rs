@@ -124,7 +124,7 @@ impl ParticipantClient {
     /// the participant cannot be reached within [`crate::ClientOptions::deadline`]; an error is its last item. A connection that breaks
     /// is made anew, and the events go on where they were.
     pub fn events(&self, query: EventQuery) -> impl Stream<Item = Result<EventNews, QueryError>> + Send + 'static {
-        let pauses = Pauses::new(&self.connection.options, &query.after.position.0);
+        let pauses = Pauses::new(&self.connection.options, query.after.position.0);
         let reader = Reader { client: self.clone(), query, batches: None, fresh: pauses.clone(), pauses };
         stream::unfold(Some(reader), |reader| async {
             let mut reader = reader?;

@@ -58,6 +58,9 @@ pub(super) struct Surroundings {
     pub(super) view: View,
 }
 
+/// A write that is queued: its number, and the barrier that it sets.
+type UnderWay = BoxFuture<'static, Result<(u64, Option<BarrierId>), ResourceError>>;
+
 pub(super) struct Runner {
     subject: Arc<Subject>,
     subscription: SubscriptionName,
@@ -67,7 +70,7 @@ pub(super) struct Runner {
     state: Subscription,
     /// Barriers whose writes were not answered yet, each with the number of its write.
     unanswered: BTreeMap<BarrierId, (u64, Barrier)>,
-    under_way: FuturesUnordered<BoxFuture<'static, Result<(u64, Option<BarrierId>), ResourceError>>>,
+    under_way: FuturesUnordered<UnderWay>,
     writes: u64,
     words: mpsc::Receiver<Asked>,
 }

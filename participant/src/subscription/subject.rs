@@ -10,8 +10,8 @@ use undoubt_vocabulary::{EventId, EventType, ParticipantName, ReactionName, Refu
 /// The one for whom a runner reads events.
 #[derive(Clone, Debug)]
 pub(super) enum Subject {
-    Reaction(Reaction),
-    Expiry(Expiry),
+    Reaction(Box<Reaction>),
+    Expiry(Box<Expiry>),
 }
 
 impl Subject {

@@ -195,10 +195,12 @@ impl Process {
         }
         let (mut memory, seen) = (Memory::recovered(storage, mutant), storage.seen);
         for effect in effects {
-            let call = match effect {
-                Effect::Abort { branch } => Call::Abort { branch },
-                Effect::Settle { branch } => Call::ClearUp { branch, execution: Execution::OnePhase },
-                other => panic!("recovery has an effect that ends nothing: {other:?}"),
+            let call = if let Effect::Abort { branch } = effect {
+                Call::Abort { branch }
+            } else if let Effect::Settle { branch } = effect {
+                Call::ClearUp { branch, execution: Execution::OnePhase }
+            } else {
+                panic!("recovery has an effect that ends nothing: {effect:?}")
             };
             memory.call(call, mutant).expect("each branch is recovered once");
         }

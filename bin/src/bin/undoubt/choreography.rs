@@ -208,7 +208,9 @@ fn make(from: From, format: Format) -> Result<Exit, Failure> {
     let steps = match submit::from_file(&from.saga)? {
         Submission::Saga(saga) => saga.steps().iter().map(step).collect::<Vec<_>>(),
         Submission::Auto(auto) => auto.saga().steps().iter().map(step).collect(),
-        _ => return Err(refused("it has branches, and no steps that events could move; give a saga".to_owned())),
+        Submission::Transaction(_) | _ => {
+            return Err(refused("it has branches, and no steps that events could move; give a saga".to_owned()));
+        }
     };
     let stem = || from.saga.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = from.name.or_else(stem).unwrap_or_default();

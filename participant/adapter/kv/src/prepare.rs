@@ -188,7 +188,7 @@ impl Group {
             let emits = std::mem::take(&mut begun.work.emits);
             let events = kv.events_of(emits, Place::Branch, &evaluation.results, &id.tx)?;
             evaluation.forget_what_was_brought(&begun.work.operations);
-            let ready = self.to_be_written(&kv.table, id, prepare, (evaluation, events), begun.wanted);
+            let ready = self.put_ready(&kv.table, id, prepare, (evaluation, events), begun.wanted);
             kv.refuse_too_large(self.bytes() - before).inspect_err(|_| {
                 self.batch.rewind(mark);
                 self.events.truncate(events_before);
@@ -237,7 +237,7 @@ impl Group {
 
 impl Group {
     /// Puts into the batch what has to be written before the vote may be told.
-    fn to_be_written(
+    fn put_ready(
         &mut self,
         table: &TransactionTable,
         id: &BranchId,
