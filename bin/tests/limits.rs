@@ -133,6 +133,7 @@ fn the_page_of_limits_says_what_the_code_says() {
 /// Bounds that nobody meets from outside: how work is cut into pieces inside, how long an end may take, the ends of the
 /// ranges of settings, which the page tells with the settings, and what of a trace is left out, which changes no outcome.
 const INNER: &[&str] = &[
+    "CONNECT_TIMEOUT",
     "FIRST_WORD_TIMEOUT",
     "LAST_FLUSH_TIMEOUT",
     "LOCK_TIMEOUT",

@@ -107,11 +107,14 @@ async fn each_order_is_finished_or_undone_everywhere_whoever_is_killed() {
     assert_eq!(number(&cluster, "bank", "account/ann").await, 0);
     assert_eq!(number(&cluster, "bank", "account/bob").await, 5);
     is(&cluster, "stock", "stock/book", 30 - 11).await;
-    let said = undoubt_json(&cluster, &["subscriptions", "stock"]).await;
-    let shown: Value = serde_json::from_str(&said.out).unwrap();
-    let subscriptions = shown["subscriptions"].as_array().unwrap();
-    assert_eq!(subscriptions.len(), 2, "{shown}");
-    assert!(subscriptions.iter().all(|one| one["standing"] == "reading" && one["parked"] == 0), "{shown}");
+    until("the stock reads both again", async || {
+        let said = undoubt_json(&cluster, &["subscriptions", "stock"]).await;
+        let shown: Value = serde_json::from_str(&said.out).unwrap();
+        let subscriptions = shown["subscriptions"].as_array().unwrap();
+        assert_eq!(subscriptions.len(), 2, "{shown}");
+        subscriptions.iter().all(|one| one["standing"] == "reading" && one["parked"] == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

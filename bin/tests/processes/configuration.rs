@@ -93,6 +93,7 @@ fn other_value(key: &str, default: &Value) -> Value {
     let others = [
         ("callback_allow", r#"["http://127.0.0.1:1/hooks"]"#),
         ("participants", r#"[{ name = "a", address = "http://127.0.0.1:1" }]"#),
+        ("sources", r#"[{ name = "a", address = "http://127.0.0.1:1" }]"#),
         ("metrics.listen", r#""127.0.0.1:1""#),
         ("traces.endpoint", r#""http://127.0.0.1:1""#),
         ("traces.sample_percent", "2.5"),

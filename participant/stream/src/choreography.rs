@@ -30,7 +30,7 @@ pub const MAX_PARTICIPANTS: usize = 256;
 pub const MAX_EVENTS_OF_SAGA: u64 = 1_000;
 
 /// Ways from the beginning of a saga to one reaction that are looked at.
-pub const MAX_WAYS: usize = 1_000;
+pub const MAX_WAYS: usize = 100;
 
 /// All participants' declarations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

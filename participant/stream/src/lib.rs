@@ -25,6 +25,7 @@ pub mod work_template;
 use choreography::{MAX_EVENTS_OF_SAGA, MAX_PARTICIPANTS};
 use declarations::{MAX_EVENTS_OF_REACTION, MAX_EXPIRY, MAX_REACTION_ATTEMPTS, MAX_REACTIONS, MAX_TOPICS};
 use template::MAX_TEMPLATE_BYTES;
+use undoubt_vocabulary::event::MAX_PARTITIONS;
 use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;
 use work_template::MAX_PIECES;
@@ -32,6 +33,7 @@ use work_template::MAX_PIECES;
 /// The bounds that users can meet.
 pub const LIMITS: &[Limit] = &[
     limit!(Count MAX_TOPICS, "Topics of one participant.", "The participant does not start, and says why."),
+    limit!(Count MAX_PARTITIONS, "Partitions of one topic.", "The same."),
     limit!(Count MAX_REACTIONS, "Reactions of one participant, and types of events with which sagas begin there.", "The same."),
     limit!(Count MAX_PIECES, "Pieces of work of one reaction, and of what undoes it.", "The same."),
     limit!(Count MAX_EVENTS_OF_REACTION, "Events that one reaction publishes, that undo it, or that keep it from expiring.", "The same."),

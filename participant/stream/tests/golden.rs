@@ -64,6 +64,18 @@ fn a_reaction_acts_and_is_undone() {
 }
 
 #[test]
+fn a_second_event_of_a_saga_waits_for_an_operator_where_it_could_be_undone() {
+    let (mut script, orders) = (Script::new(STOCK), source("shop", "orders", 0));
+    script.receive(&orders, &event(&orders, 1, 0, "order.placed", "shoe", "s1"));
+    script.receive(&orders, &event(&orders, 2, 1, "order.placed", "boot", "s1"));
+    let plain = STOCK.lines().filter(|line| !line.starts_with("undo")).collect::<Vec<_>>().join("\n");
+    let mut without = Script::new(&plain);
+    without.receive(&orders, &event(&orders, 1, 0, "order.placed", "shoe", "s1"));
+    without.receive(&orders, &event(&orders, 2, 1, "order.placed", "boot", "s1"));
+    check("twice", &format!("{}\nwithout anything that undoes it:\n{}", script.text, without.text));
+}
+
+#[test]
 fn what_undoes_it_may_overtake_it() {
     let (mut script, orders, payments) =
         (Script::new(STOCK), source("shop", "orders", 0), source("bank", "payments", 0));

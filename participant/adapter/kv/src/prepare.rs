@@ -101,7 +101,8 @@ pub(super) fn prepare_all(
 
 /// Work that was read, and the locks it asked for.
 struct Begun {
-    work: Work,
+    /// Boxed: many branches may wait at a time.
+    work: Box<Work>,
     wanted: BTreeMap<Bytes, Mode>,
     /// The grant to wait for, where locks were not granted at once.
     granted: Option<oneshot::Receiver<()>>,
@@ -109,7 +110,7 @@ struct Begun {
 
 /// Reads the work and asks for its locks.
 fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<Begun, Declined> {
-    let work = work::decode(&prepare.work, Place::Branch)?;
+    let work = Box::new(work::decode(&prepare.work, Place::Branch)?);
     let mut wanted = kv.locks_of(&work);
     if prepare.work.len() > SMALL_BYTES {
         // A branch holds its locks long after its work is done, which a part of it would keep in memory.
