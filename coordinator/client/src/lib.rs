@@ -9,6 +9,7 @@
 //! | decide while the application runs, step by step | [`Client::begin`], [`OpenSaga::run`] | [An open saga](#an-open-saga) |
 //! | keep many under way | [`Client::submit_many`] | [Many at once](#many-at-once) |
 //! | go on without the outcome, and ask for it later | [`Client::submit_no_wait`], [`Client::wait`] | [Later](#later) |
+//! | hear of the events that a participant publishes | [`ParticipantClient::events`] | |
 //! | see what happens | [`Client::watch`], [`Client::get`] | [Watching](#watching) |
 //! | find transactions | [`Client::list`] | [Listing](#listing) |
 //! | help those that are stuck or in doubt | [`Client::resolve_step`], [`ParticipantClient`] | [For operators](#for-operators) |
@@ -272,9 +273,10 @@ pub use watch::Watched;
 
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
 pub use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, Direction, Epoch, EventKind, InvalidId,
-    InvalidSaga, Outcome, PartName, PartState, ParticipantName, PublicKey, Refusal, RefusalCode, RetryPolicy, StepName,
-    StuckStep, Timestamp, TransactionPhase, TxId,
+    AbortReason, AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, CorrelationId, Direction, Epoch, Event,
+    EventId, EventKind, EventType, Incarnation, InvalidId, InvalidSaga, Outcome, PartName, PartState, ParticipantName,
+    Partition, Position, PublicKey, Refusal, RefusalCode, RetryPolicy, StepName, StuckStep, Timestamp, TopicName,
+    TransactionPhase, TxId,
 };
 pub use undoubt_work::{self as work, InvalidWork, Reference, Results, Value, Work, kv};
 
