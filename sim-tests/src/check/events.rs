@@ -106,7 +106,9 @@ fn balances(run: &Run, participant: Participant, log: &[Published]) -> Vec<Viola
         let sum = sums.get(format!("account/{account}").as_str()).copied().unwrap_or(0);
         let stored = balance - Op::OPENING_BALANCE;
         if sum != stored {
-            let what = format!("p{participant}: account {account} differs by {stored} from its opening, by its events by {sum}");
+            let what = format!(
+                "p{participant}: account {account} differs by {stored} from its opening, by its events by {sum}"
+            );
             broken.push(Violation::new("events.lost", what));
         }
     }
@@ -250,12 +252,16 @@ fn put_back(run: &Run, reading: &Reading) -> Vec<Violation> {
             let what = format!("{name} was told that the log was put back, and the event {} is there", told.position);
             broken.push(Violation::new("events.put-back", what).at(told.at_us));
         } else if !run.finals.lost_events.contains(&(reading.participant, told.position)) {
-            let what = format!("{name} was told the event {}, which was not stable: no disk has lost it", told.position);
+            let what =
+                format!("{name} was told the event {}, which was not stable: no disk has lost it", told.position);
             broken.push(Violation::new("events.put-back", what).at(told.at_us));
         }
     }
     if let Some(event) = reading.told_otherwise.first() {
-        let what = format!("{name} was told another event at {} than before, and not that the log was put back", event.position);
+        let what = format!(
+            "{name} was told another event at {} than before, and not that the log was put back",
+            event.position
+        );
         broken.push(Violation::of("events.put-back", &event.correlation, what));
     }
     broken

@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_plan_of_every_seed_is_sound() {
-        let others = (0..1_000).flat_map(|seed| [Plan::with_databases(seed), Plan::with_services(seed)]);
+        let others = (0..1_000)
+            .flat_map(|seed| [Plan::with_databases(seed), Plan::with_services(seed), Plan::with_events(seed)]);
         for plan in (0..2_000).map(Plan::of_seed).chain(others) {
             assert_eq!(plan.clone().sound(), Ok(plan));
         }

@@ -148,7 +148,16 @@ pub const IMPOSSIBLE: [Impossible; 7] = [
     },
     Impossible {
         codes: &[Code::E8],
-        states: &["executing", "prepared", "read-only", "aborting", "resolving", "committing", "acting", "compensating"],
+        states: &[
+            "executing",
+            "prepared",
+            "read-only",
+            "aborting",
+            "resolving",
+            "committing",
+            "acting",
+            "compensating",
+        ],
         why: "it happens at a reader, which has neither branches nor transactions",
     },
     Impossible {

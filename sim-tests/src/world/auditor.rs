@@ -298,7 +298,15 @@ fn done_without(saga: &TransactionView) -> BTreeMap<u8, HowResolved> {
     };
     let one = |step: &BranchView| match step.participant.as_str().parse() {
         Ok(Host::Participant(number)) => Some((number, how(step)?)),
-        Ok(Host::Coordinator | Host::Standby | Host::Database(_) | Host::Service(_) | Host::Client(_) | Host::Reader(_)) | Err(_) => None,
+        Ok(
+            Host::Coordinator
+            | Host::Standby
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Client(_)
+            | Host::Reader(_),
+        )
+        | Err(_) => None,
     };
     if saga.saga { saga.branches.iter().filter_map(one).collect() } else { BTreeMap::new() }
 }

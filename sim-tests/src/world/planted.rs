@@ -4,6 +4,7 @@ use super::finals::events::newest_incarnation;
 use super::shared_state::Shared;
 use super::store::without;
 use crate::disk::Disk;
+use crate::plan::points::BEFORE_STORE;
 use crate::plan::{Host, Mutant};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -21,13 +22,10 @@ use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, St
 use undoubt_proto::record::StoredEvent;
 use undoubt_vocabulary::{CorrelationId, Event, Partition, Position, Timestamp, Topic, TxId};
 
-/// Branches whose events are published against reason.
+/// Branches that were told to abort, and whose events are published all the same.
 #[derive(Debug, Default)]
 pub(super) struct Planted {
-    /// Told to abort.
     aborting: Mutex<BTreeSet<(Host, Bytes)>>,
-    /// Committed before.
-    committed: Mutex<BTreeSet<(Host, Bytes)>>,
 }
 
 impl Planted {
@@ -39,12 +37,6 @@ impl Planted {
     fn is_aborting(&self, host: Host, tx: &[u8]) -> bool {
         let branch = (host, Bytes::copy_from_slice(tx));
         self.aborting.lock().unwrap_or_else(PoisonError::into_inner).contains(&branch)
-    }
-
-    /// Returns true if it has committed before.
-    fn commits(&self, host: Host, tx: &[u8]) -> bool {
-        let branch = (host, Bytes::copy_from_slice(tx));
-        !self.committed.lock().unwrap_or_else(PoisonError::into_inner).insert(branch)
     }
 }
 
@@ -76,10 +68,13 @@ impl PlantedStore {
             return first;
         }
         let (completion, written) = Written::pending();
-        let store = self.store.clone();
+        let (store, shared, host) = (self.store.clone(), self.shared.clone(), self.host);
         tokio::spawn(async move {
             let answer = match first.await {
-                Ok(()) => store.write(events, durability).await,
+                Ok(()) => {
+                    shared.reach(host, BEFORE_STORE);
+                    store.write(events, durability).await
+                }
                 Err(error) => Err(error),
             };
             completion.complete(answer);
@@ -121,22 +116,20 @@ impl PlantedStore {
     /// Leaves the record of a branch where it is when it commits, so that another start commits it once more: only its events come of
     /// that.
     fn write_without_end(&self, batch: Batch, durability: Durability) -> Written {
-        let commits = batch.iter().any(|operation| operation.family().0 == "finished");
-        let ended: Vec<Bytes> = batch.iter().filter_map(|one| ended_branch(&one).map(Bytes::copy_from_slice)).collect();
-        if !commits || ended.is_empty() {
-            return self.store.write(batch, durability);
-        }
-        let again: Vec<bool> = ended.iter().map(|tx| self.shared.planted.commits(self.host, tx)).collect();
-        let batch = match again.iter().all(|again| *again) {
-            true => without(&batch, is_work),
-            false => without(&batch, |one| ended_branch(one).is_some_and(|tx| !again[index_of(&ended, tx)])),
+        let is_known = |operation: Operation<'_>| match operation {
+            Operation::Put { family, key, .. } if family.0 == "finished" => {
+                Some(self.store.get(family, key).is_ok_and(|known| known.is_some()))
+            }
+            Operation::Put { .. } | Operation::Delete { .. } | Operation::DeleteRange { .. } => None,
+        };
+        let known: Vec<bool> = batch.iter().filter_map(is_known).collect();
+        let batch = match known[..] {
+            [] => batch,
+            [..] if known.iter().all(|known| *known) => without(&batch, is_work),
+            [..] => without(&batch, |operation| ended_branch(operation).is_some()),
         };
         self.store.write(batch, durability)
     }
-}
-
-fn index_of(ended: &[Bytes], tx: &[u8]) -> usize {
-    ended.iter().position(|one| one == tx).unwrap_or_default()
 }
 
 fn is_of_log(operation: &Operation<'_>) -> bool {

@@ -436,7 +436,9 @@ impl<R: Branches> Branches for Observed<R> {
                 None if self.shared.mutates(Mutant::AbortOnlyAcknowledged) => Ok(Ended::AsTold),
                 None if self.shared.mutates(Mutant::AbortPublishes) => {
                     self.shared.planted.aborts(self.host, branch.tx.as_bytes());
-                    self.resource.commit(branch.clone()).await.map(|_| Ended::AsTold)
+                    self.resource.commit(branch.clone()).await?;
+                    // As for one that had not voted yet.
+                    self.resource.abort(branch.clone()).await
                 }
                 None => self.resource.abort(branch.clone()).await,
                 Some(ended) if ended.commit && !self.shared.mutates(Mutant::OtherHandIgnored) => Ok(Ended::Gone),

@@ -9,8 +9,8 @@ use super::shared_state::{Order, Shared};
 use super::store::MutantStore;
 use super::store_with_points::StoreWithPoints;
 use super::workload;
-use crate::plan::{Host, Mutant};
 use crate::plan::points::OPENED;
+use crate::plan::{Host, Mutant};
 use crate::process::Process;
 use crate::trace::Event;
 use futures::FutureExt as _;
@@ -156,7 +156,8 @@ async fn participate(machine: Machine) -> turmoil::Result {
         | Host::Standby
         | Host::Database(_)
         | Host::Service(_)
-        | Host::Client(_) | Host::Reader(_) => None,
+        | Host::Client(_)
+        | Host::Reader(_) => None,
     };
     let families = if calls.is_some() { undoubt_http::FAMILIES.as_slice() } else { undoubt_kv::FAMILIES.as_slice() };
     let store = shared.disk_to_open(host)?.open(families, process)?;

@@ -82,7 +82,7 @@ pub(super) struct Shared {
     slow_readers: Mutex<BTreeMap<u8, u64>>,
     /// Nothing takes effect any more, so that readers can come to an end.
     pub(super) audited: watch::Sender<bool>,
-    /// Branches that were told to abort, or had committed before, where that publishes what it should not.
+    /// For the planted bugs of what participants publish.
     pub(super) planted: Planted,
 }
 
@@ -164,7 +164,12 @@ impl Shared {
         match host {
             Host::Coordinator => self.primary(),
             Host::Participant(number) if self.has_database(host) => Host::Database(number),
-            Host::Participant(_) | Host::Database(_) | Host::Service(_) | Host::Standby | Host::Client(_) | Host::Reader(_) => host,
+            Host::Participant(_)
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Standby
+            | Host::Client(_)
+            | Host::Reader(_) => host,
         }
     }
 
