@@ -313,6 +313,8 @@ pub struct Reading {
     pub participant: Participant,
     /// As it was told first, by positions.
     pub told: BTreeMap<u64, Published>,
+    /// What it was told behind the place to which it fell back, and read anew from there.
+    pub forgotten: Vec<Published>,
     /// What was told once more, and otherwise.
     pub told_otherwise: Vec<Published>,
     /// The positions behind which something else was told than what comes next there.

@@ -257,6 +257,15 @@ fn put_back(run: &Run, reading: &Reading) -> Vec<Violation> {
             broken.push(Violation::new("events.put-back", what).at(told.at_us));
         }
     }
+    let log = run.finals.logs.get(&reading.participant).map_or(&[][..], Vec::as_slice);
+    let is_lost = |event: &&Published| {
+        !log.iter().any(|other| other.id() == event.id())
+            && !run.finals.lost_events.contains(&(reading.participant, event.position))
+    };
+    if let Some(event) = reading.forgotten.iter().find(is_lost) {
+        let what = format!("{name} was told the event {}, which was not stable: no disk has lost it", event.position);
+        broken.push(Violation::of("events.put-back", &event.correlation, what));
+    }
     if let Some(event) = reading.told_otherwise.first() {
         let what = format!(
             "{name} was told another event at {} than before, and not that the log was put back",
@@ -272,7 +281,7 @@ fn contents(run: &Run) -> Vec<Violation> {
     let mut known: BTreeMap<(Participant, [u8; 16], u64), &Published> = BTreeMap::new();
     let mut broken = Vec::new();
     let told = run.finals.readings.iter().flat_map(|reading| {
-        let events = reading.told.values().chain(&reading.told_otherwise);
+        let events = reading.told.values().chain(&reading.told_otherwise).chain(&reading.forgotten);
         events.map(|event| (reading.participant, event))
     });
     let logs = run.finals.logs.iter().flat_map(|(participant, log)| log.iter().map(|event| (*participant, event)));

@@ -96,16 +96,13 @@ impl Follower {
         })
     }
 
-    /// Returns the place at which it begins, perhaps some events before that.
-    fn begin(&self) -> EventPlace {
+    /// Returns the place at which it begins, perhaps some events before that, of which it knows nothing then.
+    fn begin(&mut self) -> EventPlace {
         let again = usize::try_from(self.random.below(MOST_READ_AGAIN)).unwrap_or_default();
-        match self.reading.told.iter().nth_back(again) {
-            None if self.reading.told.is_empty() => EventPlace::default(),
-            None => self.place(),
-            Some((position, told)) => {
-                EventPlace { position: Position(*position), incarnation: Some(Incarnation(told.incarnation)) }
-            }
+        for _ in 0..again.min(self.reading.told.len().saturating_sub(1)) {
+            self.reading.forgotten.extend(self.reading.told.pop_last().map(|(_, event)| event));
         }
+        self.place()
     }
 
     /// Reads until it begins anew, or the answer ends. Returns true if it ended with all that there was.
