@@ -8,6 +8,7 @@ pub mod atomicity;
 pub mod choice;
 pub mod conservation;
 pub mod durability;
+pub mod events;
 mod facts;
 pub mod families;
 #[cfg(test)]
@@ -43,7 +44,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// The checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 17] = [
+pub const CHECKERS: [(&str, Checker); 18] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -61,6 +62,7 @@ pub const CHECKERS: [(&str, Checker); 17] = [
     ("impostors", impostors::check),
     ("services", services::check),
     ("families", families::check),
+    ("events", events::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

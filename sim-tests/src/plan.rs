@@ -98,6 +98,17 @@ pub struct Shape {
     /// The share of the transactions by two-phase commit, in percent, that read as much as a branch may answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub large_reads_percent: u8,
+    /// Hosts that read the events of participants. Without any, participants publish none; with them, those with a key-value store
+    /// publish one of each change.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub readers: u8,
+}
+
+impl Shape {
+    /// Returns true if this participant publishes events.
+    pub fn publishes(&self, participant: u8) -> bool {
+        self.readers > 0 && !self.databases.contains(&participant) && !self.services.contains(&participant)
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -119,6 +130,7 @@ impl Plan {
             Host::Database(number) => self.shape.databases.contains(&number),
             Host::Service(number) => self.shape.services.contains(&number),
             Host::Client(number) => (1..=self.shape.clients).contains(&number),
+            Host::Reader(number) => (1..=self.shape.readers).contains(&number),
         }
     }
 }
@@ -156,6 +168,7 @@ impl Default for Shape {
             max_write_bytes: None,
             max_gathered_bytes: None,
             large_reads_percent: 0,
+            readers: 0,
         }
     }
 }

@@ -146,6 +146,12 @@ pub struct Finals {
     pub oversized: Vec<Oversized>,
     /// The effects that HTTP services were asked for, by the participant that calls the service.
     pub services: BTreeMap<Participant, Vec<Effect>>,
+    /// The log of events that each participant has.
+    pub logs: BTreeMap<Participant, Vec<Published>>,
+    /// What readers were told of these logs.
+    pub readings: Vec<Reading>,
+    /// The positions at which participants' disks had events that were acknowledged, and have lost.
+    pub lost_events: BTreeSet<(Participant, u64)>,
     /// The hosts that could not be brought back, on purpose (P8).
     pub gone: BTreeSet<Host>,
     /// The reply to a transaction that touches everything, after all had ended: it fails where a lock was left behind.
@@ -246,6 +252,88 @@ pub struct ParticipantFinal {
     pub ended_by_others: BTreeSet<String>,
     /// Operators' decisions, and what other hands did, that are on record: transaction and whether it was to commit.
     pub heuristics: BTreeMap<String, bool>,
+}
+
+/// An event, as it is in a log or was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub position: u64,
+    pub incarnation: [u8; 16],
+    pub topic: String,
+    pub partition: u32,
+    pub previous: u64,
+    pub key: String,
+    pub version: Option<u64>,
+    /// The transaction.
+    pub correlation: String,
+    pub published_at_us: u64,
+    /// A [`Deed`] as JSON.
+    pub data: String,
+}
+
+impl Published {
+    /// Returns its id.
+    pub fn id(&self) -> ([u8; 16], u64) {
+        (self.incarnation, self.position)
+    }
+
+    /// Returns what it tells of; `None` if that is nothing that any work publishes.
+    pub fn deed(&self) -> Option<Deed> {
+        serde_json::from_str(&self.data).ok()
+    }
+}
+
+/// The data of an event: what the work has done there that has published it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    pub tx: String,
+    pub part: DeedPart,
+    /// Its place among the events of that part, from 0.
+    pub index: u32,
+    /// What it has added to the account that is its key, and what that came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<(i64, i64)>,
+}
+
+/// The part of a transaction's work at a participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeedPart {
+    /// Its branch, or the action of its step, or what completes a step without one.
+    Do,
+    /// The completion of a step that has an action.
+    Complete,
+    Undo,
+}
+
+/// What a reader was told of a participant's log, from its beginning until the log was put back, or until the end.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub reader: u8,
+    pub participant: Participant,
+    /// As it was told first, by positions.
+    pub told: BTreeMap<u64, Published>,
+    /// What it was told behind the place to which it fell back, and read anew from there.
+    pub forgotten: Vec<Published>,
+    /// What was told once more, and otherwise.
+    pub told_otherwise: Vec<Published>,
+    /// The positions behind which something else was told than what comes next there.
+    pub gaps: Vec<u64>,
+    pub put_back: Option<ToldPutBack>,
+    /// It was told that events had been dropped.
+    pub told_trimmed: Option<String>,
+    /// It had come to the end of the log when all was over.
+    pub is_through: bool,
+}
+
+/// A reader was told that the log was put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldPutBack {
+    pub at_us: u64,
+    /// The last position that it had read.
+    pub position: u64,
+    /// The very event is in the log there, all the same.
+    pub is_there: bool,
 }
 
 /// What an HTTP service has kept of one effect: of a step, or of a branch.

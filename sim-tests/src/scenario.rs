@@ -1,6 +1,7 @@
 //! The faults of the catalogue, each by itself as a sentence.
 
 mod databases;
+mod events;
 mod restored_disks;
 mod sagas;
 mod services;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         restored_disks::restored(),
         databases::databases(),
         services::services(),
+        events::events(),
         processes(),
         network(),
         people(),

@@ -12,6 +12,8 @@
 //! | `client`, `workload` | applications and their memory |
 //! | `conductor` | lets time pass and makes faults happen |
 //! | `operator` | people who decide alone |
+//! | `reader` | those who read the events that participants publish |
+//! | `planted` | bugs that are planted in what participants publish |
 //! | `impostor` | a stranger who says that it is the coordinator |
 //! | `witness`, `duty` | what has to be known of a disk that was put back, and who accepts what it has lost |
 //! | `auditor`, `finals` | what is found when all is over |
@@ -33,6 +35,8 @@ mod impostor;
 mod net;
 mod observation;
 mod operator;
+mod planted;
+mod reader;
 mod resource;
 mod server;
 mod service;
@@ -126,6 +130,9 @@ fn live(shared: &Arc<Shared>) -> Lived {
     }
     if shared.plan.puts_disks_back() {
         sim.client("duty", duty::watch(shared.clone()));
+    }
+    for number in 1..=shape.readers {
+        sim.client(Host::Reader(number).to_string(), reader::read(shared.clone(), number));
     }
     sim.client("auditor", auditor::audit(shared.clone()));
     let mut conductor = Conductor::new(sim, shared.clone());

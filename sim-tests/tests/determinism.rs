@@ -115,6 +115,14 @@ fn a_seed_runs_alike_where_sagas_are_open_and_nested() {
 }
 
 #[test]
+fn a_seed_runs_alike_where_participants_publish() {
+    let upwards = Batch { world: "events", ..Batch::upwards(1, 40) };
+    compare("events", upwards, upwards.downwards(), false).unwrap_or_else(|parted| panic!("{parted}"));
+    let in_detail = Batch { world: "events", ..Batch::upwards(1_000, 4) };
+    compare("events-details", in_detail, in_detail.downwards(), true).unwrap_or_else(|parted| panic!("{parted}"));
+}
+
+#[test]
 fn a_seed_runs_alike_in_every_event_of_every_library() {
     let upwards = Batch::upwards(1_000, 6);
     compare("details", upwards, upwards.downwards(), true).unwrap_or_else(|parted| panic!("{parted}"));

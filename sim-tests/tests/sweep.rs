@@ -73,6 +73,27 @@ fn participants_that_call_services_break_no_rule() {
 }
 
 #[test]
+fn participants_that_publish_break_no_rule() {
+    let report = Sweep { keep_going: true, world: World::Events, ..Sweep::new(1, 100) }.run(&mut |_| {});
+    println!("{:?}; {:?}", report.committed, report.speed);
+    let broken = report.failed.iter().map(|failed| {
+        let what = failed.broken.iter().map(|broken| format!("\n  {broken}")).collect::<String>();
+        format!("\nundoubt-sim replay --seed {} --world events{what}", failed.seed)
+    });
+    assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
+    assert!(report.committed.mean >= MIN_MEAN_COMMITTED_ELSEWHERE, "too little happens: {:?}", report.committed);
+}
+
+#[test]
+fn who_has_read_more_than_a_log_holds_that_was_put_back_is_told_so() {
+    let scenario = scenario::named("a-log-that-was-read-is-put-back").unwrap();
+    let run = examine(&scenario.plan).run.unwrap();
+    let told = run.finals.readings.iter().filter(|reading| reading.put_back.is_some()).count();
+    assert_eq!(told, 1, "one reader has read the log that is put back");
+    assert!(run.finals.logs.values().all(|log| log.len() > 50), "too little is published");
+}
+
+#[test]
 fn sagas_that_are_open_and_nested_break_no_rule() {
     let report = Sweep { keep_going: true, world: World::OpenSagas, ..Sweep::new(1, 60) }.run(&mut |_| {});
     println!("{:?}; {:?}", report.committed, report.speed);

@@ -118,7 +118,15 @@ fn said_to_let_wait(note: &str) -> Option<Participant> {
 fn participant(name: &str) -> Option<Participant> {
     match name.parse() {
         Ok(Host::Participant(number)) => Some(number),
-        Ok(Host::Coordinator | Host::Standby | Host::Database(_) | Host::Service(_) | Host::Client(_)) | Err(_) => None,
+        Ok(
+            Host::Coordinator
+            | Host::Standby
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Client(_)
+            | Host::Reader(_),
+        )
+        | Err(_) => None,
     }
 }
 

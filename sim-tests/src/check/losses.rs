@@ -56,9 +56,12 @@ fn was_shown(run: &Run, put_back: &PutBack) -> bool {
         };
         match put_back.host {
             Host::Coordinator => lacks.is_some(),
-            host @ (Host::Participant(_) | Host::Database(_) | Host::Service(_) | Host::Standby | Host::Client(_)) => {
-                *by == host && it_lacks.is_some()
-            }
+            host @ (Host::Participant(_)
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Standby
+            | Host::Client(_)
+            | Host::Reader(_)) => *by == host && it_lacks.is_some(),
         }
     };
     run.trace.iter().filter(|entry| during.contains(&entry.at_us)).any(is_shown)
@@ -73,7 +76,12 @@ pub(super) fn losers(run: &Run) -> BTreeSet<Participant> {
     let losers = run.finals.put_back.iter().filter(|put_back| !put_back.lost.is_empty());
     let participants = losers.filter_map(|put_back| match put_back.host {
         Host::Participant(number) => Some(number),
-        Host::Coordinator | Host::Standby | Host::Database(_) | Host::Service(_) | Host::Client(_) => None,
+        Host::Coordinator
+        | Host::Standby
+        | Host::Database(_)
+        | Host::Service(_)
+        | Host::Client(_)
+        | Host::Reader(_) => None,
     });
     participants.collect()
 }

@@ -55,6 +55,7 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::CompensationsRefused { .. }
         | What::ActionsRefused { .. }
         | What::SlowPrepares { .. }
+        | What::SlowReader { .. }
         | What::ResolveStuck { .. }
         | What::EndSaga { .. }
         | What::ReleaseMarks { .. } => false,

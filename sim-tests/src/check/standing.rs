@@ -110,6 +110,7 @@ impl Watch<'_> {
             | Event::Branch { .. }
             | Event::Requested { .. }
             | Event::Answered { .. }
+            | Event::Read { .. }
             | Event::Fault { .. }
             | Event::Healed => {}
         }

@@ -192,7 +192,7 @@ impl Lane {
         match host {
             Host::Coordinator | Host::Standby => 28,
             Host::Participant(_) | Host::Database(_) | Host::Service(_) => 20,
-            Host::Client(_) => 24,
+            Host::Client(_) | Host::Reader(_) => 24,
         }
     }
 
@@ -229,6 +229,7 @@ impl Lanes {
             Host::Participant(number) => (3, *number),
             Host::Database(number) => (4, *number),
             Host::Service(number) => (5, *number),
+            Host::Reader(number) => (6, *number),
         };
         let mut sorted: Vec<Host> = hosts.keys().copied().collect();
         sorted.sort_by_key(order);
@@ -243,7 +244,7 @@ impl Lanes {
                     let line = left + labels + 12;
                     (line, line - 10, line + 14)
                 }
-                Host::Client(_) => (left + 10, left + 10 + bars, left + 10 + bars + labels),
+                Host::Client(_) | Host::Reader(_) => (left + 10, left + 10 + bars, left + 10 + bars + labels),
                 Host::Participant(_) | Host::Database(_) | Host::Service(_) => {
                     let line = left + Lane::MESSAGE_CHARS as i32 * Lane::CHAR + 10;
                     (line, line + bars, line + bars + labels)

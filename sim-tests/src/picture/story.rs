@@ -130,7 +130,8 @@ impl<'a> Story<'a> {
                     | Event::Paused
                     | Event::Resumed
                     | Event::Standing { .. }
-                    | Event::Disk { .. }),
+                    | Event::Disk { .. }
+                    | Event::Read { .. }),
                     Some(host),
                 ) => {
                     story.lives.entry(host).or_default().heard(at_us, event);
@@ -154,7 +155,8 @@ impl<'a> Story<'a> {
                     | Event::Requested { .. }
                     | Event::Answered { .. }
                     | Event::Standing { .. }
-                    | Event::Disk { .. },
+                    | Event::Disk { .. }
+                    | Event::Read { .. },
                     None,
                 ) => {}
             }

@@ -72,6 +72,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Answered { tx, answer } => format!("hears: {answer}  {tx}"),
         Event::Standing { what } => what.to_string(),
         Event::Disk { what } => format!("disk: {what}"),
+        Event::Read { what } => format!("reads events: {what}"),
         Event::Fault { index, what, ends_at_us } => {
             let until = ends_at_us.map(|end| format!(", until {}", seconds(end))).unwrap_or_default();
             format!("FAULT {index}: {what}{until}")
@@ -98,6 +99,7 @@ pub(super) fn tx_of(event: &Event) -> Option<&str> {
         | Event::Resumed
         | Event::Standing { .. }
         | Event::Disk { .. }
+        | Event::Read { .. }
         | Event::Fault { .. }
         | Event::Healed => None,
     }

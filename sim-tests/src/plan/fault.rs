@@ -103,6 +103,8 @@ pub enum What {
     ActionsRefused { participant: u8, for_ms: u64 },
     /// Prepares take this much longer, while steps are as fast as ever (G4).
     SlowPrepares { participant: u8, by_ms: u64, for_ms: u64 },
+    /// A reader of events takes this long over each batch (E8).
+    SlowReader { reader: u8, by_ms: u64, for_ms: u64 },
     /// An operator ends every step that is stuck (O4).
     ResolveStuck { how: HowResolved },
     /// An operator ends the oldest saga that is open, though it may not be stuck (O5).
@@ -217,6 +219,11 @@ pub enum Code {
     /// An HTTP service is cut off from its participant.
     H2,
     H3,
+    /// A reader of events is cut off from a participant.
+    E1,
+    E8,
+    /// A participant's disk that is put back lacks events which were read. It is S11 wherever it strikes; a scenario looks at just this.
+    E13,
     P1,
     P2,
     P3,
@@ -281,6 +288,7 @@ impl Fault {
             | What::Partition { to: Host::Client(_), .. }
             | What::Clog { from: Host::Client(_), .. }
             | What::Clog { to: Host::Client(_), .. } => Code::N6,
+            What::Partition { from: Host::Reader(_), .. } | What::Clog { from: Host::Reader(_), .. } => Code::E1,
             What::Partition { to: Host::Database(_), .. } | What::Clog { to: Host::Database(_), .. } => Code::D2,
             What::Partition { to: Host::Service(_), .. } | What::Clog { to: Host::Service(_), .. } => Code::H2,
             What::Partition { one_way: false, .. } => Code::N1,
@@ -313,6 +321,7 @@ impl Fault {
             What::CompensationsRefused { .. } => Code::G1,
             What::ActionsRefused { .. } => Code::G3,
             What::SlowPrepares { .. } => Code::G4,
+            What::SlowReader { .. } => Code::E8,
             What::ResolveStuck { .. } => Code::O4,
             What::EndSaga { .. } => Code::O5,
             What::ReleaseMarks { .. } => Code::O6,
@@ -354,7 +363,8 @@ impl What {
             | What::PutBack { after_ms: ms, .. }
             | What::CompensationsRefused { for_ms: ms, .. }
             | What::ActionsRefused { for_ms: ms, .. }
-            | What::SlowPrepares { for_ms: ms, .. } => Some(ms),
+            | What::SlowPrepares { for_ms: ms, .. }
+            | What::SlowReader { for_ms: ms, .. } => Some(ms),
             What::Gone { .. }
             | What::Tamper { .. }
             | What::SyncFails { .. }
@@ -407,6 +417,7 @@ impl What {
             What::Swapped { host, with, .. } => vec![*host, *with],
             What::SessionsCut { participant, .. } => vec![Host::Database(*participant)],
             What::ServiceTroubled { participant, .. } => vec![Host::Service(*participant)],
+            What::SlowReader { reader, .. } => vec![Host::Reader(*reader)],
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
             What::VoteLost { participant }

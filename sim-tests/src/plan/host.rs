@@ -17,13 +17,15 @@ pub enum Host {
     /// The machine of the HTTP service that the participant with this number calls.
     Service(u8),
     Client(u8),
+    /// Reads the events that participants publish.
+    Reader(u8),
 }
 
 impl Host {
     pub fn is_coordinator(self) -> bool {
         match self {
             Host::Coordinator | Host::Standby => true,
-            Host::Participant(_) | Host::Database(_) | Host::Service(_) | Host::Client(_) => false,
+            Host::Participant(_) | Host::Database(_) | Host::Service(_) | Host::Client(_) | Host::Reader(_) => false,
         }
     }
 }
@@ -37,13 +39,14 @@ impl fmt::Display for Host {
             Host::Database(number) => f.pad(&format!("db{number}")),
             Host::Service(number) => f.pad(&format!("svc{number}")),
             Host::Client(number) => f.pad(&format!("client{number}")),
+            Host::Reader(number) => f.pad(&format!("reader{number}")),
         }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is nobody here: there are coordinator, standby, p1, p2, ..., db1, db2, ..., svc1, svc2, ... and client1, client2, ..."
+    "{0:?} is nobody here: there are coordinator, standby, p1, p2, ..., db1, db2, ..., svc1, svc2, ..., client1, client2, ... and reader1, reader2, ..."
 )]
 pub struct UnknownHost(String);
 
@@ -57,6 +60,7 @@ impl FromStr for Host {
             "standby" => Ok(Host::Standby),
             _ => number("client")
                 .map(Host::Client)
+                .or_else(|| number("reader").map(Host::Reader))
                 .or_else(|| number("db").map(Host::Database))
                 .or_else(|| number("svc").map(Host::Service))
                 .or_else(|| number("p").map(Host::Participant))
@@ -92,6 +96,7 @@ mod tests {
             Host::Database(2),
             Host::Service(4),
             Host::Client(12),
+            Host::Reader(2),
         ] {
             assert_eq!(host.to_string().parse(), Ok(host));
         }

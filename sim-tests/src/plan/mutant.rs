@@ -114,6 +114,18 @@ pub enum Mutant {
     CancelForgotten,
     /// A participant takes a confirm for done that its service refuses for good (breaks R3).
     RefusedConfirmCommitted,
+    /// A participant writes events once their work is written, by themselves.
+    EventsWrittenApart,
+    /// A participant allots positions when it votes: those of branches that abort stay empty.
+    PositionsAllottedAtPrepare,
+    /// A participant hands on events that are not on stable storage.
+    UnstableEventsServed,
+    /// Every start of a participant's log has the same incarnation.
+    IncarnationReused,
+    /// A participant publishes the events of branches that abort.
+    AbortPublishes,
+    /// A participant keeps the record of what it has committed, and publishes it once more after a restart.
+    CommitPublishesAgain,
 }
 
 impl Mutant {
@@ -136,6 +148,19 @@ impl Mutant {
         matches!(
             self,
             Mutant::AttemptForgotten | Mutant::TryForgotten | Mutant::CancelForgotten | Mutant::RefusedConfirmCommitted
+        )
+    }
+
+    /// Returns true if it is a bug in what participants publish.
+    pub fn is_about_events(self) -> bool {
+        matches!(
+            self,
+            Mutant::EventsWrittenApart
+                | Mutant::PositionsAllottedAtPrepare
+                | Mutant::UnstableEventsServed
+                | Mutant::IncarnationReused
+                | Mutant::AbortPublishes
+                | Mutant::CommitPublishesAgain
         )
     }
 

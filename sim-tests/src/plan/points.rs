@@ -34,7 +34,7 @@ pub fn points_of(host: Host) -> Vec<&'static str> {
         .concat(),
         Host::Database(_) => [IN_DATABASES.as_slice(), &[OPENED]].concat(),
         Host::Service(_) => [IN_SERVICES.as_slice(), &[OPENED]].concat(),
-        Host::Client(_) => Vec::new(),
+        Host::Client(_) | Host::Reader(_) => Vec::new(),
     }
 }
 
@@ -43,6 +43,6 @@ pub fn states_of(host: Host) -> Vec<&'static str> {
     match host {
         Host::Coordinator | Host::Standby => [&[IDLE], PHASES.as_slice()].concat(),
         Host::Participant(_) | Host::Database(_) | Host::Service(_) => [&[IDLE], BRANCHES.as_slice()].concat(),
-        Host::Client(_) => Vec::new(),
+        Host::Client(_) | Host::Reader(_) => Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 //! everything.
 
 mod databases;
+mod events;
 mod impostors;
 mod large_values;
 mod open_sagas;
@@ -150,6 +151,11 @@ impl Plan {
     /// Returns the same, with participants that call HTTP services.
     pub fn with_services(seed: u64) -> Plan {
         services::called(Plan::without_databases(seed))
+    }
+
+    /// Returns the same, or that with disks that are put back or with many open sagas, where participants publish events.
+    pub fn with_events(seed: u64) -> Plan {
+        events::published(seed)
     }
 
     /// Returns the same, with participants in front of databases.

@@ -65,6 +65,7 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
         shape
             .max_gathered_bytes
             .and_then(|bytes| within("max_gathered_bytes", bytes.into(), MIN_GATHERED_BYTES, u64::from(u32::MAX))),
+        within("readers", shape.readers.into(), 0, MAX_HOSTS_OF_A_KIND.into()),
         within("large_reads_percent", shape.large_reads_percent.into(), 0, 100),
         shape.prepared_slots.and_then(|slots| within("prepared_slots", slots.into(), 1, u16::MAX.into())),
         shape.cannot_prepare.and_then(|number| within("cannot_prepare", number.into(), 1, shape.participants.into())),
@@ -87,7 +88,7 @@ fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
         wrong.extend(concerned.map(|host| format!("{host} has no disk of its own: it stands in front of a database")));
         let of_service = |host: &Host| match host {
             Host::Participant(number) | Host::Service(number) => plan.shape.services.contains(number),
-            Host::Coordinator | Host::Standby | Host::Database(_) | Host::Client(_) => false,
+            Host::Coordinator | Host::Standby | Host::Database(_) | Host::Client(_) | Host::Reader(_) => false,
         };
         let concerned = fault.what.hosts().into_iter().filter(of_service);
         wrong.extend(concerned.map(|host| {
@@ -122,6 +123,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
             Some(format!("the clock jumps by more than {MAX_MS} ms"))
         }
         What::SlowDisk { sync_ms, .. } if *sync_ms > MAX_MS => Some(format!("a sync takes longer than {MAX_MS} ms")),
+        What::SlowReader { by_ms, .. } if *by_ms > MAX_MS => Some(format!("by_ms is more than {MAX_MS}")),
         What::SlowPrepares { by_ms, .. } if *by_ms > MAX_MS => Some(format!("by_ms is more than {MAX_MS}")),
         What::Tamper { count: 0, .. } => Some("count is 0, and messages are counted from 1".to_owned()),
         What::Tamper { tampering: Tampering::Delay { by_ms: ms } | Tampering::Duplicate { after_ms: ms }, .. }
@@ -140,6 +142,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::Clock { .. }
         | What::SlowDisk { .. }
         | What::SlowPrepares { .. }
+        | What::SlowReader { .. }
         | What::Tamper { .. }
         | What::Crash { .. }
         | What::Gone { .. }
@@ -176,6 +179,7 @@ fn absent(plan: &Plan, host: Host) -> Option<String> {
         Host::Standby => "there is no standby in a world without a takeover".to_owned(),
         Host::Database(number) => format!("p{number} stands in front of no database in this world"),
         Host::Service(number) => format!("p{number} calls no HTTP service in this world"),
+        Host::Reader(_) => format!("nobody named {host} reads events in this world"),
         Host::Coordinator | Host::Participant(_) | Host::Client(_) => format!("there is no {host} in this world"),
     })
 }
@@ -207,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_plan_of_every_seed_is_sound() {
-        let others = (0..1_000).flat_map(|seed| [Plan::with_databases(seed), Plan::with_services(seed)]);
+        let others = (0..1_000)
+            .flat_map(|seed| [Plan::with_databases(seed), Plan::with_services(seed), Plan::with_events(seed)]);
         for plan in (0..2_000).map(Plan::of_seed).chain(others) {
             assert_eq!(plan.clone().sound(), Ok(plan));
         }

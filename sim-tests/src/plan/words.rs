@@ -137,6 +137,9 @@ impl fmt::Display for What {
             What::SlowPrepares { participant, by_ms, for_ms } => {
                 write!(f, "p{participant} takes {by_ms} ms longer to prepare for {for_ms} ms")
             }
+            What::SlowReader { reader, by_ms, for_ms } => {
+                write!(f, "reader{reader} takes {by_ms} ms over each batch of events for {for_ms} ms")
+            }
             What::ResolveStuck { how: HowResolved::Retry } => write!(f, "an operator has every stuck step tried again"),
             What::ResolveStuck { how: HowResolved::Skip } => write!(f, "an operator passes over every stuck step"),
             What::ResolveStuck { how: HowResolved::Done } => {
@@ -179,7 +182,9 @@ impl Shape {
         let databases = self.databases.iter().map(|number| format!("p{number} stands in front of a database"));
         let slots = self.prepared_slots.map(|slots| format!("a database keeps at most {slots} prepared transactions"));
         let services = self.services.iter().map(|number| format!("p{number} calls an HTTP service"));
-        let databases = databases.chain(slots).chain(services);
+        let readers = (self.readers > 0)
+            .then(|| format!("participants publish an event of each change, which {} hosts read", self.readers));
+        let databases = databases.chain(slots).chain(services).chain(readers);
         unable
             .into_iter()
             .chain(databases)

@@ -18,6 +18,8 @@ pub enum World {
     OpenSagas,
     /// Some participants call HTTP services, or all; many transactions are open.
     Http,
+    /// Participants publish events, which others read.
+    Events,
 }
 
 impl World {
@@ -29,6 +31,8 @@ impl World {
             World::Databases
         } else if mutant.is_about_services() {
             World::Http
+        } else if mutant.is_about_events() {
+            World::Events
         } else if mutant.is_about_nested_sagas() {
             World::OpenSagas
         } else {
@@ -45,6 +49,7 @@ pub fn plan_of(seed: u64, world: World, mutant: Option<Mutant>) -> Plan {
         World::Databases => Plan::with_databases(seed),
         World::OpenSagas => Plan::with_open_sagas(seed),
         World::Http => Plan::with_services(seed),
+        World::Events => Plan::with_events(seed),
     };
     Plan { mutant, ..plan }
 }

@@ -12,7 +12,7 @@ pub(super) struct Size {
 }
 
 /// The sizes of the world.
-pub(super) const SIZES: [Size; 5] = [
+pub(super) const SIZES: [Size; 6] = [
     Size {
         get: |plan| plan.shape.transactions_per_client.into(),
         set: |plan, to| plan.shape.transactions_per_client = u16::try_from(to).unwrap_or(u16::MAX),
@@ -35,6 +35,12 @@ pub(super) const SIZES: [Size; 5] = [
         get: |plan| plan.shape.keys.into(),
         set: |plan, to| plan.shape.keys = u8::try_from(to).unwrap_or(u8::MAX),
         least: 1,
+        grain: 1,
+    },
+    Size {
+        get: |plan| plan.shape.readers.into(),
+        set: |plan, to| plan.shape.readers = u8::try_from(to).unwrap_or(u8::MAX),
+        least: 0,
         grain: 1,
     },
     Size {

@@ -14,7 +14,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 49] = [
+pub const CODES: [Code; 51] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -37,6 +37,8 @@ pub const CODES: [Code; 49] = [
     Code::H1,
     Code::H2,
     Code::H3,
+    Code::E1,
+    Code::E8,
     Code::P1,
     Code::P2,
     Code::P3,
@@ -67,8 +69,9 @@ pub const CODES: [Code; 49] = [
 ];
 
 /// Lines of the catalogue that have no line here, and why.
-pub const LEFT_OUT: [(Code, &str); 2] = [
+pub const LEFT_OUT: [(Code, &str); 3] = [
     (Code::G2, "others read and write mid-saga in every run with sagas; what they see is counted by the comparison"),
+    (Code::E13, "a disk that is put back counts as S11, whether or not anybody has read more of its events"),
     (Code::O2, "whether an operator decided wrongly shows only once the coordinator has decided: counted as O1"),
 ];
 
@@ -95,7 +98,7 @@ pub struct Impossible {
     pub why: &'static str,
 }
 
-pub const IMPOSSIBLE: [Impossible; 5] = [
+pub const IMPOSSIBLE: [Impossible; 7] = [
     Impossible {
         codes: &[
             Code::S10,
@@ -128,6 +131,7 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
             Code::H1,
             Code::H2,
             Code::H3,
+            Code::E1,
             Code::O1,
             Code::O6,
             Code::G1,
@@ -136,6 +140,25 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
         ],
         states: &OF_TRANSACTIONS_ALONE,
         why: "it happens at a participant, which has branches and no transactions",
+    },
+    Impossible {
+        codes: &[Code::E8],
+        states: &OF_TRANSACTIONS_ALONE,
+        why: "it happens at a reader, which has neither branches nor transactions",
+    },
+    Impossible {
+        codes: &[Code::E8],
+        states: &[
+            "executing",
+            "prepared",
+            "read-only",
+            "aborting",
+            "resolving",
+            "committing",
+            "acting",
+            "compensating",
+        ],
+        why: "it happens at a reader, which has neither branches nor transactions",
     },
     Impossible {
         codes: &[Code::P10],

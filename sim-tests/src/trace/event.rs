@@ -81,6 +81,10 @@ pub enum Event {
     Disk {
         what: String,
     },
+    /// A reader of events hears something that is no event.
+    Read {
+        what: String,
+    },
     /// A fault strikes; `index` is its place in the plan. `ends_at_us` if it lasts.
     Fault {
         index: usize,

@@ -56,6 +56,7 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
         auditor.probe(&mut duty).await?;
     }
     auditor.note_outcomes().await;
+    shared.audited.send_replace(true);
     Ok(())
 }
 
@@ -297,7 +298,15 @@ fn done_without(saga: &TransactionView) -> BTreeMap<u8, HowResolved> {
     };
     let one = |step: &BranchView| match step.participant.as_str().parse() {
         Ok(Host::Participant(number)) => Some((number, how(step)?)),
-        Ok(Host::Coordinator | Host::Standby | Host::Database(_) | Host::Service(_) | Host::Client(_)) | Err(_) => None,
+        Ok(
+            Host::Coordinator
+            | Host::Standby
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Client(_)
+            | Host::Reader(_),
+        )
+        | Err(_) => None,
     };
     if saga.saga { saga.branches.iter().filter_map(one).collect() } else { BTreeMap::new() }
 }

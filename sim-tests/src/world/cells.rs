@@ -24,7 +24,7 @@ fn states_at(host: Host, recorder: &Recorder) -> Vec<String> {
         Host::Participant(number) | Host::Database(number) | Host::Service(number) => {
             branches.iter().filter(|(at, _)| *at == number).map(|(_, state)| word(state)).collect()
         }
-        Host::Client(_) => Vec::new(),
+        Host::Client(_) | Host::Reader(_) => Vec::new(),
     }
 }
 

@@ -308,6 +308,7 @@ impl<'a> Conductor<'a> {
             What::CompensationsRefused { for_ms, .. }
             | What::ActionsRefused { for_ms, .. }
             | What::SlowPrepares { for_ms, .. }
+            | What::SlowReader { for_ms, .. }
             | What::Unclear { for_ms, .. }
             | What::ReadersForgotten { for_ms, .. }
             | What::SessionsCut { for_ms, .. }

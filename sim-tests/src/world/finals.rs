@@ -1,5 +1,7 @@
 //! The state of the disks when all is over.
 
+pub(super) mod events;
+
 use super::database::GID_HEAD_BYTES;
 use super::service::{EFFECT, effect_of};
 use super::shared_state::Shared;
@@ -30,6 +32,11 @@ pub(super) fn read_disks(shared: &Shared) {
         let disk = shared.disk(host);
         if let Host::Participant(number) = host {
             read_data(shared, number, disk_of_data(shared, number));
+            if shared.plan.shape.publishes(number) {
+                let log = events::read_log(&disk.cached());
+                shared.finals().logs.insert(number, log);
+                shared.finals().lost_events.extend(events::positions(number, &disk.destroyed()));
+            }
         } else if let Host::Service(number) = host {
             let contents = disk.cached();
             let effects = contents.pairs(EFFECT).filter_map(|(name, value)| effect_of(name, value)).collect();
@@ -81,7 +88,7 @@ fn excuse(shared: &Shared, disk: &Disk) {
     for (family, key) in disk.destroyed() {
         match subject(family, &key) {
             Subject::Transaction(tx) => drop(finals.excused.insert(tx)),
-            // It has no content, or only what helps to notice a loss, or is told to people alone.
+            // It has no content, or only what helps to notice a loss, or is told to people alone, or shows what a transaction did.
             Subject::Nothing => {}
             Subject::Data => finals.excused_data = true,
             Subject::Server => finals.excused_epochs = true,
@@ -118,7 +125,7 @@ fn subject(family: Family, key: &Bytes) -> Subject {
         "prepared" => behind(GID_HEAD_BYTES),
         known if BY_TRANSACTION.contains(&known) => Subject::Transaction(text),
         "meta" if text == "barrier" || text == "number" || text.starts_with("seen/") => Subject::Nothing,
-        "audit" => Subject::Nothing,
+        "audit" | "event" | "entity" | "event-log" => Subject::Nothing,
         "data" => {
             let mark = text.strip_prefix("mark/").or_else(|| text.strip_prefix("completed/"));
             mark.map_or(Subject::Data, |tx| Subject::Transaction(tx.to_owned()))
@@ -132,7 +139,7 @@ pub(super) fn compared(host: Host, disk: &Disk) -> String {
     let families: &[&'static str] = if host.is_coordinator() {
         &["open", "ended", "damaged"]
     } else {
-        &["data", "branch", "prepared", "heuristic", "pending", "effect"]
+        &["data", "branch", "prepared", "heuristic", "pending", "effect", "event", "entity", "event-log"]
     };
     let contents = disk.cached();
     let mut text = String::new();

@@ -2,6 +2,7 @@
 
 mod other_hands;
 
+use super::planted::Hasty;
 use super::shared_state::{Fate, Shared};
 use super::temper::Temper;
 use crate::plan::{Host, Mutant};
@@ -14,6 +15,7 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::event_log::EventSource;
 use undoubt_participant::resource::{
     BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
     Release, Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
@@ -193,6 +195,23 @@ impl<R: Branches> Resource for Observed<R> {
         if !self.shared.mutates(Mutant::NumbersForgotten) {
             self.resource.remember(key, value);
         }
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventSource>> {
+        let events = self.resource.events()?;
+        Some(match self.host {
+            Host::Participant(_) if self.shared.mutates(Mutant::UnstableEventsServed) => {
+                let disk = self.shared.disk(self.host).clone();
+                Arc::new(Hasty::new(events, disk))
+            }
+            Host::Participant(_)
+            | Host::Coordinator
+            | Host::Standby
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Client(_)
+            | Host::Reader(_) => events,
+        })
     }
 
     async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {
@@ -415,6 +434,12 @@ impl<R: Branches> Branches for Observed<R> {
         let aborted = async {
             match self.ended_by_other_hand(&branch).await {
                 None if self.shared.mutates(Mutant::AbortOnlyAcknowledged) => Ok(Ended::AsTold),
+                None if self.shared.mutates(Mutant::AbortPublishes) => {
+                    self.shared.planted.aborts(self.host, branch.tx.as_bytes());
+                    self.resource.commit(branch.clone()).await?;
+                    // As for one that had not voted yet.
+                    self.resource.abort(branch.clone()).await
+                }
                 None => self.resource.abort(branch.clone()).await,
                 Some(ended) if ended.commit && !self.shared.mutates(Mutant::OtherHandIgnored) => Ok(Ended::Gone),
                 Some(_) => self.leave_no_trace(&branch).await.map(|()| Ended::AsTold),

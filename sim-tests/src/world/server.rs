@@ -8,8 +8,9 @@ use super::session::Sessions;
 use super::shared_state::{Order, Shared};
 use super::store::MutantStore;
 use super::store_with_points::StoreWithPoints;
-use crate::plan::Host;
+use super::workload;
 use crate::plan::points::OPENED;
+use crate::plan::{Host, Mutant};
 use crate::process::Process;
 use crate::trace::Event;
 use futures::FutureExt as _;
@@ -23,6 +24,7 @@ use undoubt_platform::identity::establish;
 use undoubt_platform::{
     Access, Kind, Metrics, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError, Traces,
 };
+use undoubt_vocabulary::Incarnation;
 
 /// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -43,7 +45,7 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
             Host::Participant(_) => participate(machine).await,
             Host::Database(_) => database::serve(machine).await,
             Host::Service(_) => service::serve(machine).await,
-            Host::Client(_) => Ok(()),
+            Host::Client(_) | Host::Reader(_) => Ok(()),
         }
     };
     let why = match AssertUnwindSafe(living).catch_unwind().await {
@@ -155,7 +157,8 @@ async fn participate(machine: Machine) -> turmoil::Result {
         | Host::Standby
         | Host::Database(_)
         | Host::Service(_)
-        | Host::Client(_) => None,
+        | Host::Client(_)
+        | Host::Reader(_) => None,
     };
     let families = if calls.is_some() { undoubt_http::FAMILIES.as_slice() } else { undoubt_kv::FAMILIES.as_slice() };
     let store = shared.disk_to_open(host)?.open(families, process)?;
@@ -173,8 +176,27 @@ async fn participate(machine: Machine) -> turmoil::Result {
         return Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?);
     }
     let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
+    let resource = match host {
+        Host::Participant(number) if shared.plan.shape.publishes(number) => {
+            resource.publishing(workload::events::topics(), incarnation(&shared, &random), shared.clock(host))?
+        }
+        Host::Participant(_)
+        | Host::Coordinator
+        | Host::Standby
+        | Host::Database(_)
+        | Host::Service(_)
+        | Host::Client(_)
+        | Host::Reader(_) => resource,
+    };
     let resource = Arc::new(Observed::new(resource, shared.clone(), host));
     Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?)
+}
+
+/// Returns what a participant's log is called in this start.
+fn incarnation(shared: &Shared, random: &SeededRandom) -> Incarnation {
+    let mut incarnation = [0; 16];
+    random.fill(&mut incarnation);
+    if shared.mutates(Mutant::IncarnationReused) { Incarnation([7; 16]) } else { Incarnation(incarnation) }
 }
 
 fn coordinator_config(shared: &Shared) -> coordinator::Config {

@@ -115,7 +115,15 @@ fn participant_at(address: &str) -> u8 {
     let host = address.trim_start_matches("http://").split(':').next().unwrap_or_default();
     match host.parse() {
         Ok(Host::Participant(number)) => number,
-        Ok(Host::Coordinator | Host::Standby | Host::Database(_) | Host::Service(_) | Host::Client(_)) | Err(_) => 0,
+        Ok(
+            Host::Coordinator
+            | Host::Standby
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Client(_)
+            | Host::Reader(_),
+        )
+        | Err(_) => 0,
     }
 }
 

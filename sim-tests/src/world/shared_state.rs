@@ -7,6 +7,7 @@ mod restored_disks;
 use super::cells::{stands, states_hit};
 use super::database::Post;
 use super::observation::Recorder;
+use super::planted::Planted;
 use super::temper::Temper;
 use super::witness::Witnesses;
 use crate::disk::Disk;
@@ -77,6 +78,12 @@ pub(super) struct Shared {
     pub(super) healed: watch::Sender<bool>,
     /// Clients that have nothing more to ask.
     pub(super) done: watch::Sender<u8>,
+    /// The milliseconds that slow readers take over each batch.
+    slow_readers: Mutex<BTreeMap<u8, u64>>,
+    /// Nothing takes effect any more, so that readers can come to an end.
+    pub(super) audited: watch::Sender<bool>,
+    /// For the planted bugs of what participants publish.
+    pub(super) planted: Planted,
 }
 
 impl Shared {
@@ -115,6 +122,9 @@ impl Shared {
             finals: Mutex::default(),
             healed: watch::Sender::new(false),
             done: watch::Sender::new(0),
+            slow_readers: Mutex::default(),
+            audited: watch::Sender::new(false),
+            planted: Planted::default(),
             plan,
         })
     }
@@ -154,7 +164,12 @@ impl Shared {
         match host {
             Host::Coordinator => self.primary(),
             Host::Participant(number) if self.has_database(host) => Host::Database(number),
-            Host::Participant(_) | Host::Database(_) | Host::Service(_) | Host::Standby | Host::Client(_) => host,
+            Host::Participant(_)
+            | Host::Database(_)
+            | Host::Service(_)
+            | Host::Standby
+            | Host::Client(_)
+            | Host::Reader(_) => host,
         }
     }
 
@@ -178,9 +193,19 @@ impl Shared {
     }
 
     pub(super) fn change_temper(&self, what: &What, begins: bool) {
+        if let What::SlowReader { reader, .. } = what
+            && !begins
+        {
+            lock(&self.slow_readers).remove(reader);
+        }
         if let Some(participant) = Temper::changed_by(what) {
             lock(&self.tempers).entry(Host::Participant(participant)).or_default().change(what, begins);
         }
+    }
+
+    /// Returns the time that a reader takes over a batch.
+    pub(super) fn slowness(&self, reader: u8) -> Duration {
+        Duration::from_millis(lock(&self.slow_readers).get(&reader).copied().unwrap_or(0))
     }
 
     pub(super) fn swap_disks(&self, one: Host, other: Host) {
@@ -316,6 +341,7 @@ impl Shared {
             | What::ResolveStuck { .. }
             | What::EndSaga { .. }
             | What::ReleaseMarks { .. } => {}
+            What::SlowReader { reader, by_ms, .. } => drop(lock(&self.slow_readers).insert(*reader, *by_ms)),
             What::CompensationsRefused { .. }
             | What::ActionsRefused { .. }
             | What::SlowPrepares { .. }
@@ -396,7 +422,7 @@ fn own_disk(host: Host) -> Host {
     match host {
         Host::Standby => Host::Coordinator,
         Host::Database(number) => Host::Participant(number),
-        Host::Coordinator | Host::Participant(_) | Host::Service(_) | Host::Client(_) => host,
+        Host::Coordinator | Host::Participant(_) | Host::Service(_) | Host::Client(_) | Host::Reader(_) => host,
     }
 }
 
@@ -436,6 +462,7 @@ fn kills(what: &What, host: Host) -> bool {
         | What::SlowPrepares { .. }
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
+        | What::SlowReader { .. }
         | What::SessionsCut { .. }
         | What::ServiceTroubled { .. }
         | What::OtherHand { .. }

@@ -1,5 +1,6 @@
 //! Bugs of servers in how they use their store.
 
+use super::planted::PlantedStore;
 use super::shared_state::Shared;
 use crate::plan::{Host, Mutant};
 use bytes::Bytes;
@@ -21,6 +22,7 @@ impl MutantStore {
         match shared.plan.mutant {
             Some(mutant) => {
                 let (of_coordinator, shared) = (host.is_coordinator(), shared.clone());
+                let store = PlantedStore::over(&shared, host, mutant, store);
                 Arc::new(MutantStore { store, mutant, of_coordinator, shared })
             }
             None => store,
@@ -80,7 +82,13 @@ impl MutantStore {
             | Mutant::AttemptForgotten
             | Mutant::TryForgotten
             | Mutant::CancelForgotten
-            | Mutant::RefusedConfirmCommitted => false,
+            | Mutant::RefusedConfirmCommitted
+            | Mutant::EventsWrittenApart
+            | Mutant::PositionsAllottedAtPrepare
+            | Mutant::UnstableEventsServed
+            | Mutant::IncarnationReused
+            | Mutant::AbortPublishes
+            | Mutant::CommitPublishesAgain => false,
         }
     }
 
@@ -158,7 +166,13 @@ impl MutantStore {
             | Mutant::AttemptForgotten
             | Mutant::TryForgotten
             | Mutant::CancelForgotten
-            | Mutant::RefusedConfirmCommitted => false,
+            | Mutant::RefusedConfirmCommitted
+            | Mutant::EventsWrittenApart
+            | Mutant::PositionsAllottedAtPrepare
+            | Mutant::UnstableEventsServed
+            | Mutant::IncarnationReused
+            | Mutant::AbortPublishes
+            | Mutant::CommitPublishesAgain => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
@@ -212,7 +226,7 @@ impl Store for MutantStore {
 }
 
 /// Returns a batch without some of its operations.
-fn without(batch: &Batch, is_left_out: impl Fn(&Operation<'_>) -> bool) -> Batch {
+pub(super) fn without(batch: &Batch, is_left_out: impl Fn(&Operation<'_>) -> bool) -> Batch {
     let mut rest = Batch::default();
     batch.iter().filter(|operation| !is_left_out(operation)).for_each(|operation| rest.add(operation));
     rest

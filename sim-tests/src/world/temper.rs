@@ -48,6 +48,7 @@ impl Temper {
             | What::Wiped { .. }
             | What::PutBack { .. }
             | What::Swapped { .. }
+            | What::SlowReader { .. }
             | What::VoteLost { .. }
             | What::Poisoned
             | What::Clock { .. }

@@ -1,5 +1,6 @@
 //! The work of clients, drawn from a stream of their own.
 
+pub(super) mod events;
 pub(super) mod family;
 mod over_http;
 
@@ -240,11 +241,11 @@ fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
 fn undone(tx: &TxId, at: u8, ops: &[Op], shape: &Shape) -> Part {
     match shape.services.contains(&at) {
         true => over_http::step(at, tx, &[]).into(),
-        false => kv_undone(tx, at, ops).into(),
+        false => kv_undone(tx, at, ops, shape).into(),
     }
 }
 
-fn kv_undone(tx: &TxId, at: u8, ops: &[Op]) -> KvWork {
+fn kv_undone(tx: &TxId, at: u8, ops: &[Op], shape: &Shape) -> KvWork {
     let own = Host::Participant(at).to_string();
     let mut place = 0;
     let back = ops.iter().fold(KvWork::new(), |kv, op| {
@@ -256,14 +257,14 @@ fn kv_undone(tx: &TxId, at: u8, ops: &[Op]) -> KvWork {
             Op::ReadAccount { .. } | Op::ReadRegister { .. } => kv,
         }
     });
-    back.delete(mark_key(&tx.to_string()))
+    events::of_undoing(back.delete(mark_key(&tx.to_string())), at, tx, ops, shape)
 }
 
 /// Returns the work of a participant's branch. `is_alone`: there is no other.
 fn branch_work(at: u8, tx: &TxId, ops: &[Op], shape: &Shape, is_alone: bool) -> Part {
     match shape.services.contains(&at) {
         true => over_http::branch(at, tx, ops, is_alone).into(),
-        false => kv_work(tx, ops, shape).into(),
+        false => kv_work(at, tx, ops, shape).into(),
     }
 }
 
@@ -271,12 +272,12 @@ fn branch_work(at: u8, tx: &TxId, ops: &[Op], shape: &Shape, is_alone: bool) -> 
 fn step_work(at: u8, tx: &TxId, ops: &[Op], shape: &Shape, guarded: bool) -> Part {
     match shape.services.contains(&at) {
         true => over_http::step(at, tx, ops).into(),
-        false if guarded => kv_work(tx, ops, shape).guarded().into(),
-        false => kv_work(tx, ops, shape).into(),
+        false if guarded => kv_work(at, tx, ops, shape).guarded().into(),
+        false => kv_work(at, tx, ops, shape).into(),
     }
 }
 
-fn kv_work(tx: &TxId, ops: &[Op], shape: &Shape) -> KvWork {
+fn kv_work(at: u8, tx: &TxId, ops: &[Op], shape: &Shape) -> KvWork {
     let name = tx.to_string();
     let kv = ops.iter().fold(KvWork::new(), |kv, op| match op {
         // Accounts are stored as what they differ from their opening balance, so nothing has to be opened.
@@ -287,7 +288,8 @@ fn kv_work(tx: &TxId, ops: &[Op], shape: &Shape) -> KvWork {
         }
         Op::ReadRegister { register } => kv.get(register_key(*register)),
     });
-    if ops.iter().any(Op::writes) { kv.put(mark_key(&name), padded("", shape)) } else { kv }
+    let kv = if ops.iter().any(Op::writes) { kv.put(mark_key(&name), padded("", shape)) } else { kv };
+    events::of_doing(kv, at, tx, ops, shape)
 }
 
 /// Returns what a committed transaction read; `None` if the results are not all there.

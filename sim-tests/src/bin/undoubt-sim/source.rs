@@ -72,7 +72,9 @@ fn read(file: &Path) -> anyhow::Result<Plan> {
 pub(crate) fn replay_of_seed(seed: u64, world: World, mutant: Option<Mutant>) -> String {
     let which = match world {
         World::Drawn => String::new(),
-        World::PutBack | World::Databases | World::OpenSagas | World::Http => format!(" --world {}", name(world)),
+        World::PutBack | World::Databases | World::OpenSagas | World::Http | World::Events => {
+            format!(" --world {}", name(world))
+        }
     };
     format!("undoubt-sim replay --seed {seed}{which}{}", planted(mutant))
 }

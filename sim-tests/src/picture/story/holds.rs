@@ -84,7 +84,12 @@ impl<'a> Holds<'a> {
             let began = hold.states.last().map_or(0, |(_, at_us)| *at_us);
             let known = match host {
                 Host::Participant(number) => finals.participants.contains_key(&number),
-                Host::Coordinator | Host::Standby | Host::Database(_) | Host::Service(_) | Host::Client(_) => false,
+                Host::Coordinator
+                | Host::Standby
+                | Host::Database(_)
+                | Host::Service(_)
+                | Host::Client(_)
+                | Host::Reader(_) => false,
             };
             let (to_us, end) = match (found.remove(&key), known) {
                 (Some(by_design), _) => (end_us, End::Never { by_design }),

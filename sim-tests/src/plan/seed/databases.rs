@@ -70,7 +70,8 @@ impl Dice {
             | Host::Standby
             | Host::Database(_)
             | Host::Service(_)
-            | Host::Client(_) => None,
+            | Host::Client(_)
+            | Host::Reader(_) => None,
         });
         if let (Some(participant), What::OtherHand { .. }) = (concerned, &what) {
             return What::OtherHand { participant, commit: false };

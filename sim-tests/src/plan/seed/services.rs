@@ -60,7 +60,8 @@ impl Dice {
             | Host::Standby
             | Host::Database(_)
             | Host::Service(_)
-            | Host::Client(_) => None,
+            | Host::Client(_)
+            | Host::Reader(_) => None,
         });
         match (concerned, &what) {
             (Some(participant), What::OtherHand { .. }) => What::OtherHand { participant, commit: false },

@@ -125,9 +125,15 @@ impl Listener {
         let key = || (fields.get("what"), fields.get("tx"), fields.get("attempt_number").parse().unwrap_or_default());
         let peer = |name: &str| match fields.get(name).parse() {
             Ok(Host::Participant(number)) => Some(number),
-            Ok(Host::Coordinator | Host::Standby | Host::Database(_) | Host::Service(_) | Host::Client(_)) | Err(_) => {
-                None
-            }
+            Ok(
+                Host::Coordinator
+                | Host::Standby
+                | Host::Database(_)
+                | Host::Service(_)
+                | Host::Client(_)
+                | Host::Reader(_),
+            )
+            | Err(_) => None,
         };
         match (host, fields.get("message").as_str()) {
             (Host::Participant(number), "sent") => {

@@ -44,7 +44,11 @@ impl Shared {
         if self.inside(host) != of || of != own_disk(host) {
             return;
         }
-        let mut lost = finals::transactions_of(&self.disks[&of].put_back(&state));
+        let keys = self.disks[&of].put_back(&state);
+        if let Host::Participant(number) = of {
+            self.finals().lost_events.extend(finals::events::positions(number, &keys));
+        }
+        let mut lost = finals::transactions_of(&keys);
         if of == Host::Coordinator && copied == Copied::Emptied {
             // Whoever comes next is another coordinator, and knows of none that were under way either.
             lost.extend(self.calls().into_iter().map(|call| call.tx));

@@ -1,6 +1,6 @@
 //! Families of open sagas: one, and those that are nested in it.
 
-use super::{RETRY, completed_key, kv_undone, open_steps, over_http, padded, places, step_work, undone};
+use super::{RETRY, completed_key, events, kv_undone, open_steps, over_http, padded, places, step_work, undone};
 use crate::plan::{Host, Mode, Shape};
 use crate::run::{Op, Work};
 use std::time::Duration;
@@ -131,8 +131,8 @@ fn nested_step(tx: &TxId, at: u8, ops: &[Op], shape: &Shape) -> (OpenStep, bool)
         step.complete(over_http::step(at, tx, &[])).undo(undone(tx, at, ops, shape))
     } else {
         let key = completed_key(&tx.to_string());
-        let completion = KvWork::new().put(key.clone(), padded("", shape));
-        step.complete(completion).undo(kv_undone(tx, at, ops).delete(key))
+        let completion = events::of_completing(KvWork::new().put(key.clone(), padded("", shape)), at, tx, shape);
+        step.complete(completion).undo(kv_undone(tx, at, ops, shape).delete(key))
     };
     (step, true)
 }

@@ -89,7 +89,12 @@ impl Session {
     fn cut(&self) -> Cut {
         match self.engine.host {
             Host::Database(number) => self.engine.shared.cut(Host::Participant(number)),
-            Host::Coordinator | Host::Standby | Host::Participant(_) | Host::Service(_) | Host::Client(_) => Cut::None,
+            Host::Coordinator
+            | Host::Standby
+            | Host::Participant(_)
+            | Host::Service(_)
+            | Host::Client(_)
+            | Host::Reader(_) => Cut::None,
         }
     }
 
