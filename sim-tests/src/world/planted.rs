@@ -61,7 +61,7 @@ impl PlantedStore {
 
     /// Writes the work, and its events once that is stable.
     fn write_apart(&self, batch: &Batch, durability: Durability) -> Written {
-        let work = without(batch, |operation| is_of_log(operation));
+        let work = without(batch, is_of_log);
         let events = without(batch, |operation| !is_of_log(operation));
         let first = self.store.write(work, durability);
         if events.is_empty() {
@@ -98,7 +98,9 @@ impl PlantedStore {
                     let position = key.try_into().map_or(0, u64::from_be_bytes) + empty;
                     moved.put(EVENT, position.to_be_bytes(), Bytes::copy_from_slice(value));
                 }
-                other => moved.add(other),
+                other @ (Operation::Put { .. } | Operation::Delete { .. } | Operation::DeleteRange { .. }) => {
+                    moved.add(other)
+                }
             }
         }
         self.store.write(moved, durability)

@@ -178,7 +178,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
     let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
     let resource = match host {
         Host::Participant(number) if shared.plan.shape.publishes(number) => {
-            resource.publishing(workload::events::topics(), incarnation(&shared, &random), shared.clock(host))?
+            resource.publishing(&workload::events::declarations(), incarnation(&shared, &random), shared.clock(host))?
         }
         Host::Participant(_)
         | Host::Coordinator

@@ -4,6 +4,7 @@ use super::{account_key, register_key};
 use crate::plan::{Mode, Shape};
 use crate::run::{Deed, DeedPart, Op};
 use undoubt_client::kv::KvWork;
+use undoubt_stream::declarations::{Declarations, DeclaredTopic};
 use undoubt_vocabulary::{Topic, TxId};
 use undoubt_work::event::{Emit, Source};
 
@@ -13,13 +14,13 @@ const MOVES: &str = "moves";
 /// Of whole parts, with versions.
 const DEEDS: &str = "deeds";
 
-/// Returns the topics of every participant that publishes.
-pub(in crate::world) fn topics() -> Vec<Topic> {
+/// Returns what every participant that publishes declares.
+pub(in crate::world) fn declarations() -> Declarations {
     let topic = |name: &str, partitions, sourced| {
         let name = name.parse().expect("it is a topic's name");
-        Topic { name, partitions, sourced }
+        DeclaredTopic { topic: Topic { name, partitions, sourced }, heard_outside: Vec::new() }
     };
-    vec![topic(MOVES, 3, false), topic(DEEDS, 2, true)]
+    Declarations { topics: vec![topic(MOVES, 3, false), topic(DEEDS, 2, true)], ..Declarations::default() }
 }
 
 /// A change that work makes.
