@@ -14,7 +14,8 @@ use std::time::Duration;
 use undoubt::credentials::Credentials;
 use undoubt_client::Cursor;
 use undoubt_client::work::{
-    CALL_GRAMMAR, CALL_OBJECTS, ENLISTED_GRAMMAR, GRAMMAR, HTTP_GRAMMAR, HTTP_OBJECTS, OBJECTS,
+    CALL_GRAMMAR, CALL_OBJECTS, ENLISTED_GRAMMAR, EVENT_GRAMMAR, EVENT_OBJECTS, GRAMMAR, HTTP_GRAMMAR, HTTP_OBJECTS,
+    OBJECTS,
 };
 use undoubt_gateway::document::{SCHEMA, duration};
 use undoubt_platform::{Clock as _, SystemClock};
@@ -197,7 +198,7 @@ pub enum Command {
 /// order given.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = format!("{}\n\nWork:\n{GRAMMAR}\n\n{CALL_GRAMMAR}\n\n{ENLISTED_GRAMMAR}\n\n{HTTP_GRAMMAR}\n\n{SCHEMA}\n\nWork as objects:\n{OBJECTS}\n\n{CALL_OBJECTS}\n\n{HTTP_OBJECTS}\n\n{LINES}", EXAMPLES),
+    after_long_help = format!("{}\n\nWork:\n{GRAMMAR}\n\n{CALL_GRAMMAR}\n\n{ENLISTED_GRAMMAR}\n\n{HTTP_GRAMMAR}\n\n{EVENT_GRAMMAR}\n\n{SCHEMA}\n\nWork as objects:\n{OBJECTS}\n\n{CALL_OBJECTS}\n\n{HTTP_OBJECTS}\n\n{EVENT_OBJECTS}\n\n{LINES}", EXAMPLES),
     after_help = EXAMPLES,
     group(ArgGroup::new("work").required(true).multiple(true).args(["on", "raw", "file", "lines"])),
 )]
