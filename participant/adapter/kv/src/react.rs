@@ -84,9 +84,9 @@ async fn carry_out(kv: &Arc<KeyValue>, transaction: LocalTransaction) -> Result<
         return Ok(Carried::Moved { inbox, stored });
     }
     let mut queued = kv.publish(batch, &events);
-    if let Some(Err(error @ (StoreError::Unavailable { .. } | StoreError::BatchTooLarge { .. }))) =
-        (&mut queued).now_or_never()
-    {
+    // An answer that has come already is taken once.
+    let answered = (&mut queued).now_or_never();
+    if let Some(Err(error @ (StoreError::Unavailable { .. } | StoreError::BatchTooLarge { .. }))) = answered {
         kv.subscriptions.take_back(&advances);
         kv.locks.release(&id);
         return Err(error.into());
@@ -94,7 +94,10 @@ async fn carry_out(kv: &Arc<KeyValue>, transaction: LocalTransaction) -> Result<
     let kv = kv.clone();
     let written_future = async move {
         let _permit = permit;
-        queued.await?;
+        match answered {
+            Some(answer) => answer?,
+            None => queued.await?,
+        }
         kv.locks.release(&id);
         Ok(())
     };
