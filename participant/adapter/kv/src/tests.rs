@@ -1,5 +1,6 @@
 pub(crate) mod memory;
 mod other_hands;
+mod reactions;
 mod sizes;
 mod steps;
 mod suite;
