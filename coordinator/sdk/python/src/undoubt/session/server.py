@@ -150,7 +150,10 @@ class Participant(Generic[Connection]):
             incoming = aiter(requests)
             session = await self._begun(incoming, context)
             try:
-                await _first(self._listen(session, incoming), self._inquire(session), session.replaced.wait())
+                # Before anything is heard: the decision may come with the first batch.
+                doubt = await self._in_worker(self._guard.in_doubt, session.conversation)
+                await self._ask(session, doubt)
+                await _first(self._listen(session, incoming), self._inquire(session, doubt), session.replaced.wait())
             finally:
                 if self._sessions.get(session.conversation.coordinator) is session:
                     del self._sessions[session.conversation.coordinator]
@@ -195,17 +198,19 @@ class Participant(Generic[Connection]):
             self._before_sending(answers)
             await session.send(answers)
 
-    async def _inquire(self, session: _Session) -> None:
-        """Asks about all that is in doubt now, then from time to time about what was so the last time already."""
-        before = await self._in_worker(self._guard.in_doubt, session.conversation)
+    async def _inquire(self, session: _Session, before: set[tuple[bytes, int]]) -> None:
+        """Asks from time to time about what is in doubt, and was so the last time already."""
         while True:
-            now = await self._in_worker(self._guard.in_doubt, session.conversation)
-            asked, inquiry = sorted(now & before), pb.Inquiry()
-            await session.send(
-                [pb.ToCoordinator(tx=tx, attempt_number=number, inquiry=inquiry) for tx, number in asked]
-            )
-            before = now
             await asyncio.sleep(SECONDS_BETWEEN_INQUIRIES)
+            now = await self._in_worker(self._guard.in_doubt, session.conversation)
+            await self._ask(session, now & before)
+            before = now
+
+    async def _ask(self, session: _Session, about: set[tuple[bytes, int]]) -> None:
+        inquiry = pb.Inquiry()
+        await session.send(
+            [pb.ToCoordinator(tx=tx, attempt_number=number, inquiry=inquiry) for tx, number in sorted(about)]
+        )
 
 
 async def _next(incoming: AsyncIterator[pb.CoordinatorBatch], what: str) -> pb.CoordinatorBatch:
