@@ -226,6 +226,7 @@ const INNER: &[&str] = &[
     "READ_OUT_TIMEOUT",
     "RECORD_TIMEOUT",
     "STOP_TIMEOUT",
+    "WORD_TIMEOUT",
 ];
 
 /// Returns the constants of a source file that bound something, by their names.

@@ -122,7 +122,7 @@ impl EventLog {
 
     /// Returns the topic to which an event is published, and the version that its entity has from then on, if it has versions. The
     /// caller keeps others from appending to the entity until the event is written or given up.
-    pub fn admit(&self, event: &NewEvent, before: Option<u64>) -> Result<(&Topic, Option<u64>), Refusal> {
+    pub fn admit(&self, event: &NewEvent, before: Option<u64>, tx: &TxId) -> Result<(&Topic, Option<u64>), Refusal> {
         let topic = self.topics.iter().find(|topic| topic.name == event.topic).ok_or_else(|| self.unknown(event))?;
         let version = match (topic.sourced, event.expect, before) {
             (true, expect, before) => Some(next_version(event, expect, before.unwrap_or(0))?),
@@ -137,8 +137,7 @@ impl EventLog {
             }
         };
         // What is filled in from it later can be.
-        let correlation = CorrelationId(TxId::lowest());
-        self.timer(event, &correlation, Timestamp(0)).map_err(|unfit| Refusal::from(&unfit))?;
+        self.timer(event, &CorrelationId(tx.clone()), Timestamp(0)).map_err(|unfit| Refusal::from(&unfit))?;
         Ok((topic, version))
     }
 

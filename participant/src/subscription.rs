@@ -24,8 +24,10 @@ use runner::{Asked, Runner, Surroundings};
 use sources::WithOwn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use subject::Subject;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use undoubt_platform::{Clock, Random};
 use undoubt_stream::declarations::Declarations;
 use undoubt_stream::inbox::Watermark;
@@ -44,7 +46,10 @@ pub(crate) use view::{Shown, ShownParked, View};
 /// Words of operators that may wait for one subscription.
 const MAX_WORDS_WAITING: usize = 16;
 
-/// What a participant subscribes to.
+/// The time in which a subscription answers a word of an operator.
+const WORD_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The subscriptions of a participant, as its settings have them.
 #[derive(Clone)]
 pub struct Subscribing {
     pub declarations: Arc<Declarations>,
@@ -77,8 +82,16 @@ impl Subscriptions {
             words.ok_or_else(|| format!("there is no subscription {subscription} here; there are: {}", known()))?;
         let (reply, answer) = oneshot::channel();
         let stopping = || "the participant is stopping; ask again at its next start".to_owned();
-        words.send((word, reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
+        let told = async {
+            words.send((word, reply)).await.map_err(|_| stopping())?;
+            answer.await.map_err(|_| stopping())?
+        };
+        let late = |_| {
+            format!(
+                "the subscription {subscription} is busy, and may do it later; look at its state, and at what is parked, before you ask again"
+            )
+        };
+        timeout(WORD_TIMEOUT, told).await.map_err(late)?
     }
 }
 

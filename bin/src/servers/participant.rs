@@ -21,7 +21,7 @@ pub struct Frame {
     pub reloads: Reloads,
     pub pulse: Pulse,
     pub traces: Traces,
-    /// What it subscribes to, if it does.
+    /// The subscriptions that it serves, if there are any.
     pub subscribing: Option<Subscribing>,
 }
 

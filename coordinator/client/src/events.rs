@@ -32,7 +32,7 @@ pub struct EventPlace {
     pub incarnation: Option<Incarnation>,
 }
 
-/// What a reader is told.
+/// The news that a reader is told.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventNews {
@@ -157,7 +157,7 @@ pub struct SubscriptionState {
     pub name: String,
     /// The participant whose events it reads.
     pub source: String,
-    /// How it stands: `beginning`, `reading`, `away`, `full` or `stopped`.
+    /// How it stands: `beginning`, `reading`, `away`, `held-up`, `full` or `stopped`.
     pub standing: String,
     /// The reason, where it does not read.
     pub why: String,

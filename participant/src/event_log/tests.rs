@@ -35,10 +35,14 @@ fn event(topic: &str, key: &str) -> NewEvent {
     }
 }
 
+fn tx() -> TxId {
+    "t1".parse().unwrap()
+}
+
 fn stored(log: &EventLog, event: NewEvent) -> StoredEvent {
     let before = log.is_sourced(event.topic.as_str()).then(|| log.version_of(&event.topic, &event.key).unwrap());
-    let (topic, version) = log.admit(&event, before).unwrap();
-    unplaced(event, topic, version, &"t1".parse::<TxId>().unwrap())
+    let (topic, version) = log.admit(&event, before, &tx()).unwrap();
+    unplaced(event, topic, version, &tx())
 }
 
 async fn publish(log: &EventLog, events: Vec<NewEvent>) -> Result<(), StoreError> {
@@ -137,7 +141,7 @@ async fn an_entity_has_versions_and_refuses_whoever_expects_another() {
     let topic = "accounts".parse().unwrap();
     assert_eq!([log.version_of(&topic, b"x"), log.version_of(&topic, b"z")].map(Result::unwrap), [2, 0]);
     let late = NewEvent { expect: Some(1), ..event("accounts", "x") };
-    let refused = log.admit(&late, Some(2)).unwrap_err();
+    let refused = log.admit(&late, Some(2), &tx()).unwrap_err();
     assert_eq!(refused.code, RefusalCode::Condition);
     assert!(refused.detail.contains("has version 2, not the expected 1"), "{}", refused.detail);
     let versions = log.read_after(After::default()).unwrap().events.into_iter().map(|event| event.version);
@@ -149,12 +153,22 @@ async fn a_topic_keeps_the_number_of_its_partitions_and_what_is_not_declared_is_
     let memory = Memory::default();
     let log = open_as(&memory, 1);
     publish(&log, vec![event("orders", "a")]).await.unwrap();
-    let refused = log.admit(&event("parcels", "a"), None).unwrap_err();
+    let refused = log.admit(&event("parcels", "a"), None, &tx()).unwrap_err();
     assert!(refused.detail.contains("there are: orders, accounts"), "{}", refused.detail);
     let appended = NewEvent { expect: Some(1), ..event("orders", "a") };
-    assert_eq!(log.admit(&appended, None).unwrap_err().code, RefusalCode::InvalidWork);
+    assert_eq!(log.admit(&appended, None, &tx()).unwrap_err().code, RefusalCode::InvalidWork);
     let store = Arc::new(memory.open(&FAMILIES).unwrap());
     let other = vec![Topic { partitions: 8, ..topics().remove(0) }];
     let opened = EventLog::open(store, other, Incarnation([2; 16]), Arc::new(Still));
     assert!(matches!(opened, Err(OpenError::OtherPartitions { declared: 8, stored: 4, .. })));
+}
+
+#[tokio::test]
+async fn what_expires_may_be_filled_in_with_the_transactions_id() {
+    let declared = "[[topic]]\nname = \"orders\"\npartitions = 4\n[[begin]]\ntopic = \"orders\"\ntype = \"order.placed\"\n\
+        expire = { after = \"1s\", emit = { topic = \"orders\", type = \"order.expired\", key = \"{correlation}\" }, unless = [\
+        { from = \"bank\", topic = \"payments\", type = \"paid\" }] }";
+    let declared = undoubt_stream::declarations::Declarations::read(declared).unwrap();
+    let log = open_as(&Memory::default(), 1).with_beginnings(declared.beginnings);
+    assert!(log.admit(&event("orders", "a"), None, &tx()).is_ok());
 }

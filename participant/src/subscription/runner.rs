@@ -347,8 +347,14 @@ impl Runner {
                 }
             };
             let facts = Facts::from(event);
+            let why = format!("attempt {attempts} at the event {} was refused, and is repeated: {refusal}", event.id());
             match self.subject.refused(role, event.id(), &facts, refusal, Some(attempts)) {
-                AfterRefusal::Retry => self.pause(attempts - 1).await?,
+                AfterRefusal::Retry => {
+                    tracing::warn!(subscription = %self.subscription, %source, why, "a reaction is held up");
+                    let name = (self.subscription.clone(), source.from.clone());
+                    self.surroundings.view.stands(&name, Standing::HeldUp(why));
+                    self.pause(attempts - 1).await?;
+                }
                 AfterRefusal::Write(written) => {
                     let barrier = self.barrier_id(event);
                     if let Came::Refused(refusal) = self.write(&about, Some(barrier), written).await? {
@@ -637,13 +643,22 @@ impl Runner {
             then: Box::new(|_| Ok(Written::default())),
         };
         let store = self.surroundings.store.clone();
-        match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await? {
-            Carried::Done { written, .. } => {
+        match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
+            Ok(Carried::Done { written, .. }) => {
                 self.queued(None, written);
                 changes.iter().for_each(|change| self.state.parked.note(change));
             }
-            Carried::Refused(refusal) => return Ok(Err(refusal.to_string())),
-            Carried::Moved { inbox, stored } => return Err(moved(&inbox, stored)),
+            Ok(Carried::Refused(refusal)) => return Ok(Err(refusal.to_string())),
+            Ok(Carried::Moved { inbox, stored }) => return Err(moved(&inbox, stored)),
+            Err(not_now @ (ResourceError::Unavailable { .. } | ResourceError::NoRoom)) => {
+                return Ok(Err(format!("nothing was given up, for it cannot be written now: {not_now}; try again")));
+            }
+            Err(
+                error @ (ResourceError::Unclear { .. }
+                | ResourceError::Foreign { .. }
+                | ResourceError::Stopped { .. }
+                | ResourceError::Fenced { .. }),
+            ) => return Err(error),
         }
         let left = self.state.parked.keys().find(|(other, _)| *other == key).map_or(0, |(_, events)| events.len());
         Ok(Ok(left))

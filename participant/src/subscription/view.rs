@@ -18,6 +18,8 @@ pub(crate) enum Standing {
     Reading,
     /// The source cannot be read, which is tried again.
     Away(String),
+    /// An event is refused for now, and tried again; later ones wait.
+    HeldUp(String),
     /// It waits for room among the parked events.
     Full(String),
     /// Nothing more is read until somebody has looked at it.
@@ -30,6 +32,7 @@ impl Standing {
             Standing::Beginning => "beginning",
             Standing::Reading => "reading",
             Standing::Away(_) => "away",
+            Standing::HeldUp(_) => "held-up",
             Standing::Full(_) => "full",
             Standing::Stopped(_) => "stopped",
         }
@@ -38,7 +41,7 @@ impl Standing {
     pub(crate) fn why(&self) -> &str {
         match self {
             Standing::Beginning | Standing::Reading => "",
-            Standing::Away(why) | Standing::Full(why) | Standing::Stopped(why) => why,
+            Standing::Away(why) | Standing::HeldUp(why) | Standing::Full(why) | Standing::Stopped(why) => why,
         }
     }
 }

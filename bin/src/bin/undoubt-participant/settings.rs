@@ -21,7 +21,7 @@ pub struct Settings {
     tables: Table,
     #[serde(skip)]
     pub resource: Resource,
-    /// What it publishes, and how it reacts to what others do.
+    /// The topics that it publishes to, and its reactions to what others publish.
     #[serde(skip)]
     pub declarations: Declarations,
 }

@@ -93,7 +93,7 @@ impl KeyValue {
                     None => log.version_of(&entity.0, &entity.1).map_err(Declined::Failed)?,
                 }),
             };
-            let (topic, version) = log.admit(&event, before)?;
+            let (topic, version) = log.admit(&event, before, tx)?;
             versions.extend(entity.zip(version));
             Ok(unplaced(event, topic, version, tx))
         };
