@@ -4,6 +4,9 @@
 //! order in which it was asked, so no crash keeps the later without the earlier. What was queued and not answered yet is remembered
 //! here: barriers, which a read of the store may not see.
 
+mod timers;
+mod words;
+
 use super::reading::{Reading, Told};
 use super::store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
 use super::subject::Subject;
@@ -15,16 +18,19 @@ use futures::stream::{FuturesUnordered, SelectAll, StreamExt as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use undoubt_platform::{Clock, Random};
 use undoubt_stream::barrier::{Barrier, BarrierId, Written};
 use undoubt_stream::facts::Facts;
 use undoubt_stream::inbox::{Advance, Watermark};
-use undoubt_stream::parked::{Change, NotPossible, Operator, Parked};
+use undoubt_stream::parked::{Change, NotPossible, Parked};
 use undoubt_stream::reaction::{AfterRefusal, Decision, Role, undone};
 use undoubt_stream::subscription::{Received, Source, Subscription};
 use undoubt_vocabulary::{Backoff, Event, ParticipantName, Refusal, SubscriptionName, TxId};
+
+use timers::TIMER_PERIOD;
+pub(crate) use words::{Asked, Word};
 
 /// Local transactions of one reaction that are queued and not on stable storage yet.
 const MAX_UNDER_WAY: usize = 256;
@@ -32,21 +38,8 @@ const MAX_UNDER_WAY: usize = 256;
 /// Positions of a source after which it is stored how far the subscription has come, though nothing of them was its own.
 const PLACE_AFTER: u64 = 1_024;
 
-/// The period in which it is looked which timers are due.
-const TIMER_PERIOD: Duration = Duration::from_millis(100);
-
 /// The time for which a reaction waits for locks, before it tries again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What an operator asks for.
-#[derive(Debug)]
-pub(crate) enum Word {
-    Retry { key: Bytes },
-    GiveUp { key: Bytes, turn: Option<u64>, by: Operator },
-}
-
-/// An operator's word, and where its answer goes: the events that are still parked under the key.
-pub(crate) type Asked = (Word, oneshot::Sender<Result<usize, String>>);
 
 /// What a runner takes from outside.
 #[derive(Clone)]
@@ -177,48 +170,6 @@ impl Runner {
                 biased;
                 Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => self.answered(answered?),
                 done = &mut call => return done,
-            }
-        }
-    }
-
-    /// Publishes all that is due.
-    async fn fire_due(&mut self) -> Result<(), ResourceError> {
-        loop {
-            let now = self.surroundings.clock.now();
-            let (store, subject) = (self.surroundings.store.clone(), self.subject.clone());
-            let next = self.waiting(Box::pin(async move { store.next_timer(subject.name()).await })).await?;
-            let Some((timer, key)) = next.filter(|(timer, _)| timer.due <= now) else { return Ok(()) };
-            let id = timer.id.clone();
-            let barrier = self.barrier(&id).await?;
-            let transaction = LocalTransaction {
-                id: TxId::new(&key).unwrap_or_else(|_| "timer".parse().expect("it is an id")),
-                correlation: id.correlation.clone(),
-                begun_at: now,
-                timeout: LOCK_TIMEOUT,
-                work: None,
-                advances: Vec::new(),
-                place: None,
-                timer: Some(key),
-                barrier: Some(id.clone()),
-                parked: Vec::new(),
-                then: Box::new(move |_| Ok(timer.due(barrier.as_ref()))),
-            };
-            let store = self.surroundings.store.clone();
-            match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
-                // The next one is looked for once this one is gone.
-                Ok(Carried::Done { written, .. }) => self.waiting(written).await?,
-                Ok(Carried::Refused(refusal)) => {
-                    tracing::error!(subscription = %self.subscription, correlation = %id.correlation, %refusal, "what is published when a time is over is refused; it is tried again");
-                    return Ok(());
-                }
-                Ok(Carried::Moved { inbox, stored }) => return Err(moved(&inbox, stored)),
-                Err(ResourceError::Unavailable { .. } | ResourceError::NoRoom) => return Ok(()),
-                Err(
-                    error @ (ResourceError::Unclear { .. }
-                    | ResourceError::Foreign { .. }
-                    | ResourceError::Stopped { .. }
-                    | ResourceError::Fenced { .. }),
-                ) => return Err(error),
             }
         }
     }
@@ -553,119 +504,6 @@ impl Runner {
 
     fn show_parked(&self) {
         self.surroundings.view.parked(&self.subscription, &self.state.parked);
-    }
-
-    async fn obey(&mut self, word: Word) -> Result<Result<usize, String>, ResourceError> {
-        let answer = match word {
-            Word::Retry { key } => self.retry(&key).await?,
-            Word::GiveUp { key, turn, by } => self.give_up(&key, turn, by).await?,
-        };
-        self.show_parked();
-        Ok(answer)
-    }
-
-    /// Tries the parked events of a key in their order, as far as they succeed.
-    async fn retry(&mut self, key: &Bytes) -> Result<Result<usize, String>, ResourceError> {
-        if !self.state.parked.is_parked(key) {
-            return Ok(Err(self.not_parked(key)));
-        }
-        while let Some((turn, parked)) = self.state.parked.next_of(key) {
-            let reference = parked.event.clone();
-            let Some(reading) = self.sources.get(&reference.from).cloned() else {
-                return Ok(Err(format!("{} is no source of this subscription any more", reference.from)));
-            };
-            let event = match reading.one(&reference).await {
-                Ok(event) => event,
-                Err(why) => return Ok(Err(why)),
-            };
-            let (from, topic) = (reference.from.clone(), reference.topic.clone());
-            let source = Source { from, topic, partition: reference.partition };
-            let Some(role) = self.subject.role_of(&reference.from, &event.topic, &event.kind) else {
-                return Ok(Err(format!("the event {} is nothing to this reaction any more; give it up", event.id())));
-            };
-            let applied = match self.state.parked.retried(key, turn) {
-                Ok(change) => vec![(self.subscription.clone(), change)],
-                Err(impossible) => return Ok(Err(impossible.to_string())),
-            };
-            let about = About { source: &source, event: &event, advance: None, parked: applied };
-            let mut came = self.react(&about, role).await?;
-            if let Came::Refused(refusal) = &came {
-                let facts = Facts::from(&event);
-                if let AfterRefusal::Write(written) =
-                    self.subject.refused(role, event.id(), &facts, refusal.clone(), None)
-                {
-                    let barrier = self.barrier_id(&event);
-                    came = self.write(&about, Some(barrier), written).await?;
-                }
-            }
-            if let Came::Refused(refusal) | Came::Impossible(refusal) = came {
-                let why = refusal.to_string();
-                if let Ok(change) = self.state.parked.refused(key, turn, refusal) {
-                    let parked = vec![(self.subscription.clone(), change)];
-                    let about = About { source: &source, event: &event, advance: None, parked };
-                    self.write(&about, None, nothing()).await?;
-                }
-                return Ok(Err(format!("the event {} is refused again: {why}", event.id())));
-            }
-        }
-        Ok(Ok(0))
-    }
-
-    async fn give_up(
-        &mut self,
-        key: &Bytes,
-        turn: Option<u64>,
-        by: Operator,
-    ) -> Result<Result<usize, String>, ResourceError> {
-        let at = self.surroundings.clock.now();
-        let changes = match turn {
-            Some(turn) => {
-                self.state.parked.skip(key, undoubt_stream::parked::Turn(turn), by, at).map(|change| vec![change])
-            }
-            None => self.state.parked.drop_key(key, &by, at),
-        };
-        let changes = match changes {
-            Ok(changes) => changes,
-            Err(impossible) => return Ok(Err(impossible.to_string())),
-        };
-        let parked: Vec<_> = changes.iter().map(|change| (self.subscription.clone(), change.clone())).collect();
-        let transaction = LocalTransaction {
-            id: "given-up".parse().expect("it is an id"),
-            correlation: "given-up".parse().expect("it is an id"),
-            begun_at: at,
-            timeout: LOCK_TIMEOUT,
-            work: None,
-            advances: Vec::new(),
-            place: None,
-            timer: None,
-            barrier: None,
-            parked,
-            then: Box::new(|_| Ok(Written::default())),
-        };
-        let store = self.surroundings.store.clone();
-        match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
-            Ok(Carried::Done { written, .. }) => {
-                self.queued(None, written);
-                changes.iter().for_each(|change| self.state.parked.note(change));
-            }
-            Ok(Carried::Refused(refusal)) => return Ok(Err(refusal.to_string())),
-            Ok(Carried::Moved { inbox, stored }) => return Err(moved(&inbox, stored)),
-            Err(not_now @ (ResourceError::Unavailable { .. } | ResourceError::NoRoom)) => {
-                return Ok(Err(format!("nothing was given up, for it cannot be written now: {not_now}; try again")));
-            }
-            Err(
-                error @ (ResourceError::Unclear { .. }
-                | ResourceError::Foreign { .. }
-                | ResourceError::Stopped { .. }
-                | ResourceError::Fenced { .. }),
-            ) => return Err(error),
-        }
-        let left = self.state.parked.keys().find(|(other, _)| *other == key).map_or(0, |(_, events)| events.len());
-        Ok(Ok(left))
-    }
-
-    fn not_parked(&self, key: &Bytes) -> String {
-        NotPossible::NotParked { subscription: self.subscription.clone(), key: key.clone() }.to_string()
     }
 }
 
