@@ -23,7 +23,7 @@ use undoubt_stream::expiry::Timer;
 use undoubt_stream::facts::{Facts, Unfit};
 use undoubt_stream::log::{Lane, Positions};
 use undoubt_vocabulary::{
-    CorrelationId, Event, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Timestamp, Topic,
+    CorrelationId, Event, EventId, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Timestamp, Topic,
     TopicName, TxId,
 };
 
@@ -164,6 +164,11 @@ impl EventLog {
             event.topic, event.kind
         );
         Refusal::new(RefusalCode::InvalidWork, detail)
+    }
+
+    /// Returns the id of an event that this start has published.
+    pub fn id_of(&self, position: Position) -> EventId {
+        EventId { incarnation: self.incarnation, position }
     }
 
     /// Queues a batch with events, before it returns. They have their positions then, unless the batch is refused at once.
