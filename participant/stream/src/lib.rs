@@ -18,6 +18,7 @@ pub mod inbox;
 pub mod log;
 pub mod parked;
 pub mod reaction;
+pub mod request_template;
 pub mod subscription;
 pub mod template;
 pub mod work_template;
