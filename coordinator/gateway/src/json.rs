@@ -41,7 +41,7 @@ pub struct Outcome {
     pub stuck: Option<Stuck>,
     /// How far it is applied; for whoever has waited for that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub applied: Option<Applied>,
+    pub applied: Option<Box<Applied>>,
 }
 
 /// How far a transaction is applied at its participants.
@@ -247,7 +247,7 @@ impl Outcome {
     }
 
     pub fn decided(tx: &TxId, answer: &Answer) -> Self {
-        let applied = answer.applied.as_ref().map(Into::into);
+        let applied = answer.applied.as_ref().map(|applied| Box::new(applied.into()));
         Outcome { applied, ..Outcome::of(tx, Some(&answer.outcome), &answer.results) }.closed_if(answer.provisional)
     }
 

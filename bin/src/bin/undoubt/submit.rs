@@ -63,7 +63,7 @@ pub fn describe(outcome: &json::Outcome, submission: Option<&Submission>) -> Str
     if !rows.is_empty() {
         parts.push(output::table(["participant", "work", "value after it"], rows, ""));
     }
-    parts.extend(outcome.applied.as_ref().map(applied));
+    parts.extend(outcome.applied.as_deref().map(applied));
     parts.join("\n")
 }
 
