@@ -101,7 +101,7 @@ async fn what_is_not_applied_everywhere_in_time_is_told_as_such() {
     let mut cluster = publishers(&folder).await;
     let stock = Who::Participant(1);
     cluster.kill(stock).await.unwrap();
-    cluster.restart(stock, Some("before-commit")).await.unwrap();
+    cluster.restart(stock, Some("before-commit:1")).await.unwrap();
     let (of_shop, of_stock) = (placed("a"), placed("b"));
     let submit = ["submit", "--id", "t", "--wait", "applied", "--applied-within", "2s"];
     let both = [&submit[..], &["--on", "shop", &of_shop, "--on", "stock", &of_stock]].concat();

@@ -131,6 +131,12 @@ impl Engine {
                 tracing::debug!(target: "undoubt::note", %tx, event = "retired");
                 self.histories.forget(&tx);
                 self.traced.retired(now, &tx);
+                // Who began to follow it while its end was being written has not heard of that.
+                if self.followed.waits_for(&tx)
+                    && let Some(ended) = self.log.ended_without_large_results(&tx)?
+                {
+                    self.followed.ended(&ended.record);
+                }
                 self.carried_on.remove(&tx);
                 self.holders.ended(&tx);
             }

@@ -54,6 +54,11 @@ impl Followed {
         }
     }
 
+    /// Returns true if somebody follows a transaction of which it was not noted yet that nothing is owed.
+    pub(super) fn waits_for(&self, tx: &TxId) -> bool {
+        self.entries().get(tx).is_some_and(|entry| entry.over.borrow().is_none())
+    }
+
     fn entries(&self) -> MutexGuard<'_, BTreeMap<TxId, Entry>> {
         self.0.lock().expect("nobody panics with the entries half changed")
     }
