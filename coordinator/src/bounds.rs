@@ -11,6 +11,7 @@ use crate::history::watched::{MAX_BYTES_KEPT, MAX_EVENTS_KEPT, MAX_EVENTS_QUEUED
 use crate::operator::MAX_DAMAGED_COUNTED;
 use crate::service::DEFAULT_AWAIT_MS;
 use crate::service::listing::{MAX_PAGE_BYTES, MAX_PAGE_RECORDS_READ, MAX_PAGE_ROWS};
+use crate::service::requests::MAX_APPLIED_WITHIN_MS;
 use crate::session::sender::MAX_MESSAGES_PER_BATCH;
 use crate::witness::MAX_LISTED_PER_LOSS;
 use undoubt_vocabulary::limit;
@@ -21,6 +22,10 @@ pub const LIMITS: &[Limit] = &[
     Limit {
         unit: Unit::Milliseconds,
         ..limit!(Count DEFAULT_AWAIT_MS, "An `Await` that names no time.", "`NOT_DECIDED_YET`.")
+    },
+    Limit {
+        unit: Unit::Milliseconds,
+        ..limit!(Count MAX_APPLIED_WITHIN_MS, "The wait of a submission or a close until it is applied.", "`INVALID_REQUEST`.")
     },
     limit!(Count MAX_PAGE_ROWS, "Transactions on one page of a list.", "The page ends, with a cursor."),
     limit!(Bytes MAX_PAGE_BYTES, "One page of a list.", "The page ends, with a cursor."),

@@ -9,6 +9,7 @@ mod changes;
 mod collection;
 mod commands;
 mod effects;
+mod followed;
 pub(crate) mod handle;
 mod links;
 mod lookout;
@@ -38,11 +39,13 @@ use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError, Tra
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use collection::Collection;
+use followed::Followed;
 use recovered_transactions::CarriedOn;
 use traced::TracedTransactions;
 
 pub(crate) use changes::Addresses;
 pub(crate) use commands::{Command, Replied, Reply, View};
+pub(crate) use followed::Following;
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
 pub(crate) use submissions::{NewStep, NewTransaction, Opening};
@@ -96,6 +99,7 @@ pub(crate) struct Engine {
     /// The reason why no new transactions are taken, though the core would.
     refusing: Option<String>,
     effects: Vec<Effect>,
+    followed: Followed,
     /// Records that were too large to be written, which the core has yet to hear.
     not_appended: Vec<Input>,
     /// The answers in the place of participants that lack an ability, which the core has yet to hear.
@@ -180,6 +184,7 @@ impl Engine {
             commands,
             refusing: None,
             effects: Vec::new(),
+            followed: handle.followed().clone(),
             not_appended: Vec::new(),
             answers_for_others: Vec::new(),
             drained: Some(drained),

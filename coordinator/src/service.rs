@@ -3,13 +3,13 @@
 mod answers;
 pub(crate) mod listing;
 mod many;
-mod requests;
+pub(crate) mod requests;
 mod views;
 mod watching;
 
 use crate::callback::Callbacks;
 use crate::config::Config;
-use crate::engine::{Command, Handle, Replied, View};
+use crate::engine::{Command, Following, Handle, Replied, View};
 use crate::log::{Log, WeakLog};
 use bytes::Bytes;
 use std::pin::Pin;
@@ -23,6 +23,7 @@ use undoubt_platform::Reason;
 use undoubt_platform::access::{Caller, Role};
 use undoubt_platform::audit::{Audit, Call, Origin, audited};
 use undoubt_platform::server::{AnswerRoom, parse_tx};
+use undoubt_proto::convert::Applied;
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
 use undoubt_vocabulary::limits::MAX_TX_ID_BYTES;
@@ -76,6 +77,24 @@ impl Service {
 
     fn submitter(&self, extensions: &Extensions) -> Submitter {
         Submitter { origin: Origin::of(extensions), audit: self.audit.clone() }
+    }
+
+    fn follow(&self, tx: &TxId, within: Option<Duration>) -> Option<(Following, Duration)> {
+        within.map(|within| (self.engine.followed().follow(tx), within))
+    }
+
+    /// Returns an outcome with how far it is applied, once it is, if that was asked for.
+    async fn applied(&self, outcome: v1::Outcome, followed: Option<(Following, Duration)>) -> v1::Outcome {
+        let Some((following, within)) = followed else { return outcome };
+        let applied = if outcome.state == i32::from(v1::State::Committed) {
+            following.applied(within, self.engine.stopped()).await
+        } else if outcome.closed || outcome.state == i32::from(v1::State::Aborted) {
+            // The steps of a nested saga are completed; what was aborted owes nothing that could be waited for.
+            Applied { everywhere: outcome.closed, tokens: following.tokens() }
+        } else {
+            return outcome;
+        };
+        v1::Outcome { applied: Some(applied.into()), ..outcome }
     }
 
     fn log(&self) -> Result<Log, Status> {
@@ -132,9 +151,12 @@ impl Coordinator for Service {
         let request = requests::with_metadata(request);
         let id = id_as_sent(&request.tx);
         let refused = |status: Status| by.refused(&id, status);
+        let within = requests::applied_within(request.applied_within_ms, request.no_wait);
+        let within = within.map_err(|bad| refused(Status::from(bad)))?;
         let (request, callback) =
             requests::parse(request, &self.config, &by.origin).map_err(|bad| refused(Status::from(bad)))?;
         let tx = request.tx.clone();
+        let followed = self.follow(&tx, within);
         let replied = match callback {
             Some(url) => {
                 let submitted = self.callbacks()?.submit(request, url, room).await;
@@ -145,6 +167,7 @@ impl Coordinator for Service {
         let is_refusal = replied.0.is_refusal();
         let told = self.told(replied, tx).await;
         let (outcome, room) = told.map_err(|status| if is_refusal { refused(status) } else { status })?;
+        let outcome = self.applied(outcome, followed).await;
         Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
     }
 
@@ -199,14 +222,17 @@ impl Coordinator for Service {
     async fn close(&self, request: Request<v1::CloseRequest>) -> Result<Response<v1::CloseResponse>, Status> {
         let room = AnswerRoom::of(request.extensions());
         let by = self.submitter(request.extensions());
-        let v1::CloseRequest { tx, no_wait } = request.into_inner();
+        let v1::CloseRequest { tx, no_wait, applied_within_ms } = request.into_inner();
         let id = id_as_sent(&tx);
         let tx = parse_tx(tx)?;
+        let within = requests::applied_within(applied_within_ms, no_wait).map_err(|bad| by.refused(&id, bad.into()))?;
+        let followed = self.follow(&tx, within);
         let (asked, origin, wait) = (tx.clone(), by.origin.clone(), !no_wait);
         let replied = self.engine.ask_in(room, |reply| Command::Close { tx: asked, wait, origin, reply }).await?;
         let is_refusal = replied.0.is_refusal();
         let told = self.told(replied, tx).await;
         let (outcome, room) = told.map_err(|status| if is_refusal { by.refused(&id, status) } else { status })?;
+        let outcome = self.applied(outcome, followed).await;
         Ok(room.respond(v1::CloseResponse { outcome: Some(outcome) }))
     }
 

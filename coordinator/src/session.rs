@@ -23,8 +23,8 @@ use undoubt_platform::{Clock, CrashPoints, NumberedStore, Random, SecretKey};
 use undoubt_proto::KNOWN_EPOCH;
 use undoubt_proto::v1::{self, CoordinatorBatch, Hello, ParticipantBatch, Proof, Welcome};
 use undoubt_vocabulary::{
-    Abilities, Challenge, CoordinatorId, Epoch, ParticipantName, Signature, Starts, Statement, StepOutcome,
-    ToCoordinator, Vote, WriteNumber, protocol,
+    Abilities, Challenge, CoordinatorId, Epoch, EventId, ParticipantName, Signature, Starts, Statement, StepOutcome,
+    ToCoordinator, TxId, Vote, WriteNumber, protocol,
 };
 
 /// Batches between the queue and the stream: one being sent and one ready.
@@ -289,6 +289,9 @@ async fn receive(
         if let Some(number) = number.filter(|_| batch.stable_writes > 0) {
             witness::remember(log, participant, WriteNumber { writes: batch.stable_writes, ..number });
         }
+        for message in &batch.messages {
+            note_emitted(engine, participant, message);
+        }
         let messages: Vec<ToCoordinator> =
             batch.messages.into_iter().filter_map(|message| read(participant, message)).collect();
         for message in &messages {
@@ -300,6 +303,15 @@ async fn receive(
             engine.tell(Command::Messages { participant: participant.clone(), session, messages }).await?;
         }
         batch = incoming.next().await.ok_or(SessionError::Ended)??;
+    }
+}
+
+/// Notes what a message says was published, before what it tells is handled. What cannot be read is as if it was not said.
+fn note_emitted(engine: &Handle, participant: &ParticipantName, wire: &v1::ToCoordinator) {
+    if let Some(Ok(last)) = wire.emitted.clone().map(EventId::try_from)
+        && let Ok(tx) = TxId::new(Bytes::copy_from_slice(&wire.tx))
+    {
+        engine.followed().note(&tx, participant, last);
     }
 }
 

@@ -15,6 +15,7 @@ mod turns;
 pub(crate) mod waiting_work;
 
 use crate::config::Config;
+use crate::emitted::{Emitted, is_told_with};
 use crate::metrics::Figures;
 use crate::outbox::{Outbox, Outgoing};
 use crate::resource::{
@@ -44,7 +45,7 @@ use undoubt_platform::alarm::Bell;
 use undoubt_platform::pulse::Heart;
 use undoubt_platform::{Clock, CrashPoints, Random, Traces};
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Execution, LowWaterMark, ParticipantName, Prepare, WriteNumber,
+    BranchOutcome, CoordinatorId, EventId, Execution, LowWaterMark, ParticipantName, Prepare, WriteNumber,
 };
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 
@@ -92,6 +93,9 @@ pub(crate) struct Engine<R> {
     collect_at: Option<Instant>,
     commands: mpsc::Receiver<Command>,
     effects: Vec<Effect>,
+    emitted: Emitted,
+    /// The last event of the work whose end is being handled.
+    telling: Option<EventId>,
 }
 
 impl<R: Branches> Engine<R> {
@@ -108,6 +112,8 @@ impl<R: Branches> Engine<R> {
         let (takes_work, taking) = watch::channel(true);
         let room = Room::new(config.max_kept_result_bytes);
         resource.use_room(room.clone());
+        let emitted = Emitted::default();
+        resource.use_emitted(emitted.clone());
         let largest_kept_bytes = if resource.recalls_results() { SHORT_RESULT_BYTES } else { usize::MAX };
         let trust =
             Trust { max_unvouched_pins: config.max_unvouched_pins, unproven: config.accept_unproven_coordinators };
@@ -140,6 +146,8 @@ impl<R: Branches> Engine<R> {
             collect_at: None,
             commands,
             effects: Vec::new(),
+            emitted: emitted.clone(),
+            telling: None,
         };
         let recovered = engine.patience().until_done(|| resource.recover(&owner)).await?;
         engine.losses = recovered.log.iter().flat_map(|log| log.losses.clone()).collect();
@@ -247,8 +255,10 @@ impl<R: Branches> Engine<R> {
             self.traced.end(self.clock.now(), &input);
         }
         let mut effects = std::mem::take(&mut self.effects);
+        self.telling = self.emitted.take(&input);
         self.core.handle_input(input, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
+        self.telling = None;
         self.effects = effects;
     }
 
@@ -263,7 +273,8 @@ impl<R: Branches> Engine<R> {
             Effect::Welcome { session, seen } => self.out(session, Outgoing::Welcome { seen }),
             Effect::Send { session, message } => {
                 self.figures.sent(&message);
-                self.out(session, Outgoing::Message(message));
+                let emitted = self.telling.filter(|_| is_told_with(&message));
+                self.out(session, Outgoing::Message { message, emitted });
             }
             Effect::Close { session, why } => {
                 self.out(session, Outgoing::Close(why));

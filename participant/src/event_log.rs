@@ -25,7 +25,8 @@ use undoubt_stream::facts::{Facts, Unfit};
 use undoubt_stream::log::{Lane, Positions};
 use undoubt_stream::retention::{Mark, Retention};
 use undoubt_vocabulary::{
-    CorrelationId, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Timestamp, Topic, TopicName, TxId,
+    CorrelationId, EventId, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Timestamp, Topic,
+    TopicName, TxId,
 };
 
 pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, unplaced};
@@ -168,6 +169,11 @@ impl EventLog {
             event.topic, event.kind
         );
         Refusal::new(RefusalCode::InvalidWork, detail)
+    }
+
+    /// Returns the id of an event that this start has published.
+    pub fn id_of(&self, position: Position) -> EventId {
+        EventId { incarnation: self.incarnation, position }
     }
 
     /// Queues a batch with events, before it returns. They have their positions then, unless the batch is refused at once.

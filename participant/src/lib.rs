@@ -8,6 +8,7 @@
 //! * `session` speaks with a coordinator, to which `outbox` holds what waits to be sent; `admin` with operators.
 //! * [`table`] keeps epochs, branches and barriers for adapters that have a store.
 //! * [`event_log`] keeps the events that work publishes, for adapters that have a store; `events` hands them on.
+//! * [`emitted`] is how answers come to say what events their work has published.
 //! * [`locks`] lets branches and steps wait for keys, for adapters that lock by them.
 //! * [`room`] bounds the bytes of results in memory.
 
@@ -16,6 +17,7 @@ pub mod config;
 pub mod conformance;
 #[doc(hidden)]
 pub mod decoders;
+pub mod emitted;
 mod engine;
 pub mod event_log;
 pub mod event_upkeep;

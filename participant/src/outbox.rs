@@ -7,7 +7,7 @@ use crate::room::Room;
 use tokio::sync::mpsc;
 use undoubt_participant_core::SessionRefused;
 use undoubt_vocabulary::limits::USUAL_PARTICIPANT_BATCH_BYTES;
-use undoubt_vocabulary::{ToCoordinator, WriteNumber};
+use undoubt_vocabulary::{EventId, ToCoordinator, WriteNumber};
 
 /// A batch is closed when it has this many messages.
 pub(crate) const MAX_MESSAGES_PER_BATCH: usize = 1_024;
@@ -22,7 +22,11 @@ pub(crate) enum Outgoing {
         /// The number that was seen of the coordinator's log.
         seen: Option<WriteNumber>,
     },
-    Message(ToCoordinator),
+    Message {
+        message: ToCoordinator,
+        /// The last event that what it tells of has published.
+        emitted: Option<EventId>,
+    },
     Close(SessionRefused),
 }
 
@@ -51,7 +55,7 @@ pub(crate) fn outbox(room: Room) -> (Outbox, Outgoings) {
 impl Outgoing {
     fn bytes(&self) -> usize {
         match self {
-            Outgoing::Message(message) => MESSAGE_BYTES + message.payload_bytes(),
+            Outgoing::Message { message, .. } => MESSAGE_BYTES + message.payload_bytes(),
             Outgoing::Welcome { .. } | Outgoing::Close(_) => 0,
         }
     }
@@ -114,7 +118,8 @@ mod tests {
 
     fn vote(bytes: usize) -> Outgoing {
         let vote = Vote::ReadOnly { result: Bytes::from(vec![0; bytes]) };
-        Outgoing::Message(ToCoordinator::Vote { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1), vote })
+        let message = ToCoordinator::Vote { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1), vote };
+        Outgoing::Message { message, emitted: None }
     }
 
     async fn next(outgoings: &mut Outgoings) -> usize {

@@ -52,6 +52,7 @@ mod error;
 mod recovery;
 mod steps_only;
 
+use crate::emitted::Emitted;
 use crate::event_log::EventSource;
 use crate::subscription::ReactionStore;
 use bytes::Bytes;
@@ -138,6 +139,10 @@ pub trait Resource: Send + Sync + 'static {
     /// Tells where the bytes that it computes count. Called once, before [`recover`](Self::recover). A resource without large
     /// results need not mind.
     fn use_room(&self, _room: Room) {}
+
+    /// Tells where it notes, for a branch or a step that has published events, the last of them, before the call returns that committed the
+    /// branch or ran the step. Called once, before [`recover`](Self::recover). One that does not know what is published by then notes nothing.
+    fn use_emitted(&self, _emitted: Emitted) {}
 
     /// Tells the trace that the next call for a step or a branch belongs to, before it is made. A resource that asks others hands it on.
     fn traced(&self, _call: TracedCall<'_>, _context: TraceContext) {}

@@ -344,13 +344,14 @@ async fn send(
                     let (number, seen) = (stable.map(Into::into), seen.map(Into::into));
                     batch.welcome = Some(v1::Welcome { number, seen, ..welcome.clone() });
                 }
-                Outgoing::Message(message) => {
+                Outgoing::Message { message, emitted } => {
                     let (before, after) = around_send(&message);
                     crash.reach(before);
                     reached.push(after);
                     tracing::debug!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
                         attempt_number = message.attempt_number().0, "sent");
-                    batch.messages.push(message.into());
+                    let emitted = emitted.map(Into::into);
+                    batch.messages.push(v1::ToCoordinator { emitted, ..message.into() });
                 }
                 Outgoing::Close(why) => close = Some(why),
             }

@@ -36,11 +36,14 @@ use undoubt_vocabulary::{ParticipantName, Position, ReaderName, SubscriptionName
 
 pub(crate) use rows::read_event;
 pub use rows::{
-    FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, put_barrier, put_parked, put_place, put_timer,
+    ATTEMPT, FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, delete_attempt, put_attempt, put_barrier,
+    put_parked, put_place, put_timer,
 };
 pub(crate) use runner::{Obeyed, Word};
 pub use sources::{Batches, DialSources, Sources};
-pub use store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, StoredParked, StoredSubscriptions, Then};
+pub use store::{
+    Asking, Carried, InboxId, LocalTransaction, Place, ReactionStore, StoredParked, StoredSubscriptions, Then,
+};
 pub(crate) use view::{Shown, ShownParked, Standing, View};
 
 /// Words of operators that may wait for one subscription.

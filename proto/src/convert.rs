@@ -21,7 +21,7 @@ mod vote;
 mod witness;
 
 pub use low_water_mark::{low_water_mark, still_open, told_open};
-pub use outcome::{KnownOutcome, branch_outcome};
+pub use outcome::{Applied, KnownOutcome, branch_outcome};
 
 use undoubt_vocabulary::{InvalidEvent, InvalidId};
 

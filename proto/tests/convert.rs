@@ -106,7 +106,7 @@ fn known_outcome() -> impl Strategy<Value = KnownOutcome> {
         let stuck = if decided.is_none() { option::of(stuck()).boxed() } else { Just(None).boxed() };
         stuck.prop_map(move |stuck| {
             let closed = decided.is_none() && stuck.is_none();
-            KnownOutcome { decided: decided.clone(), results: results.clone(), stuck, closed }
+            KnownOutcome { decided: decided.clone(), results: results.clone(), stuck, closed, applied: None }
         })
     })
 }
@@ -275,7 +275,7 @@ proptest! {
 
 fn wire_vote(vote: v1::vote::Vote) -> v1::ToCoordinator {
     let body = v1::to_coordinator::Body::Vote(v1::Vote { vote: Some(vote) });
-    v1::ToCoordinator { tx: Bytes::from_static(b"t"), attempt_number: 1, body: Some(body) }
+    v1::ToCoordinator { tx: Bytes::from_static(b"t"), attempt_number: 1, body: Some(body), emitted: None }
 }
 
 fn wire_refusal(code: i32, detail_bytes: usize) -> v1::ToCoordinator {

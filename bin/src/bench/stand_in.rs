@@ -138,5 +138,5 @@ fn answer(asked: ToParticipant, manner: Manner) -> Option<ToCoordinator> {
         | Body::Run(_)
         | Body::Close(_) => return None,
     };
-    Some(ToCoordinator { tx: asked.tx, attempt_number: asked.attempt_number, body: Some(body) })
+    Some(ToCoordinator { tx: asked.tx, attempt_number: asked.attempt_number, body: Some(body), emitted: None })
 }

@@ -39,6 +39,8 @@ pub struct Frame {
     reloads: Reloads,
     spans: Spans,
     inside: Inside,
+    /// The dialler of participants elsewhere.
+    pub participant_dial: Arc<dyn Dial>,
 }
 
 impl std::fmt::Debug for Frame {
@@ -72,7 +74,7 @@ impl Frame {
             keep_alive: Duration::from_millis(config.keep_alive_ms),
         };
         let dial = guard.dial(config.tls.ca(), Some(&config.tls), Protocol::H2, "the certificates for participants")?;
-        let connect = Arc::new(DialConnect { tcp, dial: Arc::new(inside.dial(None, dial)) });
+        let connect = Arc::new(DialConnect { tcp, dial: Arc::new(inside.dial(None, dial.clone())) });
         let callback_dial = guard.dial(config.callback_ca(), None, Protocol::Http1, "the CAs for callbacks")?;
         let callback_secret = callback_secret(&config).or_failed(Failure::Configuration)?;
         let spans = Spans::start(&config.traces, ("coordinator", &config.name), (&mut guard, &config.tls))?;
@@ -97,6 +99,7 @@ impl Frame {
             reloads,
             spans,
             inside,
+            participant_dial: dial,
         };
         Ok(Some((frame, settings, others)))
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 use undoubt_client::ClientOptions;
-use undoubt_gateway::{Behind, Config, Environment, RunError, run};
-use undoubt_platform::dial::{Dial, TcpDial, connect_lazily};
+use undoubt_gateway::{Behind, Config, Environment, RunError, Source, SourceAddress, run};
+use undoubt_platform::dial::{Dial, connect_lazily};
 use undoubt_platform::{Access, Incoming};
 
 /// The name under which the coordinator in the same process knows it.
@@ -57,6 +57,22 @@ pub fn to_coordinator(address: &str, dial: Arc<dyn Dial>) -> anyhow::Result<Conn
     Ok(Box::new(move || connect_lazily(endpoint.clone(), dial.clone())))
 }
 
+/// The bytes that a participant may send of its events before a reader has taken them.
+const EVENTS_WINDOW_BYTES: u32 = 256 << 10;
+
+/// Returns a participant whose events are handed on.
+fn source(name: &str, address: &str, dial: Arc<dyn Dial>) -> anyhow::Result<Source> {
+    let endpoint = Endpoint::from_shared(address.to_owned()).with_context(|| format!("{address} is no address"))?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .initial_stream_window_size(EVENTS_WINDOW_BYTES)
+        .initial_connection_window_size(EVENTS_WINDOW_BYTES);
+    let connect = Box::new(move || connect_lazily(endpoint.clone(), dial.clone()));
+    Ok(Source { name: name.to_owned(), connect })
+}
+
 impl Gateway {
     /// Listens, if it may at its address.
     pub async fn listen(config: &Config, door: &Door) -> Result<Gateway, Failed> {
@@ -86,23 +102,34 @@ impl Gateway {
         &self.url
     }
 
-    /// Serves in front of the coordinator in the same process until it is asked to end.
-    pub async fn serve_inside(self, inside: &Inside, access: Access, shutdown: Shutdown) -> Result<(), Failed> {
-        let (address, dial) = (Inside::address(COORDINATOR), Arc::new(inside.dial(Some(NAME), Arc::new(TcpDial))));
-        let connect = to_coordinator(&address, dial).or_failed(Failure::Other)?;
-        self.serve(vec![Behind { id: None, address, connect }], ClientOptions::default(), access, shutdown).await
+    /// Serves in front of the coordinator in the same process, and of these participants there, until it is asked to end.
+    pub async fn serve_inside(
+        mut self,
+        (inside, participants): (&Inside, &[&str]),
+        outside: Arc<dyn Dial>,
+        access: Access,
+        shutdown: Shutdown,
+    ) -> Result<(), Failed> {
+        let (address, dial) = (Inside::address(COORDINATOR), Arc::new(inside.dial(Some(NAME), outside)));
+        let connect = to_coordinator(&address, dial.clone()).or_failed(Failure::Other)?;
+        let own = |name: &&str| SourceAddress { name: (*name).to_owned(), address: Inside::address(name) };
+        self.config.sources.extend(participants.iter().map(own));
+        let behind = vec![Behind { id: None, address, connect }];
+        self.serve((behind, dial), ClientOptions::default(), access, shutdown).await
     }
 
-    /// Serves in front of these coordinators until it is asked to end.
+    /// Serves in front of these coordinators until it is asked to end. `dial`: to the participants whose events it hands on.
     pub async fn serve(
         self,
-        coordinators: Vec<Behind>,
+        (coordinators, dial): (Vec<Behind>, Arc<dyn Dial>),
         options: ClientOptions,
         access: Access,
         shutdown: Shutdown,
     ) -> Result<(), Failed> {
         let Gateway { config, incoming: Listener(incoming), url: _ } = self;
-        let environment = Environment { incoming, coordinators, options, access };
+        let sources = config.sources.iter().map(|at| source(&at.name, &at.address, dial.clone()));
+        let sources = sources.collect::<anyhow::Result<_>>().or_failed(Failure::Configuration)?;
+        let environment = Environment { incoming, coordinators, sources, options, access };
         run(config, environment, shutdown.asked()).await.map_err(|error| {
             let kind = match &error {
                 RunError::Config(_) | RunError::Coordinators { .. } => Failure::Configuration,

@@ -1,12 +1,13 @@
 //! A participant over HTTP services, which remembers its calls in its data folder.
 
 use super::participant::Frame;
-use super::stored;
+use super::stored::{self, drawn, not_opened};
 use crate::process::{Failed, Failure, Guard, OrFailed as _};
 use std::sync::Arc;
 use undoubt_http::{FAMILIES, HttpServices, Network, Settings};
 use undoubt_platform::SystemClock;
 use undoubt_platform::dial::{Encrypt, SystemResolve, TcpDial};
+use undoubt_stream::declarations::Declarations;
 use undoubt_tls::ClientFiles;
 
 /// Returns the network over which services are called.
@@ -22,11 +23,18 @@ pub fn network(settings: &Settings, guard: &mut Guard) -> Result<Network, Failed
     })
 }
 
-/// Serves until it is asked to end.
-pub async fn serve(frame: &Frame, settings: Settings, network: Network) -> Result<(), Failed> {
+/// Serves until it is asked to end. `declarations`: the topics to which its reactions publish, and these.
+pub async fn serve(
+    frame: &Frame,
+    settings: Settings,
+    network: Network,
+    declarations: &Declarations,
+) -> Result<(), Failed> {
     let settings = Settings { min_free_bytes: frame.config.min_free_bytes, ..settings };
     let resource = |store, known| {
-        HttpServices::numbered(store, known, settings.clone(), network.clone()).or_failed(Failure::Configuration)
+        let services = HttpServices::numbered(store, known, settings.clone(), network.clone());
+        let services = services.or_failed(Failure::Configuration)?;
+        services.publishing(declarations, drawn(), Arc::new(SystemClock)).map_err(not_opened)
     };
     stored::serve(frame, &FAMILIES, resource).await
 }

@@ -3,12 +3,32 @@
 use super::participant::{Frame, kind_of};
 use crate::process::{Failed, Failure, OrFailed as _, Place, Ran, StoreKind, serve_on};
 use std::sync::Arc;
+use undoubt_participant::event_log::OpenError;
 use undoubt_participant::resource::Branches;
 use undoubt_participant::run;
 use undoubt_participant::table::META;
 use undoubt_platform::identity::establish;
 use undoubt_platform::numbered_store::Known;
 use undoubt_platform::{Family, IdentityError, Kind, NumberedStore, OsRandom, Random};
+use undoubt_vocabulary::Incarnation;
+
+/// Returns a new incarnation of a log of events.
+pub fn drawn() -> Incarnation {
+    let mut incarnation = [0; 16];
+    OsRandom::new().fill(&mut incarnation);
+    Incarnation(incarnation)
+}
+
+/// Returns the failure of a log of events that cannot be opened.
+pub fn not_opened(error: OpenError) -> Failed {
+    let failure = match &error {
+        OpenError::Resource(_) => Failure::Storage,
+        OpenError::Twice { .. } | OpenError::TooMany { .. } | OpenError::OtherPartitions { .. } => {
+            Failure::Configuration
+        }
+    };
+    Failed::new(failure, error)
+}
 
 /// Serves until it is asked to end, again on the same store whenever its device was full. `resource` makes the resource over the store,
 /// which has these families.

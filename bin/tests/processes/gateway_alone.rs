@@ -260,3 +260,28 @@ async fn the_coordinators_record_names_the_caller_of_a_gateway_that_shows_it_a_c
     assert_eq!((&submitted["who"], &submitted["through"]), (&json!("ada"), &json!("front")), "{audit}");
     assert_eq!(submitted["address"], "127.0.0.1");
 }
+
+#[tokio::test]
+async fn it_hands_on_the_events_of_the_participants_that_its_settings_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("topics.toml");
+    std::fs::write(&file, "[[topic]]\nname = \"orders\"\n").unwrap();
+    let mut cluster = start(Plan { configs: [("bank-a".to_owned(), file)].into(), ..banks() }).await;
+    let at = cluster.url(Who::Participant(0)).unwrap();
+    let one = |address: &str| format!("{{ name = \"bank-a\", address = \"{address}\" }}");
+    let gateway = Gateway::before(&[&cluster], &["--set", &format!("gateway.sources=[{}]", one(&at))]).await;
+    let work = json!({ "branches": { "bank-a": ["emit orders order.placed key=k json={}"] } });
+    post(gateway.at, "/v1/transactions", &work).await.expect(200);
+    let events = "/v1/participants/bank-a/events?until_now=true";
+    let told = get(gateway.at, events).await.expect(200);
+    assert!(told.body.contains("event: order.placed"), "{told:?}");
+    get(gateway.at, "/v1/participants/bank-b/events").await.problem(404, "UNKNOWN_PARTICIPANT", &["bank-a"]);
+    // One that is away is told as such, before anything is streamed.
+    cluster.kill(Who::Participant(0)).await.unwrap();
+    let away = get(gateway.at, events).await;
+    assert_eq!((away.status, away.json()["retryable"].as_bool()), (503, Some(true)), "{away:?}");
+    for (wrong, word) in [(format!("{}, {}", one(&at), one(&at)), "twice"), (one("127.0.0.1:1"), "no address")] {
+        let said = run(command(&["gateway", "--set", &format!("gateway.sources=[{wrong}]")])).await;
+        said.expect(2, &["gateway.sources", word]);
+    }
+}

@@ -45,6 +45,7 @@ mod open_sagas;
 mod open_sagas_in_databases;
 mod operators;
 mod outcomes;
+mod outside;
 mod owner_only;
 mod passed_sagas;
 mod pins;

@@ -271,7 +271,7 @@ pub use view::{
 };
 pub use watch::Watched;
 
-pub use undoubt_proto::convert::{KnownOutcome, Malformed};
+pub use undoubt_proto::convert::{Applied, KnownOutcome, Malformed};
 pub use undoubt_vocabulary::{
     AbortReason, AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, CorrelationId, Direction, Epoch, Event,
     EventId, EventKind, EventType, Incarnation, InvalidId, InvalidSaga, Outcome, PartName, PartState, ParticipantName,

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::{CancelError, InvalidSubmission, JoinError, SubmitError};
-use crate::options::Patience;
+use crate::options::{LONGEST, Patience};
 use crate::submission::{Terms, milliseconds};
 use crate::submit::{Answer, decided, known};
 use bytes::Bytes;
@@ -269,7 +269,20 @@ impl Client {
     where
         F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        let patience = Patience::until(self.connection.options.deadline_from(Instant::now()));
+        self.ask_patiently_about(tx, Duration::ZERO, attempt).await
+    }
+
+    /// Asks, and waits for so much longer than for other answers.
+    async fn ask_patiently_about<T, F>(
+        &self,
+        tx: &TxId,
+        longer: Duration,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, SubmitError>
+    where
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let patience = Patience::until(self.connection.options.deadline_from(Instant::now()) + longer.min(LONGEST));
         match self.connection.call_patiently(patience, Duration::ZERO, Repeat::Always, tx, attempt).await {
             Ok(response) => Ok(response),
             Err(Failure::Answered(status)) => Err(SubmitError::answered(&self.connection.address, tx.clone(), &status)),
@@ -337,21 +350,28 @@ impl OpenSaga {
     /// Closes the saga and waits until every step is completed. Of a nested one the answer is [provisional](Answer::provisional). If somebody has cancelled it before, or its time was over, the answer
     /// is that it aborted.
     pub async fn close(&self) -> Result<Answer, SubmitError> {
-        decided(&self.id, self.close_in(false).await?)
+        decided(&self.id, self.close_in(false, Duration::ZERO).await?)
+    }
+
+    /// Closes the saga as [`close`](Self::close) does, and has the answer wait, once it is decided, until it is applied everywhere, at most
+    /// for so long, and tell the events that it has published.
+    pub async fn close_applied(&self, within: Duration) -> Result<Answer, SubmitError> {
+        decided(&self.id, self.close_in(false, within.max(Duration::from_millis(1))).await?)
     }
 
     /// Closes the saga; returns how it stands. From then on the coordinator carries it on.
     pub async fn close_no_wait(&self) -> Result<KnownOutcome, SubmitError> {
-        self.close_in(true).await
+        self.close_in(true, Duration::ZERO).await
     }
 
-    async fn close_in(&self, no_wait: bool) -> Result<KnownOutcome, SubmitError> {
-        let request = v1::CloseRequest { tx: self.id.to_bytes(), no_wait };
+    async fn close_in(&self, no_wait: bool, applied_within: Duration) -> Result<KnownOutcome, SubmitError> {
+        let applied_within_ms = if applied_within.is_zero() { 0 } else { milliseconds(applied_within) };
+        let request = v1::CloseRequest { tx: self.id.to_bytes(), no_wait, applied_within_ms };
         let attempt = || {
             let (mut coordinator, request) = (self.client.coordinator(), request.clone());
             async move { coordinator.close(request).await }
         };
-        let response: v1::CloseResponse = self.client.ask_about(&self.id, attempt).await?;
+        let response: v1::CloseResponse = self.client.ask_patiently_about(&self.id, applied_within, attempt).await?;
         known(response.outcome).map_err(|cause| SubmitError::Malformed { tx: self.id.clone(), cause })
     }
 

@@ -145,13 +145,18 @@ impl ClientOptions {
     /// When it is no use any more to wait for the outcome of a transaction that is submitted at `start`. A saga's deadline is
     /// for its pivot: the rest of the way, or the way back, may take as long again.
     pub(crate) fn patience(&self, submission: &Submission, start: Instant) -> Patience {
-        let unheard = self.deadline_from(start);
+        let unheard = self.deadline_from(start) + submission.own_applied_within().unwrap_or_default().min(LONGEST);
         let Some(timeout) = submission.own_timeout().or(self.default_timeout) else { return Patience::until(unheard) };
         let ways = match submission {
             Submission::Transaction(_) => 1,
             Submission::Saga(_) | Submission::Auto(_) => 2,
         };
-        let enough = timeout.min(LONGEST).saturating_mul(ways).saturating_add(AFTER_DEADLINE).min(LONGEST);
+        let applied = submission.own_applied_within().unwrap_or_default();
+        let enough = timeout
+            .min(LONGEST)
+            .saturating_mul(ways)
+            .saturating_add(AFTER_DEADLINE + applied.min(LONGEST))
+            .min(LONGEST);
         Patience { unheard, heard: unheard.max(start + enough) }
     }
 }

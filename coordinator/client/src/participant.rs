@@ -1,9 +1,11 @@
 //! The calls of operators to a participant directly, past the coordinator.
 
 use crate::connection::{Authorized, Connection, MAX_RESPONSE_BYTES, Repeat};
+use crate::credentials::{InvalidCredentials, OnBehalfOf};
 use crate::error::{InvalidAddress, OperatorError};
 use crate::options::ClientOptions;
 use crate::view::ParticipantState;
+use std::sync::Arc;
 use tonic::transport::Channel;
 use undoubt_proto::convert::branch_outcome;
 use undoubt_proto::v1;
@@ -37,6 +39,12 @@ impl ParticipantClient {
     /// Returns a client that talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
     pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
         ParticipantClient { connection: Connection::over("the participant", channel, options) }
+    }
+
+    /// Returns a client over the same connection that asks on somebody's behalf: the server then takes that one for the caller.
+    pub fn on_behalf_of(&self, who: &OnBehalfOf) -> Result<Self, InvalidCredentials> {
+        let asker = Arc::new(self.connection.asker.on_behalf_of(who)?);
+        Ok(ParticipantClient { connection: Connection { asker, ..self.connection.clone() } })
     }
 
     pub(crate) fn admin(&self) -> ParticipantAdminClient<Authorized> {

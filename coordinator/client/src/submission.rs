@@ -48,6 +48,19 @@ impl Submission {
         self
     }
 
+    /// Has the answer wait, once it is decided, until it is applied everywhere, at most for so long, and tell the events that it has
+    /// published. For [`Client::submit`](crate::Client::submit) alone. A minute at most.
+    #[must_use]
+    pub fn applied_within(mut self, within: Duration) -> Self {
+        self.terms_mut().applied_within = Some(within);
+        self
+    }
+
+    /// Returns the time for which its application is waited for once it is decided, if it is.
+    pub(crate) fn own_applied_within(&self) -> Option<Duration> {
+        self.terms().applied_within
+    }
+
     /// Returns the time for which the coordinator tries to reach a commit, if that was given.
     pub fn own_timeout(&self) -> Option<Duration> {
         self.terms().timeout
@@ -114,11 +127,12 @@ pub(crate) struct Terms {
     pub(crate) timeout: Option<Duration>,
     pub(crate) callback: Option<String>,
     pub(crate) trace_context: Option<v1::TraceContext>,
+    pub(crate) applied_within: Option<Duration>,
 }
 
 impl Terms {
     pub(crate) fn under(id: TxId) -> Self {
-        Terms { id, timeout: None, callback: None, trace_context: None }
+        Terms { id, timeout: None, callback: None, trace_context: None, applied_within: None }
     }
 
     /// Returns the terms of something new, under an id that nobody has drawn before: the text of a UUID of version 7.
@@ -141,6 +155,7 @@ impl Terms {
             timeout_ms: self.timeout.map_or(0, milliseconds),
             callback: self.callback.clone().unwrap_or_default(),
             trace_context: self.trace_context.clone(),
+            applied_within_ms: self.applied_within.map_or(0, milliseconds),
             ..v1::SubmitRequest::default()
         }
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use undoubt_proto::convert::{KnownOutcome, Malformed};
+use undoubt_proto::convert::{Applied, KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{Outcome, PartName, TxId};
 use undoubt_work::Results;
@@ -27,12 +27,15 @@ pub struct Answer {
     pub results: BTreeMap<PartName, Bytes>,
     /// It is a nested saga, whose steps are completed. It ends with its parent, and may be undone with that.
     pub provisional: bool,
+    /// How far it is applied, and the events that it has published; if that was asked for
+    /// ([`Submission::applied_within`]).
+    pub applied: Option<Applied>,
 }
 
 impl Answer {
     /// Returns the answer with this outcome and these results, as the coordinator would give it.
     pub fn new(outcome: Outcome, results: BTreeMap<PartName, Bytes>) -> Answer {
-        Answer { outcome, results, provisional: false }
+        Answer { outcome, results, provisional: false, applied: None }
     }
 
     /// Returns what a participant, or a step of a saga, handed back; `None` if there is no result of it.
@@ -48,7 +51,8 @@ impl TryFrom<KnownOutcome> for Answer {
     fn try_from(known: KnownOutcome) -> Result<Self, Malformed> {
         let provisional = known.closed;
         let decided = known.decided.or(provisional.then_some(Outcome::Committed));
-        Ok(Answer { outcome: decided.ok_or(Malformed::Undecided)?, results: known.results, provisional })
+        let outcome = decided.ok_or(Malformed::Undecided)?;
+        Ok(Answer { outcome, results: known.results, provisional, applied: known.applied })
     }
 }
 
@@ -68,6 +72,7 @@ impl Client {
 
     async fn send(&self, submission: &Submission, no_wait: bool) -> Result<KnownOutcome, SubmitError> {
         let (tx, request) = (submission.id(), v1::SubmitRequest { no_wait, ..submission.request()? });
+        let request = if no_wait { v1::SubmitRequest { applied_within_ms: 0, ..request } } else { request };
         let attempt = || {
             let (mut coordinator, request) = (self.coordinator(), request.clone());
             async move { coordinator.submit(request).await }

@@ -1,7 +1,9 @@
 //! The settings of a gateway.
 
+use http::Uri;
 use serde::{Deserialize, Serialize};
 use undoubt_platform::range::{OutOfRange, Ranged, check_ranges, ranged};
+use undoubt_vocabulary::{InvalidId, ParticipantName};
 
 /// A gateway's configuration. [`Config::check`] says what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,16 @@ pub struct Config {
     /// True if the set of coordinators behind it is the same as it was when the oldest id was begun that is still asked for: an id is then at
     /// its home, and no other coordinator is asked for it before anything is done.
     pub settled: bool,
+    /// The participants whose events it hands on; in `undoubt serve` those inside the process are among them by themselves.
+    pub sources: Vec<SourceAddress>,
+}
+
+/// A participant whose events are handed on, and its address: `http://host:port` or `https://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceAddress {
+    pub name: String,
+    pub address: String,
 }
 
 impl Default for Config {
@@ -29,18 +41,41 @@ impl Default for Config {
             max_event_streams: 1_024,
             hosts: Vec::new(),
             settled: false,
+            sources: Vec::new(),
         }
     }
 }
 
 /// Settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("gateway.{0}")]
-pub struct ConfigError(#[from] OutOfRange);
+pub enum ConfigError {
+    #[error("gateway.{0}")]
+    Range(#[from] OutOfRange),
+    #[error("gateway.sources: {0}")]
+    SourceName(#[from] InvalidId),
+    #[error("gateway.sources: {name} is named twice; leave one out")]
+    SourceTwice { name: String },
+    #[error("gateway.sources: {address:?} of {name} is no address; write http://host:port or https://host:port")]
+    SourceAddress { name: String, address: String },
+}
 
 impl Config {
-    /// Checks that every number is in its range.
+    /// Checks that every number is in its range, and that sources are named once and have addresses.
     pub fn check(&self) -> Result<(), ConfigError> {
+        for (place, SourceAddress { name, address }) in self.sources.iter().enumerate() {
+            name.parse::<ParticipantName>()?;
+            if self.sources[..place].iter().any(|other| other.name == *name) {
+                return Err(ConfigError::SourceTwice { name: name.clone() });
+            }
+            let whole = |uri: &Uri| {
+                let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+                is_http && uri.host().is_some() && uri.port_u16().is_some() && uri.path() == "/"
+            };
+            if address.contains('@') || !address.parse::<Uri>().is_ok_and(|uri| whole(&uri)) {
+                let (name, address) = (name.clone(), address.replace('@', "…"));
+                return Err(ConfigError::SourceAddress { name, address });
+            }
+        }
         Ok(check_ranges(&self.ranges())?)
     }
 

@@ -4,6 +4,7 @@ use crate::body::Room;
 use crate::coordinators::{Coordinator, Coordinators};
 use crate::link::Link;
 use crate::problem::Problem;
+use crate::sources::Sources;
 use axum::extract::FromRequestParts;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
@@ -12,7 +13,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
-use undoubt_client::{Client, OnBehalfOf, TxId};
+use undoubt_client::{Client, OnBehalfOf, ParticipantClient, TxId};
 use undoubt_platform::access::Caller;
 use undoubt_platform::server::Peer;
 use undoubt_platform::{Access, Reason};
@@ -21,6 +22,8 @@ use undoubt_platform::{Access, Reason};
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) coordinators: Coordinators,
+    /// The participants whose events are handed on.
+    pub(crate) sources: Sources,
     pub(crate) access: Access,
     pub(crate) room: Room,
     /// Places for streams of events.
@@ -67,6 +70,12 @@ impl Asker {
     /// Returns the coordinator of this name; without, the only one.
     pub(crate) fn of(&self, named: Option<&str>) -> Result<AtCoordinator, Problem> {
         self.at(self.gate.coordinators.named(named)?)
+    }
+
+    /// Returns a client of the participant of this name that asks on the caller's behalf.
+    pub(crate) fn source(&self, named: &str) -> Result<ParticipantClient, Problem> {
+        let source = self.gate.sources.client(named)?;
+        source.on_behalf_of(&self.who).map_err(|invalid| Problem::new(Reason::InvalidRequest, invalid.to_string()))
     }
 
     pub(crate) fn coordinators(&self) -> &Coordinators {

@@ -4,10 +4,12 @@
 //! where they hold what cannot be seen. The command line reads back what it prints. Absent things are `null`.
 
 mod audit;
+mod event;
 mod participant;
 pub(crate) mod schema;
 
 pub use audit::{Audit, AuditLine};
+pub use event::PublishedEvent;
 pub use participant::{
     BranchHeld, HeldBranches, HeuristicOutcome, KnownCoordinator, ParticipantSelf, SemanticLock, StepUnderWay,
 };
@@ -37,6 +39,26 @@ pub struct Outcome {
     pub results: BTreeMap<String, Results>,
     /// While it is pending: the step that an operator has to end before it goes on.
     pub stuck: Option<Stuck>,
+    /// How far it is applied; for whoever has waited for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Box<Applied>>,
+}
+
+/// How far a transaction is applied at its participants.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Applied {
+    /// It is in effect at every participant.
+    pub everywhere: bool,
+    /// The last event that it has published, by participants: what a reader of that one's events has to have seen to have seen all of them.
+    /// Of one that is missing, its events have the transaction's id as their correlation.
+    pub tokens: BTreeMap<String, String>,
+}
+
+impl From<&undoubt_client::Applied> for Applied {
+    fn from(applied: &undoubt_client::Applied) -> Self {
+        let token = |(participant, last): (&_, &_)| (ToString::to_string(participant), ToString::to_string(last));
+        Applied { everywhere: applied.everywhere, tokens: applied.tokens.iter().map(token).collect() }
+    }
 }
 
 /// The standing of a step that has joined an open saga.
@@ -225,7 +247,8 @@ impl Outcome {
     }
 
     pub fn decided(tx: &TxId, answer: &Answer) -> Self {
-        Outcome::of(tx, Some(&answer.outcome), &answer.results).closed_if(answer.provisional)
+        let applied = answer.applied.as_ref().map(|applied| Box::new(applied.into()));
+        Outcome { applied, ..Outcome::of(tx, Some(&answer.outcome), &answer.results) }.closed_if(answer.provisional)
     }
 
     fn closed_if(self, closed: bool) -> Self {
@@ -234,7 +257,7 @@ impl Outcome {
 
     fn of(tx: &TxId, outcome: Option<&Decided>, results: &BTreeMap<PartName, Bytes>) -> Self {
         let results = results.iter().map(|(name, result)| (name.to_string(), Results::read(result))).collect();
-        Outcome { tx: tx.to_string(), form: OutcomeForm::new(outcome), results, stuck: None }
+        Outcome { tx: tx.to_string(), form: OutcomeForm::new(outcome), results, stuck: None, applied: None }
     }
 }
 

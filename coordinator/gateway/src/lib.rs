@@ -19,10 +19,12 @@ mod operation;
 mod problem;
 mod routes;
 mod run;
+mod sources;
 mod tree;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, SourceAddress};
 pub use coordinators::Behind;
 pub use limits::LIMITS;
 pub use run::{Environment, RunError, run};
+pub use sources::Source;
 pub use tree::{Unreadable, text};

@@ -114,6 +114,11 @@ impl Problem {
         }
     }
 
+    /// Returns the stable word of the reason.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Returns true if somebody was asked and did not answer.
     pub(crate) fn is_unreached(&self) -> bool {
         self.code == UNREACHED
@@ -141,12 +146,14 @@ impl Problem {
 
 /// Returns the status of HTTP that goes with a reason.
 fn status(reason: Reason) -> StatusCode {
-    const OWN: [(Reason, StatusCode); 5] = [
+    const OWN: [(Reason, StatusCode); 7] = [
         (Reason::TooManySubmissions, StatusCode::TOO_MANY_REQUESTS),
         (Reason::ShareTaken, StatusCode::TOO_MANY_REQUESTS),
         (Reason::MessageTooLarge, StatusCode::PAYLOAD_TOO_LARGE),
         (Reason::MessageIncomplete, StatusCode::BAD_REQUEST),
         (Reason::RecordCollected, StatusCode::GONE),
+        (Reason::LogPutBack, StatusCode::CONFLICT),
+        (Reason::EventsTrimmed, StatusCode::GONE),
     ];
     match OWN.iter().find(|(known, _)| *known == reason) {
         Some((_, status)) => *status,

@@ -5,6 +5,8 @@ mod coordinator;
 mod coordinators;
 mod events;
 mod open_sagas;
+mod published;
+mod stream;
 mod transactions;
 pub(crate) mod waiting;
 
@@ -33,6 +35,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         transactions::operations(),
         open_sagas::operations(),
         events::operations(),
+        published::operations(),
         coordinator::operations(),
         coordinators::operations(),
         vec![describe],

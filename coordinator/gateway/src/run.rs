@@ -6,6 +6,7 @@ use crate::connection::Taken;
 use crate::coordinators::{Behind, Coordinators, MAX_COORDINATORS};
 use crate::gate::Gate;
 use crate::routes::{self, waiting::MAX_WAIT};
+use crate::sources::{Source, Sources};
 use axum::Router;
 use futures::StreamExt as _;
 use http::Request;
@@ -48,6 +49,8 @@ pub struct Environment {
     pub incoming: Incoming,
     /// The coordinators behind it, one at least.
     pub coordinators: Vec<Behind>,
+    /// The participants whose events it hands on.
+    pub sources: Vec<Source>,
     /// The options of its clients: the token, if they need one.
     pub options: ClientOptions,
     /// The rules by which callers are known.
@@ -78,7 +81,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { mut incoming, coordinators, options, access } = environment;
+    let Environment { mut incoming, coordinators, sources, options, access } = environment;
     if !(1..=MAX_COORDINATORS).contains(&coordinators.len()) {
         return Err(RunError::Coordinators { given: coordinators.len() });
     }
@@ -86,6 +89,7 @@ pub async fn run(
     // What was heard is waited for here, so the client is not to give up before.
     let options = options.deadline(ASKING_FOR).default_timeout(MAX_WAIT);
     let gate = Arc::new(Gate {
+        sources: Sources::new(sources, options.clone()),
         coordinators: Coordinators::new(coordinators, &options, config.settled),
         access,
         room: Room::new(),
@@ -179,8 +183,13 @@ mod tests {
         let connect = Box::new(|| Channel::from_static("http://127.0.0.1:1").connect_lazy());
         let behind = Behind { id: None, address: "http://127.0.0.1:1".to_owned(), connect };
         let coordinators = vec![behind];
-        let environment =
-            Environment { incoming, coordinators, options: ClientOptions::default(), access: Access::open() };
+        let environment = Environment {
+            incoming,
+            coordinators,
+            sources: Vec::new(),
+            options: ClientOptions::default(),
+            access: Access::open(),
+        };
         tokio::spawn(run(Config::default(), environment, std::future::pending()))
     }
 

@@ -18,6 +18,9 @@ impl Engine {
             Effect::Append { mut record, forced } => {
                 let has_lost = self.lose(&mut record);
                 attention::ended(&record);
+                if let Record::Ended(ended) = &record {
+                    self.followed.ended(ended);
+                }
                 // A heuristic outcome writes the record of one that has ended again.
                 if let Record::Ended(ended) = &record
                     && self.core.holds(&ended.tx)
@@ -98,6 +101,7 @@ impl Engine {
                     self.log.ended(request.tx())?
                 };
                 let ended = ended.map(|ended| ended.record);
+                ended.iter().for_each(|ended| self.followed.ended(ended));
                 // The effects of the answer come after those that are still to be carried out of this input; a look-up
                 // is always the last, or alone.
                 self.handle_input(Input::LookedUp { request, ended })?;
@@ -127,6 +131,12 @@ impl Engine {
                 tracing::debug!(target: "undoubt::note", %tx, event = "retired");
                 self.histories.forget(&tx);
                 self.traced.retired(now, &tx);
+                // Who began to follow it while its end was being written has not heard of that.
+                if self.followed.waits_for(&tx)
+                    && let Some(ended) = self.log.ended_without_large_results(&tx)?
+                {
+                    self.followed.ended(&ended.record);
+                }
                 self.carried_on.remove(&tx);
                 self.holders.ended(&tx);
             }

@@ -2,6 +2,7 @@
 
 use super::changes::Addresses;
 use super::commands::{Command, Replied, Reply, View};
+use super::followed::Followed;
 use crate::changes::Changeable;
 use crate::config::ParticipantAddress;
 use crate::metrics::Queue;
@@ -35,6 +36,7 @@ pub(crate) struct Handle {
     pressed: watch::Sender<bool>,
     /// The cause for which the engine ends, if not for the sake of a restart.
     why: Arc<OnceLock<Arc<str>>>,
+    followed: Followed,
 }
 
 /// A command with its share of the room for all that wait.
@@ -47,7 +49,26 @@ impl Handle {
     pub(crate) fn new(max_queued: usize) -> (Handle, mpsc::Receiver<Queued>) {
         let (commands, receiver) = mpsc::channel(max_queued);
         let room = Arc::new(Semaphore::new(MAX_QUEUED_COMMAND_BYTES as usize));
-        (Handle { commands, room, pressed: watch::Sender::new(false), why: Arc::default() }, receiver)
+        (
+            Handle {
+                commands,
+                room,
+                pressed: watch::Sender::new(false),
+                why: Arc::default(),
+                followed: Followed::default(),
+            },
+            receiver,
+        )
+    }
+
+    /// Returns the transactions until whose application somebody waits.
+    pub(crate) fn followed(&self) -> &Followed {
+        &self.followed
+    }
+
+    /// Waits until the engine is gone.
+    pub(crate) async fn stopped(&self) {
+        self.commands.closed().await;
     }
 
     /// Sets the reason that is told to those that wait for the engine when it ends.

@@ -229,7 +229,8 @@ pub(super) fn encode_ended(
     };
     let results =
         ended.results.iter().map(|(name, result)| (name.clone(), unless_apart(name, result, apart))).collect();
-    let known = KnownOutcome { decided: Some(ended.outcome.clone()), results, stuck: None, closed: false };
+    let known =
+        KnownOutcome { decided: Some(ended.outcome.clone()), results, stuck: None, closed: false, applied: None };
     let record = record::EndedTransaction {
         outcome: Some(known.into()),
         attempt_number: ended.attempt_number.0,

@@ -18,7 +18,7 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
             decided: Some(outcome),
             results: results.into_iter().collect(),
             stuck: None,
-            closed: false,
+            closed: false, applied: None,
         }
         .into()),
         Replied::Core(Answer::Pending) => Ok(undecided(None)),
@@ -78,7 +78,7 @@ fn exceeded_by(exceeded: &Exceeded) -> Status {
 }
 
 fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
-    KnownOutcome { decided: None, results: BTreeMap::new(), stuck, closed: false }.into()
+    KnownOutcome { decided: None, results: BTreeMap::new(), stuck, closed: false, applied: None }.into()
 }
 
 fn status_of(rejection: &Rejection) -> Status {

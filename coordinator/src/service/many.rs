@@ -164,7 +164,7 @@ impl Pump {
         for v1::SequencedRequest { sequence, request } in batch.requests {
             let request = request.unwrap_or_default();
             let tx = request.tx.clone();
-            let bad = match requests::parse(request, config, &self.by.origin) {
+            let bad = match requests::parse_in_stream(request, config, &self.by.origin) {
                 Ok((_, Some(_))) => requests::BadRequest::CallbackInStream,
                 Ok((request, None)) => {
                     let reply = self.reply(sequence, self.room.another());

@@ -62,7 +62,20 @@ pub(crate) enum BadRequest {
     Callback(#[from] BadUrl),
     #[error("a callback is for single submissions; submit it by itself, or leave the callback out")]
     CallbackInStream,
+    #[error(
+        "no_wait and applied_within_ms are both given, and whoever does not wait is not told what was applied; leave one out"
+    )]
+    AppliedWithoutWaiting,
+    #[error(
+        "applied_within_ms {given} is more than the {max} allowed; wait less, and submit the same again to wait on"
+    )]
+    AppliedTooLate { given: u32, max: u32 },
+    #[error("applied_within_ms is for single submissions; submit it by itself, or leave that out")]
+    AppliedInStream,
 }
+
+/// The longest time for which a submission waits until it is applied.
+pub(crate) const MAX_APPLIED_WITHIN_MS: u32 = 60_000;
 
 impl From<BadRequest> for Status {
     fn from(bad: BadRequest) -> Status {
@@ -80,6 +93,9 @@ impl From<BadRequest> for Status {
             BadRequest::NobodyOwns => (Reason::InvalidRequest, "owner_only".to_owned()),
             BadRequest::Saga(invalid) => (Reason::InvalidSaga, invalid.path.clone()),
             BadRequest::Callback(_) | BadRequest::CallbackInStream => (Reason::InvalidRequest, "callback".to_owned()),
+            BadRequest::AppliedWithoutWaiting | BadRequest::AppliedTooLate { .. } | BadRequest::AppliedInStream => {
+                (Reason::InvalidRequest, "applied_within_ms".to_owned())
+            }
         };
         reason.refuse_field(&path, bad.to_string())
     }
@@ -102,6 +118,7 @@ pub(super) fn parse(
         value,
         callback,
         trace_context,
+        applied_within_ms,
     } = request;
     let tx = TxId::new(own(&tx))?;
     let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
@@ -140,10 +157,33 @@ pub(super) fn parse(
     if callback.is_some() && !no_wait {
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }
+    applied_within(applied_within_ms, no_wait)?;
     let digest = digest_of_content(&content);
     let (timeout, origin) = (Duration::from_millis(timeout_ms), origin.clone());
     let trace = trace_context.map(|context| Box::new(bounded(context)));
     Ok((NewTransaction { tx, digest, content, timeout, wait: !no_wait, origin, trace }, callback))
+}
+
+/// A request on a stream of many.
+pub(super) fn parse_in_stream(
+    request: v1::SubmitRequest,
+    config: &Config,
+    origin: &Origin,
+) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
+    if request.applied_within_ms != 0 {
+        return Err(BadRequest::AppliedInStream);
+    }
+    parse(request, config, origin)
+}
+
+/// Returns the time for which its application is waited for; `None`: it is not.
+pub(super) fn applied_within(ms: u32, no_wait: bool) -> Result<Option<Duration>, BadRequest> {
+    match ms {
+        0 => Ok(None),
+        _ if no_wait => Err(BadRequest::AppliedWithoutWaiting),
+        1..=MAX_APPLIED_WITHIN_MS => Ok(Some(Duration::from_millis(ms.into()))),
+        given => Err(BadRequest::AppliedTooLate { given, max: MAX_APPLIED_WITHIN_MS }),
+    }
 }
 
 /// Returns the request with the trace context of its metadata, unless it has one itself.

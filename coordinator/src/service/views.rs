@@ -32,7 +32,13 @@ pub(super) fn find_ended(
 
 /// A row with what lists leave out.
 fn whole(row: v1::Transaction, results: Vec<(PartName, Bytes)>, history: Vec<v1::HistoryEvent>) -> v1::Transaction {
-    let known = KnownOutcome { decided: None, results: results.into_iter().collect(), stuck: None, closed: false };
+    let known = KnownOutcome {
+        decided: None,
+        results: results.into_iter().collect(),
+        stuck: None,
+        closed: false,
+        applied: None,
+    };
     let results = v1::Outcome::from(known).results;
     let outcome = row.outcome.map(|outcome| v1::Outcome { results, ..outcome });
     v1::Transaction { outcome, history, ..row }
@@ -121,5 +127,5 @@ pub(super) fn row_of_ended(ended: Ended) -> v1::Transaction {
 }
 
 fn outcome_without_results(decided: Option<Outcome>, stuck: Option<StuckStep>) -> v1::Outcome {
-    KnownOutcome { decided, results: BTreeMap::new(), stuck, closed: false }.into()
+    KnownOutcome { decided, results: BTreeMap::new(), stuck, closed: false, applied: None }.into()
 }

@@ -96,7 +96,7 @@ impl Running {
 
     async fn answer(&mut self) -> ToCoordinator {
         let next = self.next().await;
-        let Outgoing::Message(message) = next else { panic!("{next:?}") };
+        let Outgoing::Message { message, .. } = next else { panic!("{next:?}") };
         message
     }
 

@@ -4,6 +4,7 @@ use super::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
     StepId, StepState, Steps, TracedCall,
 };
+use crate::emitted::Emitted;
 use crate::event_log::EventSource;
 use bytes::Bytes;
 use std::path::Path;
@@ -51,6 +52,10 @@ impl<R: Steps> Resource for StepsOnly<R> {
 
     fn use_room(&self, room: Room) {
         self.0.use_room(room);
+    }
+
+    fn use_emitted(&self, emitted: Emitted) {
+        self.0.use_emitted(emitted);
     }
 
     fn traced(&self, call: TracedCall<'_>, context: TraceContext) {

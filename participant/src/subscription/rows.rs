@@ -7,6 +7,7 @@
 //! | `parked` | subscription, 0, turn (8 bytes) | `StoredParkedEvent` |
 //! | `given-up` | subscription, 0, turn (8 bytes), incarnation (16 bytes), position (8 bytes) | `StoredGivenUp` |
 //! | `reaction` | reaction, 0, correlation | `StoredReaction` |
+//! | `attempt` | reaction, 0, correlation | `StoredReaction`: what there would be if it took effect |
 //! | `timer` | name, 0, due (8 bytes), correlation | `StoredEvent`: what is published then |
 //!
 //! The watermarks are in memory too: a store has one owner, so what is there is what is stored or queued.
@@ -46,6 +47,9 @@ pub const REACTION: Family = Family("reaction");
 /// What is to be published when a time is over.
 pub const TIMER: Family = Family("timer");
 
+/// The attempts at work that somebody else is asked for; of stores that [ask others](super::store::ReactionStore::asks_others) alone.
+pub const ATTEMPT: Family = Family("attempt");
+
 /// The families of subscriptions.
 pub const FAMILIES: [Family; 5] = [INBOX, PARKED, GIVEN_UP, REACTION, TIMER];
 
@@ -84,6 +88,13 @@ impl Rows {
         read_barrier(value).map(Some).map_err(|cause| unreadable(REACTION, &key, &cause))
     }
 
+    /// Returns the attempt at work that somebody else was asked for.
+    pub fn attempt(&self, store: &dyn Store, id: &BarrierId) -> Result<Option<Barrier>, ResourceError> {
+        let key = barrier_key(id);
+        let Some(value) = store.get(ATTEMPT, &key)? else { return Ok(None) };
+        read_barrier(value).map(Some).map_err(|cause| unreadable(ATTEMPT, &key, &cause))
+    }
+
     /// Returns the timer of this name that is due first, with its key.
     pub fn next_timer(&self, store: &dyn Store, name: &ReactionName) -> Result<Option<(Timer, Bytes)>, ResourceError> {
         let from = [name.as_str().as_bytes(), &[0]].concat();
@@ -109,6 +120,14 @@ impl Rows {
             watermarks.insert(inbox.clone(), advance.to);
         }
         Ok(())
+    }
+
+    /// Returns the first watermark that is elsewhere than where its step begins.
+    pub fn elsewhere(&self, advances: &[(InboxId, Advance)]) -> Option<(InboxId, Watermark)> {
+        let watermarks = self.watermarks();
+        let stored = |inbox: &InboxId| watermarks.get(inbox).copied().unwrap_or_default();
+        let mut moved = advances.iter().map(|(inbox, advance)| (inbox, advance.from, stored(inbox)));
+        moved.find(|(_, from, stored)| from != stored).map(|(inbox, _, stored)| (inbox.clone(), stored))
     }
 
     /// Takes steps back of a batch that was not written.
@@ -147,6 +166,16 @@ pub fn put_parked(batch: &mut Batch, subscription: &SubscriptionName, change: &C
 
 pub fn put_barrier(batch: &mut Batch, id: &BarrierId, barrier: &Barrier) {
     batch.put(REACTION, barrier_key(id), barrier_record(barrier).encode_to_vec());
+}
+
+/// Puts the attempt at a reaction's work that somebody else is asked for.
+pub fn put_attempt(batch: &mut Batch, id: &BarrierId, barrier: &Barrier) {
+    batch.put(ATTEMPT, barrier_key(id), barrier_record(barrier).encode_to_vec());
+}
+
+/// Drops the attempt, for it is known what became of it.
+pub fn delete_attempt(batch: &mut Batch, id: &BarrierId) {
+    batch.delete(ATTEMPT, barrier_key(id));
 }
 
 /// Puts a timer.

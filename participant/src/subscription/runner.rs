@@ -10,7 +10,7 @@ mod timers;
 mod words;
 
 use super::reading::{From, Reading, Told, Turn};
-use super::store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
+use super::store::{Asking, Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
 use super::subject::Subject;
 use super::view::{Standing, View};
 use crate::resource::ResourceError;
@@ -29,7 +29,7 @@ use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, NotPossible, Parked};
 use undoubt_stream::reaction::{AfterRefusal, Decision, Role, undone};
 use undoubt_stream::subscription::{Received, Source, Subscription};
-use undoubt_vocabulary::{Backoff, Event, ParticipantName, Refusal, SubscriptionName, TxId};
+use undoubt_vocabulary::{Backoff, Event, EventId, ParticipantName, Refusal, SubscriptionName, TxId};
 
 use keeping::{KEEP_PERIOD, Keeping};
 use timers::TIMER_PERIOD;
@@ -370,7 +370,11 @@ impl Runner {
     async fn react(&mut self, about: &About<'_>, role: Role) -> Result<Came, ResourceError> {
         let (event, facts) = (about.event, Facts::from(about.event));
         let id = self.barrier_id(event);
-        let barrier = self.barrier(&id).await?;
+        let mut barrier = self.barrier(&id).await?;
+        if barrier.is_none() && role == Role::Undo && self.surroundings.store.asks_others() {
+            // What was asked for and not answered may be in effect.
+            barrier = self.surroundings.store.attempted(&id).await?;
+        }
         let caused_by = event.id();
         match self.subject.decide(role, caused_by, &facts, barrier.as_ref()) {
             Decision::Act { work } => {
@@ -378,13 +382,19 @@ impl Runner {
                     Ok(work) => work,
                     Err(invalid) => return Ok(Came::Refused(invalid.into())),
                 };
+                let asking = self.asking(about, caused_by, false, || self.subject.attempted(caused_by, &facts));
                 let subject = self.subject.clone();
                 let then: Then = Box::new(move |results| subject.acted(caused_by, facts, results));
-                self.carry_out(about, Some(id), work, then).await
+                self.carry_out(about, Some(id), (work, asking), then).await
             }
             Decision::Undo(undo) => {
                 let work = undo.work.clone();
-                self.carry_out(about, Some(id), work, Box::new(move |_| Ok(undone(undo, caused_by)))).await
+                let effect = match &barrier {
+                    Some(Barrier::Acted { on: Some(on), .. }) => *on,
+                    Some(Barrier::Acted { on: None, .. } | Barrier::Compensated | Barrier::Empty) | None => caused_by,
+                };
+                let asking = self.asking(about, effect, true, || None);
+                self.carry_out(about, Some(id), (work, asking), Box::new(move |_| Ok(undone(undo, caused_by)))).await
             }
             Decision::Write { why: _, written } => self.write(about, Some(id), written).await,
             Decision::Park(refusal) => Ok(Came::Impossible(refusal)),
@@ -397,14 +407,33 @@ impl Runner {
         barrier: Option<BarrierId>,
         written: Written,
     ) -> Result<Came, ResourceError> {
-        self.carry_out(about, barrier, None, Box::new(move |_| Ok(written))).await
+        self.carry_out(about, barrier, (None, None), Box::new(move |_| Ok(written))).await
+    }
+
+    /// Returns what somebody else has to know who is asked for the work, if somebody is.
+    fn asking(
+        &self,
+        about: &About<'_>,
+        effect: EventId,
+        undoes: bool,
+        attempt: impl FnOnce() -> Option<Barrier>,
+    ) -> Option<Box<Asking>> {
+        let asking = || Asking {
+            subscription: self.subscription.clone(),
+            event: about.event.clone(),
+            from: about.source.from.clone(),
+            effect,
+            undoes,
+            attempt: attempt(),
+        };
+        self.surroundings.store.asks_others().then(|| Box::new(asking()))
     }
 
     async fn carry_out(
         &mut self,
         about: &About<'_>,
         barrier: Option<BarrierId>,
-        work: Option<Bytes>,
+        (work, asking): (Option<Bytes>, Option<Box<Asking>>),
         then: Then,
     ) -> Result<Came, ResourceError> {
         let About { source, event, advance, parked } = about;
@@ -419,6 +448,7 @@ impl Runner {
             timer: None,
             barrier: barrier.clone(),
             parked: parked.clone(),
+            asking,
             then,
         };
         let store = self.surroundings.store.clone();
@@ -511,6 +541,7 @@ impl Runner {
             timer: None,
             barrier: None,
             parked: Vec::new(),
+            asking: None,
             then: Box::new(|_| Ok(Written::default())),
         };
         let store = self.surroundings.store.clone();

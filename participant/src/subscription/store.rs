@@ -13,7 +13,7 @@ use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, ParkedEvent, Turn};
 use undoubt_stream::subscription::Source;
 use undoubt_vocabulary::{
-    CorrelationId, ParticipantName, Position, ReactionName, Refusal, SubscriptionName, Timestamp, TxId,
+    CorrelationId, Event, EventId, ParticipantName, Position, ReactionName, Refusal, SubscriptionName, Timestamp, TxId,
 };
 
 /// One partition of a source's topic, as one subscription reads it.
@@ -70,8 +70,25 @@ pub struct LocalTransaction {
     /// The barrier that `then` may set.
     pub barrier: Option<BarrierId>,
     pub parked: Vec<(SubscriptionName, Change)>,
+    /// Is set with work for a store that [asks others](ReactionStore::asks_others).
+    pub asking: Option<Box<Asking>>,
     /// Says what else is written, by the results of the work; empty if there is none. If that does not fit, nothing is written.
     pub then: Then,
+}
+
+/// What somebody else has to know who is asked for the work of a reaction.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub subscription: SubscriptionName,
+    /// The event that leads to it, and the participant that published it.
+    pub event: Event,
+    pub from: ParticipantName,
+    /// The event on which the reaction acts, or has acted if it is undone: it names the effect.
+    pub effect: EventId,
+    pub undoes: bool,
+    /// The barrier that there would be if the work took effect and its answer was lost, where something undoes it: it is stored before
+    /// anybody is asked, and [told again](ReactionStore::attempted).
+    pub attempt: Option<Barrier>,
 }
 
 /// A function from results of work to what is written with it.
@@ -120,6 +137,17 @@ pub trait ReactionStore: Send + Sync + 'static {
 
     /// Returns the timer of this name that is due first, with its key.
     fn next_timer(&self, name: &ReactionName) -> BoxFuture<'_, Result<Option<(Timer, Bytes)>, ResourceError>>;
+
+    /// Returns true if the work is asked of somebody else, who may not answer. Then it may have taken effect though nothing is stored of
+    /// it, and is asked for again, as the very same.
+    fn asks_others(&self) -> bool {
+        false
+    }
+
+    /// Returns the [attempt](Asking::attempt) at work that was asked for, and may be in effect though its answer is not stored.
+    fn attempted(&self, _id: &BarrierId) -> BoxFuture<'_, Result<Option<Barrier>, ResourceError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Carries out a local transaction. An error other than [`ResourceError::Unavailable`] and [`ResourceError::NoRoom`], with which
     /// nothing was done, ends the process.

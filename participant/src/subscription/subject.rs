@@ -63,6 +63,14 @@ impl Subject {
         }
     }
 
+    /// Returns the barrier that there would be if work on an event took effect and its answer was lost.
+    pub(super) fn attempted(&self, event: EventId, facts: &Facts) -> Option<Barrier> {
+        match self {
+            Subject::Reaction(reaction) => reaction.attempted(event, facts),
+            Subject::Expiry(_) => None,
+        }
+    }
+
     /// Says how to go on with what was refused. `attempts`: how often it was tried so far; `None`: often enough.
     pub(super) fn refused(
         &self,

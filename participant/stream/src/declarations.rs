@@ -152,14 +152,66 @@ impl Reaction {
         self.name.as_str().parse().expect("both names have the same characters")
     }
 
+    /// Returns true if it asks services over HTTP, and so can be of no participant but one over them.
+    pub fn asks_services(&self) -> bool {
+        self.work.is_request() || self.undo.as_ref().is_some_and(WorkTemplate::is_request)
+    }
+
+    /// Returns why a participant over HTTP services cannot carry it out, if it cannot.
+    pub fn fault_over_http(&self) -> Option<&'static str> {
+        let other = |work: &WorkTemplate| !work.is_nothing() && !work.is_request();
+        if other(&self.work) || self.undo.as_ref().is_some_and(other) {
+            return Some(
+                "its work is no request, and this participant makes nothing else; write http METHOD URL [JSON]",
+            );
+        }
+        self.undo.as_ref().is_some_and(WorkTemplate::needs_results).then_some(
+            "what undoes it refers to its answer, which may be lost; let the service find what is to be undone by the header \
+             undoubt-effect, or refer to the event",
+        )
+    }
+
     /// Returns all events that move it.
     pub fn heard(&self) -> impl Iterator<Item = &Heard> {
         std::iter::once(&self.on).chain(&self.undo_on)
     }
 }
 
+impl fmt::Display for DataTemplate {
+    /// Writes it as JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown().fmt(f)
+    }
+}
+
 impl DataTemplate {
-    fn value(&self, facts: &Facts) -> Result<Value, Unfit> {
+    /// Reads JSON whose texts are templates.
+    pub(crate) fn of_json(value: &Value) -> Result<DataTemplate, String> {
+        Ok(match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => DataTemplate::Fixed(value.clone()),
+            Value::String(text) => DataTemplate::Text(Template::read(text)?),
+            Value::Array(elements) => {
+                DataTemplate::List(elements.iter().map(DataTemplate::of_json).collect::<Result<_, _>>()?)
+            }
+            Value::Object(members) => {
+                let member = |(name, value): (&String, &Value)| Ok((name.clone(), DataTemplate::of_json(value)?));
+                DataTemplate::Object(members.iter().map(member).collect::<Result<_, String>>()?)
+            }
+        })
+    }
+
+    fn shown(&self) -> Value {
+        match self {
+            DataTemplate::Text(template) => template.to_string().into(),
+            DataTemplate::Fixed(value) => value.clone(),
+            DataTemplate::List(elements) => elements.iter().map(DataTemplate::shown).collect(),
+            DataTemplate::Object(members) => {
+                members.iter().map(|(name, value)| (name.clone(), value.shown())).collect()
+            }
+        }
+    }
+
+    pub(crate) fn value(&self, facts: &Facts) -> Result<Value, Unfit> {
         match self {
             DataTemplate::Text(template) => template.value(facts),
             DataTemplate::Fixed(value) => Ok(value.clone()),

@@ -19,6 +19,7 @@ pub mod inbox;
 pub mod log;
 pub mod parked;
 pub mod reaction;
+pub mod request_template;
 pub mod retention;
 pub mod subscription;
 pub mod template;

@@ -111,6 +111,13 @@ impl Reaction {
         Ok(Written { events: events?, barrier: barrier.transpose()? })
     }
 
+    /// Returns the barrier that it would have if the work took effect and nobody heard what it left: what undoes it may not need that.
+    /// `None`: nothing undoes it.
+    pub fn attempted(&self, event: EventId, facts: &Facts) -> Option<Barrier> {
+        let undo = self.has_barrier().then(|| self.undo(facts).ok()).flatten()?;
+        Some(Barrier::Acted { on: Some(event), undo })
+    }
+
     fn undo(&self, facts: &Facts) -> Result<Undo, Unfit> {
         let no_work = |why: undoubt_work::InvalidWork| Unfit::NoWork { why: why.to_string() };
         let work = self.undo.as_ref().map(|undo| undo.fill(facts)).transpose()?.flatten();

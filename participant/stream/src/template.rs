@@ -162,6 +162,26 @@ impl Template {
         Ok(bytes.freeze())
     }
 
+    /// Returns it as a URL, in which each place is one part, percent-encoded.
+    pub(crate) fn url(&self, facts: &Facts) -> Result<String, Unfit> {
+        let mut url = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => url.push_str(text),
+                Part::Place(place) => {
+                    for byte in place.bytes(facts)? {
+                        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                            url.push(char::from(byte));
+                        } else {
+                            url.push_str(&format!("%{byte:02X}"));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(url)
+    }
+
     /// Returns it as a value of JSON: that of the place itself where it is nothing but one, so that numbers stay numbers; else text.
     pub fn value(&self, facts: &Facts) -> Result<Value, Unfit> {
         match &self.0[..] {

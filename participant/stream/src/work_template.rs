@@ -4,6 +4,7 @@
 //! work, nor one that means something there, like `absent` or `pend`.
 
 use crate::facts::{Facts, Unfit};
+use crate::request_template::RequestTemplate;
 use crate::template::Template;
 use std::fmt;
 use undoubt_work::text::{Word, hex, words};
@@ -18,7 +19,14 @@ pub struct WorkTemplate(Vec<Piece>);
 
 /// One piece, in the grammar of [`Work`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece(Vec<WordTemplate>);
+pub struct Piece(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Words(Vec<WordTemplate>),
+    /// A request of a service, which a participant over HTTP services makes.
+    Request(RequestTemplate),
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct WordTemplate {
@@ -31,36 +39,61 @@ struct WordTemplate {
 impl Piece {
     /// Reads a piece. The error says what is wrong and what would be right. `place`: whether it acts or undoes.
     pub fn read(text: &str, place: PlaceInSaga) -> Result<Piece, String> {
+        if let Some(request) = text.trim().strip_prefix("http ") {
+            let request = RequestTemplate::read(request).map_err(|why| format!("{text:?}: {why}"))?;
+            return Ok(Piece(Kind::Request(request)));
+        }
         let words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
         let read: Result<Vec<_>, _> = words.iter().map(WordTemplate::read).collect();
-        let piece = Piece(read.map_err(|why| format!("{text:?}: {why}"))?);
-        let verb = piece.0.first().and_then(WordTemplate::fixed).unwrap_or_default();
-        if verb == "http" {
-            return Err(format!(
-                "{text:?}: a reaction is one local transaction with its position, and a request is none; let a participant with \
-                 a store react, or call the service from a saga"
-            ));
-        }
+        let read = read.map_err(|why| format!("{text:?}: {why}"))?;
+        let verb = read.first().and_then(WordTemplate::fixed).unwrap_or_default();
         if ["emit", "append"].contains(&verb.as_str()) {
             return Err(format!(
                 "{text:?}: what a reaction publishes stands in its `emit`, where a check of the choreography finds it; put it there"
             ));
         }
         let fixed_words = if verb == "call" { 2 } else { 1 };
-        if piece.0.iter().take(fixed_words).any(|word| word.fixed().is_none()) {
+        if read.iter().take(fixed_words).any(|word| word.fixed().is_none()) {
             return Err(format!("{text:?}: what it does has to be fixed; fill in keys, values and numbers only"));
         }
-        let sample: Vec<String> = piece.0.iter().map(WordTemplate::sample).collect();
-        let work: Work = sample.join(" ").parse()?;
+        let piece = Piece(Kind::Words(read));
+        let work = piece.sample()?;
         let unusable = |why| format!("{text:?}: {why}");
         work.check_in_saga(place, |_| None).map_err(|(_, fault)| unusable(fault.to_string()))?;
         work.encode(&[]).map_err(|fault| unusable(fault.to_string()))?;
         Ok(piece)
     }
 
+    /// Returns it with a digit in each place, to see what it would be.
+    fn sample(&self) -> Result<Work, String> {
+        match &self.0 {
+            Kind::Words(words) => words.iter().map(WordTemplate::sample).collect::<Vec<_>>().join(" ").parse(),
+            Kind::Request(request) => Ok(request.sample()),
+        }
+    }
+
     fn fill(&self, facts: &Facts) -> Result<Work, Unfit> {
-        let words: Result<Vec<String>, Unfit> = self.0.iter().map(|word| word.fill(facts)).collect();
-        words?.join(" ").parse().map_err(|why| Unfit::NoWork { why })
+        match &self.0 {
+            Kind::Words(words) => {
+                let words: Result<Vec<String>, Unfit> = words.iter().map(|word| word.fill(facts)).collect();
+                words?.join(" ").parse().map_err(|why| Unfit::NoWork { why })
+            }
+            Kind::Request(request) => request.fill(facts),
+        }
+    }
+
+    fn needs_results(&self) -> bool {
+        match &self.0 {
+            Kind::Words(words) => words.iter().any(|word| word.value.needs_results()),
+            Kind::Request(request) => request.needs_results(),
+        }
+    }
+
+    fn is_request(&self) -> bool {
+        match self.0 {
+            Kind::Words(_) => false,
+            Kind::Request(_) => true,
+        }
     }
 }
 
@@ -139,8 +172,14 @@ impl WorkTemplate {
         self.0.iter().map(Piece::to_string).collect()
     }
 
-    pub(crate) fn needs_results(&self) -> bool {
-        self.0.iter().flat_map(|piece| &piece.0).any(|word| word.value.needs_results())
+    /// Returns true if it refers to what other work has left.
+    pub fn needs_results(&self) -> bool {
+        self.0.iter().any(Piece::needs_results)
+    }
+
+    /// Returns true if it is a request of a service, which is all of it then.
+    pub fn is_request(&self) -> bool {
+        self.0.iter().any(Piece::is_request)
     }
 
     /// Returns the work; `None` if there is nothing to do.
@@ -162,8 +201,7 @@ impl WorkTemplate {
 
     /// Returns why its pieces cannot be one piece of work together.
     pub(crate) fn fault(&self) -> Option<String> {
-        let samples = self.0.iter().map(|piece| piece.0.iter().map(WordTemplate::sample).collect::<Vec<_>>().join(" "));
-        let mut works = samples.filter_map(|sample| sample.parse::<Work>().ok());
+        let mut works = self.0.iter().filter_map(|piece| piece.sample().ok());
         let first = works.next()?;
         works.try_fold(first, Work::then).err().map(|why| why.to_string())
     }
@@ -171,7 +209,11 @@ impl WorkTemplate {
 
 impl fmt::Display for Piece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, word) in self.0.iter().enumerate() {
+        let words = match &self.0 {
+            Kind::Request(request) => return request.fmt(f),
+            Kind::Words(words) => words,
+        };
+        for (at, word) in words.iter().enumerate() {
             let value = word.value.to_string();
             let value = word.with_name(if word.quoted { quote(&value) } else { value });
             write!(f, "{}{value}", if at == 0 { "" } else { " " })?;
@@ -238,7 +280,7 @@ mod tests {
         assert!(fault("add x {data.n} pend").contains("pend"));
         assert!(fault("{data.verb} x").contains("fixed"));
         assert!(fault("call {data.name}").contains("fixed"));
-        assert!(fault("http post http://a/ {data.x}").contains("local transaction"));
+        assert!(fault("http post http://a/ {data.x}").contains("JSON"));
         assert!(fault("emit orders order.done key=1").contains("`emit`"));
         assert!(fault("enlisted").contains("enlisted"));
         assert!(fault("ad x 1").contains("did you mean"));

@@ -68,6 +68,7 @@ fn the_largest_honest_messages_pass() {
         tx: vec![7; 64].into(),
         attempt_number: 9,
         body: Some(v1::to_coordinator::Body::Vote(vote)),
+        emitted: None,
     };
     let batch = v1::ParticipantBatch { messages: vec![voted; 63], ..Default::default() }.encode_to_vec();
     assert!(batch.len() > MAX_PARTICIPANT_BATCH_BYTES * 9 / 10);

@@ -88,6 +88,7 @@ impl From<ToCoordinator> for v1::ToCoordinator {
             tx: tx.to_bytes(),
             attempt_number: attempt_number.0,
             body: Some(body),
+            emitted: None,
         };
         match message {
             ToCoordinator::Vote { tx, attempt_number, vote } => wire(tx, attempt_number, FromBranch::Vote(vote.into())),

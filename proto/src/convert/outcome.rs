@@ -5,7 +5,7 @@ use crate::v1;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::limits::MAX_BRANCHES_PER_TRANSACTION;
-use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, PartName, ParticipantName, StuckStep};
+use undoubt_vocabulary::{AbortReason, BranchOutcome, EventId, Outcome, PartName, ParticipantName, StuckStep};
 use v1::abort_reason::Reason;
 use v1::branch_result::Part;
 
@@ -20,6 +20,18 @@ pub struct KnownOutcome {
     pub stuck: Option<StuckStep>,
     /// It is a nested saga that is closed, and ends with its parent: it is not decided.
     pub closed: bool,
+    /// How far it is applied, if that was asked for.
+    pub applied: Option<Applied>,
+}
+
+/// How far a transaction is applied at its participants, and which events it has published there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Applied {
+    /// All have acknowledged what was decided: it is in effect everywhere.
+    pub everywhere: bool,
+    /// The last event that it has published at each participant, as far as that is known: who has read a log up to there has seen all
+    /// of its events. Of a participant that is missing, what it has published has the transaction's id as its correlation.
+    pub tokens: BTreeMap<ParticipantName, EventId>,
 }
 
 impl From<KnownOutcome> for v1::Outcome {
@@ -36,7 +48,15 @@ impl From<KnownOutcome> for v1::Outcome {
             .map(|(part, result)| v1::BranchResult { part: Some(part.into()), result })
             .collect();
         let stuck = known.stuck.map(v1::StuckStep::from);
-        v1::Outcome { state: state.into(), abort_reason, results, stuck, worth_retrying, closed: known.closed }
+        v1::Outcome {
+            state: state.into(),
+            abort_reason,
+            results,
+            stuck,
+            worth_retrying,
+            closed: known.closed,
+            applied: known.applied.map(Into::into),
+        }
     }
 }
 
@@ -63,7 +83,38 @@ impl TryFrom<v1::Outcome> for KnownOutcome {
         if wire.closed && decided.is_some() {
             return Err(Malformed::Unexpected { field: "outcome.closed" });
         }
-        Ok(KnownOutcome { decided, results: results(wire.results)?, stuck, closed: wire.closed })
+        let applied = wire.applied.map(Applied::try_from).transpose()?;
+        if applied.is_some() && decided.is_none() && !wire.closed {
+            return Err(Malformed::Unexpected { field: "outcome.applied" });
+        }
+        Ok(KnownOutcome { decided, results: results(wire.results)?, stuck, closed: wire.closed, applied })
+    }
+}
+
+impl From<Applied> for v1::Applied {
+    fn from(Applied { everywhere, tokens }: Applied) -> Self {
+        let token = |(participant, last): (ParticipantName, EventId)| v1::Token {
+            participant: participant.to_string(),
+            last: Some(last.into()),
+        };
+        v1::Applied { everywhere, tokens: tokens.into_iter().map(token).collect() }
+    }
+}
+
+impl TryFrom<v1::Applied> for Applied {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Applied) -> Result<Self, Malformed> {
+        field::at_most("outcome.applied.tokens", wire.tokens.len(), MAX_BRANCHES_PER_TRANSACTION)?;
+        let mut tokens = BTreeMap::new();
+        for v1::Token { participant, last } in wire.tokens {
+            let name = field::participant("outcome.applied.tokens.participant", &participant)?;
+            let last = field::required("outcome.applied.tokens.last", last)?.try_into()?;
+            if tokens.insert(name, last).is_some() {
+                return Err(Malformed::Repeated { field: "outcome.applied.tokens", name: participant });
+            }
+        }
+        Ok(Applied { everywhere: wire.everywhere, tokens })
     }
 }
 
@@ -101,7 +152,8 @@ impl TryFrom<Part> for PartName {
 
 impl From<Outcome> for v1::Outcome {
     fn from(outcome: Outcome) -> Self {
-        KnownOutcome { decided: Some(outcome), results: BTreeMap::new(), stuck: None, closed: false }.into()
+        KnownOutcome { decided: Some(outcome), results: BTreeMap::new(), stuck: None, closed: false, applied: None }
+            .into()
     }
 }
 

@@ -175,6 +175,7 @@ pub fn records() -> Vec<Sample> {
                     worth_retrying: false,
                     stuck: None,
                     closed: false,
+                    applied: None,
                 }),
                 attempt_number: ATTEMPT_NUMBER,
                 begun_at_us: BEGUN_AT_US,
@@ -391,6 +392,7 @@ fn aborted(name: &'static str, reason: v1::abort_reason::Reason) -> Sample {
         worth_retrying: false,
         stuck: None,
         closed: false,
+        applied: None,
     };
     sample(name, record::EndedTransaction { outcome: Some(outcome), ..Default::default() })
 }
@@ -453,8 +455,9 @@ pub fn session() -> Vec<Sample> {
         let trace_context = None;
         sample(name, v1::ToParticipant { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body), trace_context })
     };
-    let answered =
-        |name, body| sample(name, v1::ToCoordinator { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body) });
+    let answered = |name, body| {
+        sample(name, v1::ToCoordinator { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body), emitted: None })
+    };
     let voted = |name, vote| answered(name, FromBranch::Vote(v1::Vote { vote: Some(vote) }));
     let finished = |name, outcome: v1::BranchOutcome| {
         answered(name, FromBranch::Finished(v1::Finished { outcome: outcome.into() }))
@@ -511,6 +514,7 @@ pub fn session() -> Vec<Sample> {
                     tx: TX,
                     attempt_number: ATTEMPT_NUMBER,
                     body: Some(FromBranch::Inquiry(v1::Inquiry {})),
+                    emitted: None,
                 }],
             },
         ),

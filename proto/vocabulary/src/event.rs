@@ -166,6 +166,28 @@ impl fmt::Display for EventId {
     }
 }
 
+impl FromStr for EventId {
+    type Err = InvalidEvent;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEvent> {
+        let wrong = || InvalidEvent::NoId { text: text.chars().take(64).collect() };
+        let (incarnation, position) = text.split_once('-').ok_or_else(wrong)?;
+        if incarnation.len() != 32 || !incarnation.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 16];
+        for (byte, digits) in bytes.iter_mut().zip(incarnation.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        }
+        if !position.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let position = Position(position.parse().map_err(|_| wrong())?);
+        Ok(EventId { incarnation: Incarnation(bytes), position })
+    }
+}
+
 impl fmt::Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -270,6 +292,8 @@ pub enum InvalidEvent {
     BadLabel { kind: EventType, what: &'static str },
     #[error("an incarnation has 16 bytes, not {length}")]
     IncarnationLength { length: usize },
+    #[error("{text:?} is no id of an event; that has 32 hexadecimal digits, a hyphen and a position")]
+    NoId { text: String },
 }
 
 /// An event in the log of a participant.

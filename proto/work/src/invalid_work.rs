@@ -142,7 +142,10 @@ impl InvalidWork {
             | InvalidWork::KeyTooLong { .. }
             | InvalidWork::ValueTooLong { .. } => RefusalCode::TooLarge,
             InvalidWork::Event(
-                InvalidEvent::EmptyKey { .. } | InvalidEvent::BadLabel { .. } | InvalidEvent::IncarnationLength { .. },
+                InvalidEvent::EmptyKey { .. }
+                | InvalidEvent::BadLabel { .. }
+                | InvalidEvent::IncarnationLength { .. }
+                | InvalidEvent::NoId { .. },
             )
             | InvalidWork::Name(_)
             | InvalidWork::EventJson { .. }

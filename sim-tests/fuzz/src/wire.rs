@@ -233,8 +233,9 @@ fn outcomes() -> Vec<Vec<u8>> {
         direction: Direction::Forward,
         refusal: refusal(),
     };
-    let committed = KnownOutcome { decided: Some(Outcome::Committed), results, stuck: None, closed: false };
-    let pending = KnownOutcome { decided: None, results: [].into(), stuck: Some(stuck), closed: true };
+    let committed =
+        KnownOutcome { decided: Some(Outcome::Committed), results, stuck: None, closed: false, applied: None };
+    let pending = KnownOutcome { decided: None, results: [].into(), stuck: Some(stuck), closed: true, applied: None };
     let reasons = [
         AbortReason::Refused { by: by(), refusal: refusal() },
         AbortReason::DeadlinePassed { unanswered: vec![by()] },
@@ -252,6 +253,7 @@ fn outcomes() -> Vec<Vec<u8>> {
         results: [].into(),
         stuck: None,
         closed: false,
+        applied: None,
     });
     encoded::<v1::Outcome, _>([committed, pending].into_iter().chain(aborted))
 }

@@ -95,9 +95,9 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     reload.watch(hang_ups, supervisor);
     let served = match settings.resource {
         Resource::KeyValue => key_value::serve(&frame, &settings.declarations).await,
-        Resource::Http(settings) => {
+        Resource::Http(services) => {
             let network = network.expect("services are called over one");
-            http::serve(&frame, settings, network).await
+            http::serve(&frame, services, network, &settings.declarations).await
         }
         #[cfg(feature = "postgresql")]
         Resource::PostgreSql { settings, procedures } => {

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use undoubt::process::{ServerArgs, StoreKind};
 use undoubt::settings;
 use undoubt_participant::Config;
-use undoubt_stream::declarations::Declarations;
+use undoubt_stream::declarations::{Declarations, DeclaredTopic};
 
 /// Tables that the resource reads.
 const OF_THE_RESOURCE: [&str; 6] = ["resource", "procedure", "http", "topic", "begin", "on"];
@@ -51,11 +51,52 @@ impl Settings {
         let text = text.as_deref().unwrap_or_default();
         let resource = resource(&tables, text)?;
         let declarations = Declarations::read(text)?;
-        if declarations != Declarations::default() && !matches!(resource, Resource::KeyValue) {
-            bail!("[[topic]], [[begin]] and [[on]] are for a participant over a key-value store; leave them out");
-        }
+        check_declarations(&resource, &declarations)?;
         Ok(Settings { participant, tables, resource, declarations })
     }
+}
+
+/// Refuses declarations that this resource cannot carry out.
+fn check_declarations(resource: &Resource, declarations: &Declarations) -> anyhow::Result<()> {
+    match resource {
+        Resource::KeyValue => match declarations.reactions.iter().find(|reaction| reaction.asks_services()) {
+            Some(reaction) => bail!(
+                "[[on]] {}: a reaction over a key-value store is one local transaction with its position, and a request is none; \
+                 let a participant over HTTP services react (resource.kind = {:?})",
+                reaction.name,
+                undoubt_http::KIND
+            ),
+            None => Ok(()),
+        },
+        Resource::Http(_) => {
+            for reaction in &declarations.reactions {
+                if let Some(fault) = reaction.fault_over_http() {
+                    bail!("[[on]] {}: {fault}", reaction.name);
+                }
+            }
+            match declarations.topics.iter().find(|declared| declared.topic.sourced) {
+                Some(DeclaredTopic { topic, .. }) => bail!(
+                    "[[topic]] {}: entities with versions are of a participant over a key-value store; leave out sourced",
+                    topic.name
+                ),
+                None => Ok(()),
+            }
+        }
+        #[cfg(feature = "postgresql")]
+        Resource::PostgreSql { .. } => refuse_declarations(declarations),
+        #[cfg(feature = "mariadb")]
+        Resource::MariaDb { .. } => refuse_declarations(declarations),
+    }
+}
+
+#[cfg(any(feature = "postgresql", feature = "mariadb"))]
+fn refuse_declarations(declarations: &Declarations) -> anyhow::Result<()> {
+    if *declarations != Declarations::default() {
+        bail!(
+            "[[topic]], [[begin]] and [[on]] are for a participant over a key-value store or HTTP services; leave them out"
+        );
+    }
+    Ok(())
 }
 
 impl Resource {

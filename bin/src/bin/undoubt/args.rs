@@ -5,6 +5,7 @@ mod decisions;
 mod open_saga;
 mod secrets;
 mod trace;
+mod waiting;
 
 use crate::exit::Exit;
 use crate::output::Format;
@@ -29,6 +30,7 @@ pub use decisions::{
 pub use open_saga::{Begin, Close, Join};
 pub use secrets::{CertsAction, InitCerts, TokensAction};
 pub use trace::TraceArgs;
+pub use waiting::WaitArgs;
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -217,7 +219,7 @@ pub struct Submit {
     /// Many transactions from a file, a JSON document a line; - is standard input. Prints a JSON line for each as it
     /// ends.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-",
-          conflicts_with_all = ["on", "raw", "id", "deadline", "no_wait", "traceparent"])]
+          conflicts_with_all = ["on", "raw", "id", "deadline", "no_wait", "wait", "traceparent"])]
     pub lines: Option<PathBuf>,
     /// The transaction's id: text, or 0x and hexadecimal. The same id with the same content is the same transaction.
     #[arg(long)]
@@ -228,6 +230,8 @@ pub struct Submit {
     /// Return as soon as the coordinator has taken the transaction over.
     #[arg(long)]
     pub no_wait: bool,
+    #[command(flatten)]
+    pub wait: WaitArgs,
     /// With --no-wait: a URL like http://127.0.0.1:8080/done that is to hear the outcome, by a POST of JSON. It is called
     /// until it answers, also after restarts of the coordinator.
     #[arg(long, value_name = "URL", requires = "no_wait", conflicts_with = "lines")]

@@ -6,10 +6,10 @@ use crate::output::{Format, json_line, line};
 use bytes::Bytes;
 use clap::Args;
 use futures::StreamExt as _;
-use serde::Serialize;
 use std::pin::pin;
 use undoubt_client::work::text::{from_string, to_string, to_word};
 use undoubt_client::{EventNews, EventPlace, EventQuery};
+use undoubt_gateway::json::PublishedEvent;
 use undoubt_vocabulary::{Event, Position, Timestamp, TopicName};
 
 /// Shows the events that a participant has published, in the order in which they took effect.
@@ -33,51 +33,6 @@ pub struct Events {
     /// Goes on with those that come, until interrupted.
     #[arg(long, short)]
     follow: bool,
-}
-
-/// An event as programs read it.
-#[derive(Debug, Serialize)]
-struct EventLine {
-    position: u64,
-    id: String,
-    topic: String,
-    partition: u16,
-    previous: u64,
-    key: String,
-    r#type: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    schema: String,
-    content_type: String,
-    data: serde_json::Value,
-    published_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-    correlation: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caused_by: Option<String>,
-}
-
-impl From<&Event> for EventLine {
-    fn from(event: &Event) -> EventLine {
-        let json = event.content_type == undoubt_vocabulary::event::JSON;
-        let parsed = json.then(|| serde_json::from_slice(&event.data).ok()).flatten();
-        EventLine {
-            position: event.position.0,
-            id: event.id().to_string(),
-            topic: event.topic.to_string(),
-            partition: event.partition.0,
-            previous: event.previous.0,
-            key: to_string(&event.key),
-            r#type: event.kind.to_string(),
-            schema: event.schema.to_string(),
-            content_type: event.content_type.to_string(),
-            data: parsed.unwrap_or_else(|| to_string(&event.data).into()),
-            published_at: at(event.published_at),
-            version: event.version,
-            correlation: event.correlation.to_string(),
-            caused_by: event.causation.map(|id| id.to_string()),
-        }
-    }
 }
 
 fn at(time: Timestamp) -> String {
@@ -116,7 +71,7 @@ pub async fn events(arguments: &Events, global: &Global) -> Result<Exit, Failure
 /// Prints an event as a line.
 pub fn print(event: &Event, global: &Global) -> std::io::Result<()> {
     match global.output {
-        Format::Json => json_line(&EventLine::from(event)),
+        Format::Json => json_line(&PublishedEvent::from(event)),
         Format::Table => line(shown(event)),
     }
 }

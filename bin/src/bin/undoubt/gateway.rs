@@ -13,6 +13,7 @@ use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
 use undoubt_gateway::Behind;
 use undoubt_platform::access::{AccessConfig, TlsConfig};
+use undoubt_platform::dial::Dial;
 use undoubt_platform::metrics::MetricsConfig;
 use undoubt_platform::pulse::Life;
 use undoubt_platform::terminal::{complain, say};
@@ -88,7 +89,7 @@ impl Serve {
         let guarding = Guarding { tls: &process.tls, access: &process.access, insecure: process.insecure };
         let mut guard = Guard::load(guarding)?;
         let named = std::mem::take(&mut process.coordinators);
-        let behind = behind(&named, &shows, &mut guard)?;
+        let (behind, dial) = behind(&named, &shows, &mut guard)?;
         let token = Credentials { token_file: shows.token_file, ..Credentials::default() };
         let options = token.give(ClientOptions::default()).or_failed(Failure::Configuration)?;
         let board = start_board(&process.metrics, &guard).await?;
@@ -102,7 +103,7 @@ impl Serve {
             complain(format_args!("cannot write to the standard output: {error}"));
         }
         supervisor.pulse().set_life(Life::Serving);
-        served.serve(behind, options, access, shutdown).await
+        served.serve((behind, dial), options, access, shutdown).await
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
@@ -121,8 +122,8 @@ impl Serve {
     }
 }
 
-/// Returns the coordinators that are named.
-fn behind(named: &[String], shows: &Credentials, guard: &mut Guard) -> Result<Vec<Behind>, Failed> {
+/// Returns the coordinators that are named, and what dials them and participants.
+fn behind(named: &[String], shows: &Credentials, guard: &mut Guard) -> Result<(Vec<Behind>, Arc<dyn Dial>), Failed> {
     let options = shows.give(ClientOptions::default()).or_failed(Failure::Configuration)?;
     let own = TlsConfig {
         certificate: shows.cert.clone().unwrap_or_default(),
@@ -144,5 +145,5 @@ fn behind(named: &[String], shows: &Credentials, guard: &mut Guard) -> Result<Ve
         anyhow::Ok(Behind { id, address: url, connect })
     };
     let behind: Vec<Behind> = named.iter().map(one).collect::<anyhow::Result<_>>().or_failed(Failure::Configuration)?;
-    Ok(behind)
+    Ok((behind, dial as Arc<dyn Dial>))
 }

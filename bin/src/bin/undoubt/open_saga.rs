@@ -78,6 +78,9 @@ pub async fn close(arguments: Close, global: &Global) -> Result<Exit, Failure> {
         let printed = global.output.show(&outcome, || submit::headline(&outcome));
         return Ok(known.decided.as_ref().map_or(Exit::Done, submit::exit).told(printed));
     }
-    let answer = saga.close().await?;
+    let answer = match arguments.wait.applied_within() {
+        Some(within) => saga.close_applied(within).await?,
+        None => saga.close().await?,
+    };
     Ok(submit::show(saga.id(), &answer, global))
 }

@@ -12,16 +12,19 @@ use undoubt::servers::participant::{self, Listening};
 use undoubt::servers::{coordinator, http, key_value};
 use undoubt::settings;
 use undoubt_coordinator::ParticipantAddress;
+use undoubt_participant::subscription::{DialSources, Subscribing};
 use undoubt_platform::Access;
 use undoubt_platform::metrics::Board;
 use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::terminal::{complain, say};
 use undoubt_stream::declarations::Declarations;
+use undoubt_vocabulary::TopicName;
 
 /// Runs all that is needed in one process: a coordinator, a gateway for HTTP and JSON, a key-value participant named `store`, and, where
 /// http.allow says which may be called, one over HTTP services named `http`.
 ///
-/// Settings are a coordinator's, and those of the tables [gateway], [participant] and [http]; they come from defaults, a TOML file, environment
+/// Settings are a coordinator's, and those of the tables [gateway], [participant] and [http], with [[topic]], [[begin]] and [[on]] for what `store`
+/// publishes and reacts to; they come from defaults, a TOML file, environment
 /// variables (UNDOUBT_SERVE_<SETTING>) and flags, of which the later overrule the earlier. SIGTERM drains: no new transactions, open ones
 /// are finished.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,9 @@ pub struct Serve {
     /// A participant elsewhere; may be repeated, and replaces those of the file.
     #[arg(long, value_name = "NAME=http://HOST:PORT", value_parser = settings::parse_assignment)]
     participant: Vec<settings::Given>,
+    /// A topic to which work at the participant `store` may publish events; may be repeated, beside those of the file.
+    #[arg(long, value_name = "NAME")]
+    topic: Vec<TopicName>,
 }
 
 /// The name of the key-value participant, and its folder in the data folder.
@@ -41,7 +47,7 @@ const STORE: &str = "store";
 const HTTP: &str = "http";
 
 /// The tables of the settings that are not the coordinator's.
-const OTHERS: [&str; 3] = ["gateway", "participant", "http"];
+const OTHERS: [&str; 6] = ["gateway", "participant", "http", "topic", "begin", "on"];
 
 /// All settings, as they are printed and compared when they are read again.
 #[derive(Debug, Serialize)]
@@ -52,6 +58,11 @@ struct Settings {
     /// The settings that both participants have in common.
     participant: undoubt_participant::Config,
     http: undoubt_http::Settings,
+    /// The topics of the store, and its reactions, as they are written.
+    #[serde(flatten)]
+    tables: Table,
+    #[serde(skip)]
+    declared: Declarations,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -66,8 +77,8 @@ impl Serve {
     pub async fn carry_out(self) -> Result<(), Failed> {
         let inside = Inside::default();
         let args = Arc::new(self.server);
-        let (given, others) = (args.clone(), self.participant);
-        let read = move || Settings::read(&given, &others);
+        let (given, others, topics) = (args.clone(), self.participant, self.topic);
+        let read = move || Settings::read(&given, &others, &topics);
         let begun = coordinator::Frame::begin(args.clone(), read, inside.clone(), |settings: &Settings, guard| {
             Ok((guard.at_the_door_for_http()?, http::network(&settings.http, guard)?))
         });
@@ -88,9 +99,14 @@ impl Serve {
             traces: frame.traces(),
             subscribing: None,
         };
-        let (store, services) = (inside_as(STORE), settings.calls_services().then(|| inside_as(HTTP)));
+        let subscribing = Subscribing {
+            declarations: Arc::new(settings.declared.clone()),
+            sources: Arc::new(DialSources::of(&settings.participant, frame.participant_dial.clone())),
+        };
+        let store = participant::Frame { subscribing: Some(subscribing), ..inside_as(STORE) };
+        let services = settings.calls_services().then(|| inside_as(HTTP));
         tokio::spawn(tell_once_it_serves(frame.supervisor.pulse(), gateway.url().to_owned(), args.clone()));
-        let access = frame.access.clone();
+        let (access, to_sources) = (frame.access.clone(), frame.participant_dial.clone());
         // The others are there until what is open has ended.
         let coordinator = async {
             let ended = frame.serve().await;
@@ -99,13 +115,13 @@ impl Serve {
         };
         let services = async {
             match &services {
-                Some(frame) => http::serve(frame, settings.http.clone(), network).await,
+                Some(frame) => http::serve(frame, settings.http.clone(), network, &Declarations::default()).await,
                 None => Ok(()),
             }
         };
-        let gateway = gateway.serve_inside(&inside, access, stopped.clone());
-        let nothing = Declarations::default();
-        tokio::try_join!(coordinator, key_value::serve(&store, &nothing), services, gateway).map(|_| ())
+        let own: &[&str] = if settings.calls_services() { &[STORE, HTTP] } else { &[STORE] };
+        let gateway = gateway.serve_inside((&inside, own), to_sources, access, stopped.clone());
+        tokio::try_join!(coordinator, key_value::serve(&store, &settings.declared), services, gateway).map(|_| ())
     }
 }
 
@@ -126,7 +142,7 @@ async fn tell_once_it_serves(pulse: Pulse, gateway: String, args: Arc<ServerArgs
 }
 
 impl Settings {
-    fn read(args: &ServerArgs, others: &[settings::Given]) -> anyhow::Result<Settings> {
+    fn read(args: &ServerArgs, others: &[settings::Given], topics: &[TopicName]) -> anyhow::Result<Settings> {
         let (mut coordinator, mut tables): (undoubt_coordinator::Config, Table) =
             settings::effective_beside(args.config.as_deref(), "UNDOUBT_SERVE", &args.given(), &OTHERS)?;
         let folder = std::mem::take(&mut coordinator.data_dir);
@@ -145,7 +161,8 @@ impl Settings {
         http.check().context("the configuration is not usable")?;
         let participant = settings::table(&mut tables, "participant")?;
         check_participant(&participant)?;
-        let mut settings = Settings { coordinator, gateway, participant, http, folder };
+        let declared = declared(args, topics)?;
+        let mut settings = Settings { coordinator, gateway, participant, http, tables, declared, folder };
         for name in [Some(STORE), settings.calls_services().then_some(HTTP)].into_iter().flatten() {
             let inside = ParticipantAddress { name: name.to_owned(), address: Inside::address(name) };
             settings.coordinator.participants.push(inside);
@@ -163,6 +180,14 @@ impl Settings {
         let data_dir = self.folder.join(name);
         undoubt_participant::Config { name: name.to_owned(), data_dir, ..self.participant.clone() }
     }
+}
+
+/// Reads what the store publishes and reacts to: from the file, with topics beside.
+fn declared(args: &ServerArgs, topics: &[TopicName]) -> anyhow::Result<Declarations> {
+    let text =
+        args.config.as_deref().map(std::fs::read_to_string).transpose().context("cannot read the configuration")?;
+    let beside = topics.iter().map(|topic| format!("\n[[topic]]\nname = \"{topic}\"\n"));
+    Ok(Declarations::read(&beside.fold(text.unwrap_or_default(), |text, topic| text + &topic))?)
 }
 
 /// Checks the settings of participants that nobody reaches from outside.

@@ -59,11 +59,23 @@ pub fn describe(outcome: &json::Outcome, submission: Option<&Submission>) -> Str
         let work = submission.and_then(|submission| work(submission, outcome, name));
         rows.extend(results.shown(work).into_iter().map(|[what, value]| [name.clone(), what, value]));
     }
-    let headline = headline(outcome);
-    if rows.is_empty() {
-        return headline;
+    let mut parts = vec![headline(outcome)];
+    if !rows.is_empty() {
+        parts.push(output::table(["participant", "work", "value after it"], rows, ""));
     }
-    format!("{headline}\n{}", output::table(["participant", "work", "value after it"], rows, ""))
+    parts.extend(outcome.applied.as_deref().map(applied));
+    parts.join("\n")
+}
+
+/// Where it is in effect, and what it has published.
+fn applied(applied: &json::Applied) -> String {
+    let headline =
+        if applied.everywhere { "applied  everywhere" } else { "applied  not everywhere yet, or it is not known" };
+    if applied.tokens.is_empty() {
+        return headline.to_owned();
+    }
+    let rows = applied.tokens.iter().map(|(participant, last)| [participant.clone(), last.clone()]);
+    format!("{headline}\n{}", output::table(["participant", "last event"], rows.collect(), ""))
 }
 
 /// Returns the work whose result has this name.
@@ -107,6 +119,9 @@ fn submission(arguments: &Submit) -> Result<Submission, Failure> {
     }
     if let Some(traceparent) = &arguments.trace.traceparent {
         submission = submission.trace_context(traceparent, &arguments.trace.tracestate);
+    }
+    if let Some(within) = arguments.wait.applied_within() {
+        submission = submission.applied_within(within);
     }
     Ok(match arguments.deadline {
         Some(deadline) => submission.timeout(deadline),

@@ -23,6 +23,10 @@ pub(super) struct Id(pub(super) TxId);
 #[derive(Debug)]
 pub(super) struct OfStep(pub(super) TxId, pub(super) String);
 
+/// The name of a participant, in the path.
+#[derive(Debug)]
+pub(super) struct Named(pub(super) String);
+
 /// The body, as JSON.
 #[derive(Debug)]
 pub(super) struct Given<T>(pub(super) T);
@@ -56,6 +60,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = path.map_err(|wrong| invalid(format!("path: {}", wrong.body_text())))?;
         Ok(Id(id(&text)?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = path.map_err(|wrong| invalid(format!("path: {}", wrong.body_text())))?;
+        Ok(Named(name))
     }
 }
 

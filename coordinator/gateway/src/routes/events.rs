@@ -2,30 +2,24 @@
 //! kind, `data` JSON.
 
 use super::asked::{Asked, Id, invalid};
+use super::stream::{SIGN_OF_LIFE, place, resumed_after, signs, streamed};
 use crate::gate::{Asker, AtCoordinator, Gate};
 use crate::json::WatchLine;
 use crate::operation::{Content, Operation, shape};
 use crate::problem::Problem;
 use crate::run::stopped;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
 use undoubt_client::{Cursor, QueryError, TxId, Watched};
-use undoubt_platform::Reason;
-
-/// A stream in which nothing happens says so once in this time, so that nobody on the way takes it for dead.
-const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(15);
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -98,30 +92,20 @@ async fn open(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let cursor = cursor(after, headers)?;
-    let place = gate.streams.clone().try_acquire_owned().map_err(|_| {
-        let why = "as many streams of events are open as may be (gateway.max_event_streams); come back later";
-        Problem::new(Reason::TooManyRequests, why)
-    })?;
+    let place = place(gate)?;
     let watched = coordinator.open_watch(tx, cursor).await?;
-    let mut signs = interval(SIGN_OF_LIFE_EVERY);
-    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let telling = Telling {
         watched: watched.boxed(),
-        signs,
+        signs: signs(),
         stopping: gate.stopping.clone(),
         _coordinator: coordinator,
         _place: place,
     };
-    let mut response = Response::new(Body::from_stream(telling.told()));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(streamed(telling.told()))
 }
 
 fn cursor(after: Option<String>, headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
-    let last = headers.get("last-event-id").map(|last| String::from_utf8_lossy(last.as_bytes()).into_owned());
-    let given = last.filter(|last| !last.is_empty()).or(after);
+    let given = resumed_after(after, headers);
     given.map(|text| text.parse()).transpose().map_err(|bad| invalid(format!("last-event-id: {bad}")))
 }
 
@@ -144,7 +128,7 @@ impl Telling {
                     None => Some((Ok("event: end\ndata: {}\n\n".to_owned()), None)),
                     Some(Err(error)) => Some((Ok(failure(&error)), None)),
                 },
-                _ = telling.signs.tick() => Some((Ok(":\n\n".to_owned()), Some(telling))),
+                _ = telling.signs.tick() => Some((Ok(SIGN_OF_LIFE.to_owned()), Some(telling))),
                 () = stopped(&mut telling.stopping) => None,
             }
         })

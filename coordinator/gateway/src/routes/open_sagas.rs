@@ -2,8 +2,8 @@
 
 use super::asked::{Asked, Given, Id, OfStep, invalid};
 use super::json;
-use super::transactions::{Waited, place, standing, text};
-use super::waiting::{DEFAULT_WAIT, wait};
+use super::transactions::{place, standing, text};
+use super::waiting::{DEFAULT_WAIT, applied_within, wait};
 use crate::document::{CheckBack, JoiningStep, duration};
 use crate::gate::Asker;
 use crate::json::{Outcome, StepStanding};
@@ -56,7 +56,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "/undoubt.v1.Coordinator/Close",
             post(close),
         )
-        .query::<Waited>()
+        .query::<Closing>()
         .json::<Outcome>(200, "It is over.")
         .json::<Outcome>(202, "Its steps are being completed. `Location` is the place to ask."),
     ]
@@ -130,12 +130,35 @@ async fn run(asker: Asker, OfStep(tx, step): OfStep, Given(joining): Given<Joini
     Ok(json(StatusCode::OK, &StepStanding::done(&tx, &step, results)))
 }
 
-async fn close(asker: Asker, Id(tx): Id, Asked(asked): Asked<Waited>, headers: HeaderMap) -> Result<Response, Problem> {
+/// The query of a close.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Closing {
+    /// The time to wait until it is over, up to `60s`; else 30 s.
+    wait: Option<String>,
+    /// The time to wait then until it is applied everywhere, up to `60s`; the answer says what events it has published. Else it is not
+    /// waited for.
+    applied: Option<String>,
+}
+
+async fn close(
+    asker: Asker,
+    Id(tx): Id,
+    Asked(asked): Asked<Closing>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let wait: Duration = wait(asked.wait.as_deref(), &headers, DEFAULT_WAIT)?;
+    let within = applied_within(asked.applied.as_deref(), wait)?;
     let coordinator = asker.about(&tx).await?;
     let saga = coordinator.open_saga(tx.clone());
     if !wait.is_zero() {
-        match timeout(wait, saga.close()).await {
+        let closed = async {
+            match within {
+                Some(within) => saga.close_applied(within).await,
+                None => saga.close().await,
+            }
+        };
+        match timeout(wait + within.unwrap_or_default(), closed).await {
             Ok(Ok(answer)) => return Ok(json(StatusCode::OK, &Outcome::decided(&tx, &answer))),
             // How it stands is asked for below.
             Ok(Err(SubmitError::Stuck { .. } | SubmitError::OutcomeUnknown { .. })) | Err(_) => {}

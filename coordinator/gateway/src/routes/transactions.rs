@@ -1,7 +1,7 @@
 //! Transactions: submitted, asked for, listed, cancelled, and given up.
 
 use super::asked::{Asked, Given, Id, OfStep, Text, invalid};
-use super::waiting::{DEFAULT_WAIT, wait};
+use super::waiting::{DEFAULT_WAIT, applied_within, wait};
 use super::{MAX_LISTED, json};
 use crate::document::{self, Document};
 use crate::gate::Asker;
@@ -90,6 +90,9 @@ pub(super) struct Terms {
     wait: Option<String>,
     /// A URL that hears the outcome by a POST, at least once.
     callback: Option<String>,
+    /// The time to wait, once it is decided, until it is applied everywhere, up to `60s`; the answer says then what events it has
+    /// published. Else it is not waited for.
+    applied: Option<String>,
 }
 
 async fn submit(
@@ -109,6 +112,10 @@ async fn submit(
     if let Some(url) = &terms.callback {
         submission = submission.callback(url);
     }
+    let within = applied_within(terms.applied.as_deref(), wait)?;
+    if let Some(within) = within {
+        submission = submission.applied_within(within);
+    }
     if let Some(traceparent) = text(&headers, "traceparent") {
         submission = submission.trace_context(traceparent, text(&headers, "tracestate").unwrap_or_default());
     }
@@ -116,7 +123,7 @@ async fn submit(
         Some((_, coordinator)) => coordinator,
         None => asker.about(submission.id()).await?,
     };
-    outcome(&coordinator, &submission, wait).await
+    outcome(&coordinator, &submission, wait + within.unwrap_or_default()).await
 }
 
 /// Submits, and answers with the outcome, or how it stands once it was waited for that.

@@ -25,6 +25,20 @@ pub(super) fn wait(asked: Option<&str>, headers: &HeaderMap, otherwise: Duration
     Ok(wait)
 }
 
+/// Returns for how long to wait until it is applied, once it is decided; `None`: not at all. `wait`: the time to wait for the decision.
+pub(super) fn applied_within(asked: Option<&str>, wait: Duration) -> Result<Option<Duration>, Problem> {
+    let Some(text) = asked else { return Ok(None) };
+    let within = duration(text).map_err(|why| invalid(format!("applied: {why}")))?;
+    if within.is_zero() || within > MAX_WAIT {
+        let most = MAX_WAIT.as_secs();
+        return Err(invalid(format!("applied: it is more than nothing and up to {most} s; ask again to wait on")));
+    }
+    if wait.is_zero() {
+        return Err(invalid("applied: whoever does not wait is not told what was applied; leave it out, or wait"));
+    }
+    Ok(Some(within))
+}
+
 /// Returns the time that the header wishes for. `respond-async` is none; a wish for more than is waited is one for that.
 fn preferred(headers: &HeaderMap) -> Option<Duration> {
     let wishes: Vec<String> = headers

@@ -36,10 +36,17 @@ def program(name: str) -> str:
 class Coordinator:
     """`undoubt serve`, which can be killed and started again."""
 
-    def __init__(self, folder: Path, allow: list[str], participants: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        allow: list[str],
+        participants: dict[str, str] | None = None,
+        topics: list[str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder, self._allow, self._participants = folder, allow, participants or {}
+        self._topics = topics or []
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -56,6 +63,7 @@ class Coordinator:
             "127.0.0.1:0",
             *sets,
             *(part for name, url in self._participants.items() for part in ("--participant", f"{name}={url}")),
+            *(part for topic in self._topics for part in ("--topic", topic)),
         ]
         log = (self._folder / "serve.log").open("ab")
         self._process = subprocess.Popen(command, stdout=log, stderr=log)

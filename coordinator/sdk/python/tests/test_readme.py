@@ -143,3 +143,19 @@ def test_its_participant_takes_part(page: Path, tmp_path: Path) -> None:
     finally:
         stock.kill()
         stock.wait()
+
+
+def test_its_subscription_handles_each_event_once(page: Path, ports: dict[str, int], tmp_path: Path) -> None:
+    coordinator = Coordinator(tmp_path, [], topics=["orders"])
+    try:
+        text = (page / "mailer.py").read_text().replace(f":{ports['7480']}", f":{coordinator.port}")
+        (page / "mailer.py").write_text(text)
+        with Client(coordinator.url) as client:
+            work = ["add orders 1", 'emit orders order.placed key=ann json={"item":"book"}']
+            assert client.submit({"branches": {"store": work}}).state == "committed"
+        for handled in (1, 0):
+            command = [sys.executable, "mailer.py", "--once"]
+            done = subprocess.run(command, cwd=page, capture_output=True, text=True, timeout=30, check=False)
+            assert (done.returncode, done.stdout) == (0, f"{handled} events were handled\n"), done.stderr
+    finally:
+        coordinator.kill()

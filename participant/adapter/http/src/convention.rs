@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `idempotency-key` | names the call: the same for each repetition of it, and for nothing else |
 //! | `undoubt-effect` | names what is done and undone: the same for an action and its compensation, for a try, its confirm and its cancel |
-//! | `undoubt-transaction` | the transaction's id |
+//! | `undoubt-transaction` | the transaction's id; of a reaction, the correlation of the event |
 //! | `undoubt-step` | the step's place in its saga, from 0; absent of a branch |
 //! | `undoubt-operation` | `action`, `compensation`, `completion`, `try`, `confirm` or `cancel` |
 //! | `traceparent`, `tracestate` | the W3C trace context, where the transaction has one |
+//!
+//! A reaction to an event is as a branch there: an `action`, and its `compensation`.
 //!
 //! Characters of an id that are no visible ASCII are percent-encoded, and so are slashes and percent signs.
 
@@ -15,7 +17,7 @@ use crate::address::encoded;
 use crate::verdict::{Verdict, verdict};
 use std::fmt;
 use undoubt_participant::resource::{BranchId, StepId};
-use undoubt_vocabulary::{StepIndex, TraceContext, TxId};
+use undoubt_vocabulary::{CorrelationId, EventId, StepIndex, SubscriptionName, TraceContext, TxId};
 
 /// The thing that a service is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,19 @@ impl Identity {
         let BranchId { coordinator, attempt_number, tx } = branch;
         let effect = format!("{coordinator}/{}/{attempt_number}/at/{}", encoded(&tx.to_string()), encoded(participant));
         Identity { tx: tx.clone(), step: None, effect }
+    }
+}
+
+impl Identity {
+    /// Returns that of a reaction of the participant of this name to an event.
+    pub fn of_reaction(
+        participant: &str,
+        subscription: &SubscriptionName,
+        effect: EventId,
+        correlation: &CorrelationId,
+    ) -> Identity {
+        let effect = format!("on/{effect}/by/{subscription}/at/{}", encoded(participant));
+        Identity { tx: correlation.0.clone(), step: None, effect }
     }
 }
 

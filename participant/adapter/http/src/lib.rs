@@ -34,6 +34,10 @@
 //! reported as damage. Where it is alone in its transaction, nobody is told before its confirm was answered, not after a crash either: refused
 //! for good, it is cancelled, and nothing is damaged.
 //!
+//! # Reactions
+//! A reaction to an event is one request, made at least once under one idempotency key, and then one write with what follows from its
+//! answer and how far the subscription has come (`react`). A request without a body of its own brings the event: that is a push.
+//!
 //! # What is where
 //! [`address`], [`allowed`], [`verdict`], [`convention`] and [`message`] are pure: which URLs there are, which may be called, what an
 //! answer means, what a call says.
@@ -45,8 +49,10 @@ mod branch;
 mod breaker;
 mod calls;
 mod client;
+mod cloud_event;
 pub mod convention;
 pub mod message;
+mod react;
 mod secrets;
 mod settings;
 mod step;
@@ -58,20 +64,24 @@ use allowed::Allowed;
 use bytes::Bytes;
 use client::Client;
 use convention::Identity;
+use react::Reactions;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use stuck::Stuck;
 use tokio_util::sync::CancellationToken;
 use traces::Contexts;
+use undoubt_participant::event_log::{self, EventLog, EventSource, OpenError};
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Pin, Recovered, Resource, ResourceError, Room, StepId,
     StepState, Steps, TracedCall,
 };
+use undoubt_participant::subscription::{self, ReactionStore, Rows};
 use undoubt_participant::table::{self, TransactionTable};
-use undoubt_platform::{BackingUp, Batch, Durability, Family, NumberedStore, Store, numbered_store};
+use undoubt_platform::{BackingUp, Batch, Clock, Durability, Family, NumberedStore, Store, numbered_store};
+use undoubt_stream::declarations::Declarations;
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp,
+    CoordinatorId, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp,
     TraceContext, Vote, WriteNumber,
 };
 
@@ -86,8 +96,24 @@ pub use table::META;
 pub const KIND: &str = "http";
 
 /// The families that the store is opened with.
-pub const FAMILIES: [Family; 7] =
-    [table::BRANCH, table::FINISHED, table::STEP, table::HEURISTIC, table::COORDINATOR, table::AUDIT, table::META];
+pub const FAMILIES: [Family; 16] = [
+    table::BRANCH,
+    table::FINISHED,
+    table::STEP,
+    table::HEURISTIC,
+    table::COORDINATOR,
+    table::AUDIT,
+    table::META,
+    event_log::EVENT,
+    event_log::ENTITY,
+    event_log::EVENT_LOG,
+    subscription::INBOX,
+    subscription::PARKED,
+    subscription::GIVEN_UP,
+    subscription::REACTION,
+    subscription::TIMER,
+    subscription::ATTEMPT,
+];
 
 /// A resource whose work is calls of HTTP services.
 pub struct HttpServices {
@@ -101,6 +127,8 @@ pub struct HttpServices {
     owner: OnceLock<ParticipantName>,
     stuck: Stuck,
     contexts: Contexts,
+    log: Option<Arc<EventLog>>,
+    subscriptions: Rows,
 }
 
 impl fmt::Debug for HttpServices {
@@ -144,7 +172,26 @@ impl HttpServices {
             owner: OnceLock::new(),
             stuck: Stuck::default(),
             contexts: Contexts::default(),
+            log: None,
+            subscriptions: Rows::default(),
         })
+    }
+
+    /// Publishes what its reactions emit to the topics that are declared, in a log in the same store. `incarnation` is drawn anew for each
+    /// start.
+    ///
+    /// # Errors
+    /// If the log cannot be opened so.
+    pub fn publishing(
+        self,
+        declarations: &Declarations,
+        incarnation: Incarnation,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let topics = declarations.topics.iter().map(|declared| declared.topic.clone()).collect();
+        let log = EventLog::open(self.store.clone(), topics, incarnation, clock)?;
+        let log = log.with_beginnings(declarations.beginnings.clone());
+        Ok(HttpServices { log: Some(Arc::new(log)), ..self })
     }
 
     /// Forgets what was noted of a branch that has ended.
@@ -211,6 +258,14 @@ impl Resource for HttpServices {
 
     fn number(&self) -> Option<WriteNumber> {
         self.table.number()
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventSource>> {
+        self.log.clone().map(|log| log as Arc<dyn EventSource>)
+    }
+
+    fn reactions(self: &Arc<Self>) -> Option<Arc<dyn ReactionStore>> {
+        Some(Arc::new(Reactions(self.clone())))
     }
 
     fn audit_store(&self) -> Option<Arc<dyn Store>> {

@@ -7,7 +7,7 @@ use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;
 use undoubt_proto::record::StoredEvent;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
-use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
+use undoubt_vocabulary::{EventId, Refusal, RefusalCode, Vote};
 use undoubt_work::kv::Operation;
 
 /// The reason why the work was not done.
@@ -76,12 +76,12 @@ pub(super) fn most_read(kv: &KeyValue) -> usize {
     if largest < MAX_RESULT_BYTES { largest } else { usize::MAX }
 }
 
-/// Forces a write; if it was not applied, that is a refusal: nobody is bound yet.
+/// Forces a write, and returns the events that it publishes; if it was not applied, that is a refusal: nobody is bound yet.
 pub(super) fn force(
     kv: &KeyValue,
     batch: Batch,
     events: Vec<StoredEvent>,
-) -> impl Future<Output = Result<(), Declined>> + use<> {
+) -> impl Future<Output = Result<Vec<EventId>, Declined>> + use<> {
     let written = kv.publish_in_turn(batch, events);
     async move {
         written.await.map_err(|error| match error {

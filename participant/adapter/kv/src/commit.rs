@@ -1,5 +1,6 @@
 //! A prepared branch's work comes into effect.
 
+use super::publish::Published;
 use super::{Branch, Effects, KeyValue, Stage, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -7,7 +8,7 @@ use prost::Message as _;
 use std::sync::Arc;
 use undoubt_participant::resource::{BranchId, Committing, ResourceError};
 use undoubt_participant::table::{BRANCH, unreadable};
-use undoubt_platform::{Batch, Written};
+use undoubt_platform::Batch;
 use undoubt_proto::record::KeyValueBranch;
 use undoubt_vocabulary::BranchOutcome;
 
@@ -77,26 +78,38 @@ impl Group {
     }
 }
 
+/// A write that is queued, and how many events each branch and those before it publish.
+struct Begun {
+    published: Published,
+    events: Vec<usize>,
+}
+
 /// Queues the write of what makes the commits so. `None`: there is nothing to write.
-fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Written>, ResourceError> {
+fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Begun>, ResourceError> {
     if leaving.is_empty() {
         return Ok(None);
     }
     let mut batch = Batch::default();
-    let mut events = Vec::new();
+    let (mut events, mut through) = (Vec::new(), Vec::with_capacity(leaving.len()));
     for branch in leaving {
         let effects = effects_of(kv, branch)?;
         record::put_data(&mut batch, &effects.writes);
         events.extend_from_slice(&effects.events);
+        through.push(events.len());
         kv.table.delete_prepared(&mut batch, &branch.id);
         kv.table.put_finished(&mut batch, &branch.id, BranchOutcome::Committed, Bytes::new());
     }
-    Ok(Some(kv.publish(batch, &events)))
+    Ok(Some(Begun { published: kv.publish(batch, &events), events: through }))
 }
 
-async fn finish(kv: &KeyValue, written: Option<Written>, leaving: &[Arc<Branch>]) -> Result<(), ResourceError> {
-    if let Some(written) = written {
-        written.await?;
+async fn finish(kv: &KeyValue, begun: Option<Begun>, leaving: &[Arc<Branch>]) -> Result<(), ResourceError> {
+    if let Some(Begun { published, events }) = begun {
+        let published = published.stable().await?;
+        let mut before = 0;
+        for (branch, through) in leaving.iter().zip(events) {
+            kv.note_emitted(&branch.id, published[before..through].last().copied());
+            before = through;
+        }
         kv.table.note_stored(leaving.iter().map(|branch| (branch.id.coordinator, branch.id.attempt_number)));
     }
     leaving.iter().for_each(|branch| kv.leave(&branch.id));

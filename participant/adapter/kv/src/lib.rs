@@ -41,6 +41,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::emitted::Emitted;
 use undoubt_participant::event_log::{EventLog, EventSource, OpenError};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{
@@ -93,6 +94,7 @@ pub struct KeyValue {
     room: OnceLock<Room>,
     writing: Writing,
     log: Option<Arc<EventLog>>,
+    emitted: OnceLock<Emitted>,
     subscriptions: Rows,
     locks: Locks,
     marks: Marks,
@@ -178,6 +180,7 @@ impl KeyValue {
             room: OnceLock::new(),
             writing: Writing::default(),
             log: None,
+            emitted: OnceLock::new(),
             subscriptions: Rows::default(),
             locks: Locks::default(),
             marks: Marks::default(),
@@ -297,6 +300,11 @@ impl Resource for KeyValue {
     fn use_room(&self, room: Room) {
         // Called once.
         let _ = self.room.set(room);
+    }
+
+    fn use_emitted(&self, emitted: Emitted) {
+        // Called once.
+        let _ = self.emitted.set(emitted);
     }
 
     fn number(&self) -> Option<WriteNumber> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::ready;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use undoubt_participant::room::SMALL_BYTES;
 use undoubt_participant::table::TransactionTable;
 use undoubt_platform::Batch;
 use undoubt_proto::record::{KeyValueBranch, StoredEvent, Write};
-use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
+use undoubt_vocabulary::{BranchOutcome, EventId, Execution, Prepare, Refusal, RefusalCode, Vote};
 use undoubt_work::Results;
 
 /// Prepares one branch by itself. By reference all the way: many branches may wait at a time, each with what is kept
@@ -166,6 +167,10 @@ struct Ready {
     vote: Vote,
     /// The branch, if it stays until it hears the decision; else it is over.
     stays: Option<Branch>,
+    /// The places of its events among those that the write publishes.
+    events: Range<usize>,
+    /// The last of them, once they are written.
+    emitted: Option<EventId>,
 }
 
 impl Ready {
@@ -246,6 +251,7 @@ impl Group {
         (evaluation, events): (Evaluation, Vec<StoredEvent>),
         locks: BTreeMap<Bytes, Mode>,
     ) -> Ready {
+        let events_before = self.events.len();
         let Evaluation { writes, results } = evaluation;
         let result = Results::encode(&results);
         let writes: Vec<Write> = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
@@ -267,14 +273,23 @@ impl Group {
             }
         };
         let stays = stage.map(|stage| Branch { id: id.clone(), begun_at: prepare.begun_at, stage });
-        Ready { id: id.clone(), vote, stays }
+        let published = events_before..self.events.len();
+        Ready { id: id.clone(), vote, stays, events: published, emitted: None }
     }
 }
 
-/// Refuses all who needed a write that was not applied: nobody is bound yet.
-fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceError>) -> Result<(), ResourceError> {
+/// Notes what was published, or refuses all who needed a write that was not applied: nobody is bound yet.
+fn refuse_if_not_written(
+    branches: &mut [Ready],
+    written: Result<Vec<EventId>, ResourceError>,
+) -> Result<(), ResourceError> {
     let cause = match written {
-        Ok(()) => return Ok(()),
+        Ok(published) => {
+            for ready in branches {
+                ready.emitted = published[ready.events.clone()].last().copied();
+            }
+            return Ok(());
+        }
         Err(ResourceError::Unavailable { cause }) => cause,
         Err(
             error @ (ResourceError::NoRoom
@@ -300,7 +315,8 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
 fn settle(kv: &KeyValue, branches: Vec<Ready>) -> Votes {
     let committed = branches.iter().filter(|ready| matches!(ready.vote, Vote::Committed { .. }));
     kv.table.note_stored(committed.map(|ready| (ready.id.coordinator, ready.id.attempt_number)));
-    let settle = |Ready { id, vote, stays }: Ready| {
+    let settle = |Ready { id, vote, stays, emitted, .. }: Ready| {
+        kv.note_emitted(&id, emitted);
         match stays {
             Some(branch) => drop(kv.branches().insert(id.tx.clone(), Arc::new(branch))),
             None => kv.locks.release(&id.tx),

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use undoubt_lock::Mode;
 use undoubt_participant::event_log::{BESIDE_EVENT_BYTES, EventLog, unplaced};
+use undoubt_participant::resource::{BranchId, ResourceError, StepId};
 use undoubt_platform::{Batch, Durability, Store, StoreError, Written};
 use undoubt_proto::record::StoredEvent;
-use undoubt_vocabulary::{NewEvent, Refusal, RefusalCode, TopicName, TxId};
+use undoubt_vocabulary::{EventId, NewEvent, Refusal, RefusalCode, TopicName, TxId};
 use undoubt_work::event::{Emit, Own};
 use undoubt_work::{Input, Value};
 
@@ -101,13 +102,41 @@ impl KeyValue {
     }
 
     /// Queues a batch with the events that it publishes, before it returns.
-    pub(super) fn publish(&self, batch: Batch, events: &[StoredEvent]) -> Written {
+    pub(super) fn publish(&self, batch: Batch, events: &[StoredEvent]) -> Published {
         write(&self.store, self.log.as_deref(), batch, events)
+    }
+
+    /// Notes that a branch has committed which published these events last.
+    pub(super) fn note_emitted(&self, branch: &BranchId, last: Option<EventId>) {
+        if let (Some(emitted), Some(last)) = (self.emitted.get(), last) {
+            emitted.note_branch(branch.clone(), last);
+        }
+    }
+
+    /// Notes the same of a step that has run.
+    pub(super) fn note_emitted_by_step(&self, step: &StepId, last: Option<EventId>) {
+        if let (Some(emitted), Some(last)) = (self.emitted.get(), last) {
+            emitted.note_step(step.clone(), last);
+        }
     }
 
     /// Returns what does the same later on.
     pub(super) fn publisher(&self) -> Publisher {
         Publisher { store: self.store.clone(), log: self.log.clone() }
+    }
+}
+
+/// A batch that is queued, and the events that it publishes.
+pub(super) struct Published {
+    pub(super) written: Written,
+    pub(super) events: Vec<EventId>,
+}
+
+impl Published {
+    /// Waits until it is on stable storage, and returns the events in their order.
+    pub(super) async fn stable(self) -> Result<Vec<EventId>, ResourceError> {
+        self.written.await?;
+        Ok(self.events)
     }
 }
 
@@ -118,19 +147,23 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn publish(&self, batch: Batch, events: &[StoredEvent]) -> Written {
+    pub(super) fn publish(&self, batch: Batch, events: &[StoredEvent]) -> Published {
         write(&self.store, self.log.as_deref(), batch, events)
     }
 }
 
-fn write(store: &Arc<dyn Store>, log: Option<&EventLog>, batch: Batch, events: &[StoredEvent]) -> Written {
-    match log {
-        Some(log) if !events.is_empty() => log.write(batch, events, Durability::Forced).1,
+fn write(store: &Arc<dyn Store>, log: Option<&EventLog>, batch: Batch, events: &[StoredEvent]) -> Published {
+    let written = match log {
+        Some(log) if !events.is_empty() => {
+            let (positions, written) = log.write(batch, events, Durability::Forced);
+            return Published { written, events: positions.into_iter().map(|position| log.id_of(position)).collect() };
+        }
         None if !events.is_empty() => {
             let cause =
                 "a branch is to publish events, and this participant was opened without a log for them".to_owned();
             Written::ready(Err(StoreError::Stopped { cause }))
         }
         Some(_) | None => store.write(batch, Durability::Forced),
-    }
+    };
+    Published { written, events: Vec::new() }
 }

@@ -83,7 +83,7 @@ async fn carry_out(kv: &Arc<KeyValue>, transaction: LocalTransaction) -> Result<
         kv.locks.release(&id);
         return Ok(Carried::Moved { inbox, stored });
     }
-    let mut queued = kv.publish(batch, &events);
+    let mut queued = kv.publish(batch, &events).written;
     // An answer that has come already is taken once.
     let answered = (&mut queued).now_or_never();
     if let Some(Err(error @ (StoreError::Unavailable { .. } | StoreError::BatchTooLarge { .. }))) = answered {

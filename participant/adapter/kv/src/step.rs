@@ -57,8 +57,9 @@ async fn action(
         kv.refuse_too_large(bytes)?;
         let mut held = kv.room().hold();
         held.add(result.len() + bytes);
-        force(kv, batch, events).await?;
+        let published = force(kv, batch, events).await?;
         note_barrier(kv, step);
+        kv.note_emitted_by_step(step, published.last().copied());
         kv.marks.put(step.clone(), work.pend);
         Ok(StepOutcome::Done { result, pending })
     };
@@ -100,11 +101,15 @@ async fn finish(kv: &KeyValue, step: &StepId, run: RunStep, barrier: Barrier) ->
             return Err(too_large.into());
         }
         // What is open finishes: a write that was not applied is tried again, not refused.
-        if let Err(error) = kv.publish_in_turn(batch, events).await {
-            kv.marks.put(step.clone(), marked);
-            return Err(Declined::Failed(error));
-        }
+        let published = match kv.publish_in_turn(batch, events).await {
+            Ok(published) => published,
+            Err(error) => {
+                kv.marks.put(step.clone(), marked);
+                return Err(Declined::Failed(error));
+            }
+        };
         note_barrier(kv, step);
+        kv.note_emitted_by_step(step, published.last().copied());
         Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
     };
     under_locks(kv, step, &run, &locks, &CancellationToken::new(), done).await

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;
 use undoubt_proto::record::StoredEvent;
+use undoubt_vocabulary::EventId;
 
 /// Bytes of keys and values handed to the store and not written yet; below what a store's queue takes. A write that exceeds
 /// it by itself comes when there is nothing else.
@@ -49,20 +50,20 @@ fn permits(bytes: usize) -> u32 {
 }
 
 impl KeyValue {
-    /// Forces a batch with the events that it publishes. It is queued before this returns if there is room for it, and otherwise once
+    /// Forces a batch with the events that it publishes, and returns these. It is queued before this returns if there is room for it, and otherwise once
     /// there is. For whoever holds the locks of what is written, since later writes may come before it.
     pub(super) fn publish_in_turn(
         &self,
         batch: Batch,
         events: Vec<StoredEvent>,
-    ) -> impl Future<Output = Result<(), ResourceError>> + use<> {
+    ) -> impl Future<Output = Result<Vec<EventId>, ResourceError>> + use<> {
         let bytes = batch.payload_bytes() + publish::bytes_of(&events);
         match self.writing.try_take(bytes) {
             Some(permit) => {
-                let written = self.publish(batch, &events);
+                let published = self.publish(batch, &events);
                 Either::Left(async move {
                     let _permit = permit;
-                    Ok::<(), ResourceError>(written.await?)
+                    published.stable().await
                 })
             }
             None => {
@@ -70,7 +71,7 @@ impl KeyValue {
                 // Only those who wait take room for it.
                 Either::Right(Box::pin(async move {
                     let _permit = permit.await;
-                    Ok::<(), ResourceError>(publisher.publish(batch, &events).await?)
+                    publisher.publish(batch, &events).stable().await
                 }))
             }
         }

@@ -30,6 +30,7 @@ impl Runner {
                 timer: Some(key),
                 barrier: Some(id.clone()),
                 parked: Vec::new(),
+                asking: None,
                 then: Box::new(move |_| Ok(timer.due(barrier.as_ref()))),
             };
             let store = self.surroundings.store.clone();

@@ -150,6 +150,7 @@ impl Runner {
             timer: None,
             barrier: None,
             parked,
+            asking: None,
             then: Box::new(|_| Ok(Written::default())),
         };
         let store = self.surroundings.store.clone();

@@ -32,6 +32,9 @@ pub const SCHEMA: &str = r#"  [[topic]]                     # each topic that th
   undone = { topic = "stock", type = "stock.released" }
   attempts = 5                  # when it is refused for good, and nothing stands for that: then the key is parked
 
+  At a participant over HTTP services `do` and `undo` are one request each, like do = ["http post http://127.0.0.1:9001/seats/{data.seat}"]. Behind the
+  URL comes JSON, whose texts are filled in; without any the request brings the event itself.
+
   emit may be a list of events. An event has a topic, a type, a key (that of what was heard, if it is left out), a schema and data."#;
 
 /// Whatever else is in the file is somebody else's.

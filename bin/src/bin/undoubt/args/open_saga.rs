@@ -1,6 +1,6 @@
 //! The commands of open sagas.
 
-use super::{TraceArgs, duration};
+use super::{TraceArgs, WaitArgs, duration};
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 use undoubt_client::CompletionOrder;
@@ -96,4 +96,6 @@ pub struct Close {
     /// Return as soon as the coordinator has taken it over.
     #[arg(long)]
     pub no_wait: bool,
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }

@@ -18,6 +18,7 @@ from undoubt.errors import (
 )
 from undoubt.forms import Abort, Branch, Event, Outcome, Page, Results, StepStanding, StuckStep, Transaction
 from undoubt.ids import new_id
+from undoubt.published import EventsTrimmed, LogPutBack, Published
 from undoubt.saga import OpenTransaction, Saga
 from undoubt.work import http, post
 
@@ -32,12 +33,15 @@ __all__ = [
     "Committed",
     "Damaged",
     "Event",
+    "EventsTrimmed",
+    "LogPutBack",
     "NotAsWanted",
     "NotFound",
     "OpenTransaction",
     "Outcome",
     "OutcomeUnknown",
     "Page",
+    "Published",
     "Refused",
     "Results",
     "Saga",

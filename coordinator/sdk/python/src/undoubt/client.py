@@ -6,7 +6,7 @@ import contextlib
 import random
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from json import JSONEncoder
 from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import urlencode
@@ -15,8 +15,10 @@ import httpx
 
 from undoubt import requests
 from undoubt.calls import Answer, Attempts, Call, Done, Silence
+from undoubt.errors import UndoubtError
 from undoubt.forms import Event, Outcome, Page, Transaction
 from undoubt.ids import new_id
+from undoubt.published import Published, PublishedStream, reading, told_as
 from undoubt.saga import OpenTransaction, Saga
 from undoubt.stream import SILENCE_TIMEOUT_S, Stream
 from undoubt.work import Duration
@@ -130,6 +132,53 @@ class Client:
     def events(self, *, after: str | None = None, coordinator: str | None = None) -> Iterator[Event]:
         """Tells what happens to all transactions, as it happens, without an end."""
         return self._events(None, after, coordinator)
+
+    def published(
+        self,
+        participant: str,
+        *,
+        topics: Sequence[str] = (),
+        key: str | None = None,
+        after: str | None = None,
+        until_now: bool = False,
+    ) -> Iterator[Published]:
+        """Tells the events that a participant has published, from the first there is or the one behind `after`, and then those that come. A
+        connection that breaks is made anew, and the events go on exactly where they were.
+
+        `after`: the id of an event, or a position. `until_now`: ends with the last event that there is now.
+        """
+        stream = PublishedStream(after)
+        alive = self._now()
+        while True:
+            call = reading(participant, topics, key, stream.after, until_now)
+            asked = request(self._http, self._base, self._headers, call, SILENCE_TIMEOUT_S)
+            answer: Answer | Silence
+            try:
+                response = self._http.send(asked, stream=True)
+                with contextlib.closing(response):
+                    if response.status_code == 200:
+                        for line in response.iter_lines():
+                            alive = self._now()
+                            event = stream.line(line)
+                            if event is not None:
+                                yield event
+                            if stream.ended:
+                                return
+                        answer = Silence(received=True, cause="the stream ended")
+                    else:
+                        answer = Answer(response.status_code, response.headers, response.read())
+            except httpx.TransportError as error:
+                answer = silence(error)
+            except UndoubtError as error:
+                if not error.retryable:
+                    raise
+                answer = Silence(received=True, cause=str(error))
+            try:
+                # Raises unless it makes sense to come again.
+                Attempts(call, alive + self._timeout).after(answer, self._now(), 0.0)
+            except UndoubtError as error:
+                raise told_as(error) from None
+            self._sleep(stream.broken(random.random()))
 
     def coordinator_id(self) -> str:
         """Returns the id of the coordinator, for `undoubt.enlist`. Empty: it does not tell it to this caller."""

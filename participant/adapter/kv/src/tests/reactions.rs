@@ -56,6 +56,7 @@ fn transaction(from: Watermark, to: u64, work: KvWork) -> LocalTransaction {
         place: None,
         timer: None,
         barrier: Some(barrier_id()),
+        asking: None,
         parked: Vec::new(),
         then: Box::new(|results: Bytes| {
             assert!(!results.is_empty(), "the work has results");

@@ -311,7 +311,7 @@ class Noted(_message.Message):
     def __init__(self) -> None: ...
 
 class ToCoordinator(_message.Message):
-    __slots__ = ("tx", "attempt_number", "vote", "confirmed", "finished", "inquiry", "ran", "closed")
+    __slots__ = ("tx", "attempt_number", "vote", "confirmed", "finished", "inquiry", "ran", "closed", "emitted")
     TX_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     VOTE_FIELD_NUMBER: _ClassVar[int]
@@ -320,6 +320,7 @@ class ToCoordinator(_message.Message):
     INQUIRY_FIELD_NUMBER: _ClassVar[int]
     RAN_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    EMITTED_FIELD_NUMBER: _ClassVar[int]
     tx: bytes
     attempt_number: int
     vote: Vote
@@ -328,7 +329,16 @@ class ToCoordinator(_message.Message):
     inquiry: Inquiry
     ran: StepRan
     closed: SagaClosed
-    def __init__(self, tx: _Optional[bytes] = ..., attempt_number: _Optional[int] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., confirmed: _Optional[_Union[Confirmed, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., inquiry: _Optional[_Union[Inquiry, _Mapping]] = ..., ran: _Optional[_Union[StepRan, _Mapping]] = ..., closed: _Optional[_Union[SagaClosed, _Mapping]] = ...) -> None: ...
+    emitted: EventId
+    def __init__(self, tx: _Optional[bytes] = ..., attempt_number: _Optional[int] = ..., vote: _Optional[_Union[Vote, _Mapping]] = ..., confirmed: _Optional[_Union[Confirmed, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., inquiry: _Optional[_Union[Inquiry, _Mapping]] = ..., ran: _Optional[_Union[StepRan, _Mapping]] = ..., closed: _Optional[_Union[SagaClosed, _Mapping]] = ..., emitted: _Optional[_Union[EventId, _Mapping]] = ...) -> None: ...
+
+class EventId(_message.Message):
+    __slots__ = ("incarnation", "position")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    position: int
+    def __init__(self, incarnation: _Optional[bytes] = ..., position: _Optional[int] = ...) -> None: ...
 
 class Vote(_message.Message):
     __slots__ = ("prepared", "read_only", "committed", "refused")
