@@ -105,6 +105,14 @@ pub enum What {
     SlowPrepares { participant: u8, by_ms: u64, for_ms: u64 },
     /// A reader of events takes this long over each batch (E8).
     SlowReader { reader: u8, by_ms: u64, for_ms: u64 },
+    /// What a participant reads of another's log comes later: sources overtake each other (E4).
+    LateSource { participant: u8, from: u8, by_ms: u64, for_ms: u64 },
+    /// The work of a participant's reactions is refused for good (E5).
+    ReactionsRefused { participant: u8, for_ms: u64 },
+    /// A participant takes this long over each event that it reacts to (E8).
+    SlowReactions { participant: u8, by_ms: u64, for_ms: u64 },
+    /// Somebody publishes the beginning of a trip in a form that nobody knows (E10).
+    UnknownSchema,
     /// An operator ends every step that is stuck (O4).
     ResolveStuck { how: HowResolved },
     /// An operator ends the oldest saga that is open, though it may not be stuck (O5).
@@ -221,7 +229,13 @@ pub enum Code {
     H3,
     /// A reader of events is cut off from a participant.
     E1,
+    E4,
+    E5,
     E8,
+    E10,
+    /// A time limit is over while what it limits is about to end, by a clock that jumps. It is C1 wherever it strikes; a scenario looks at
+    /// just this.
+    E12,
     /// A participant's disk that is put back lacks events which were read. It is S11 wherever it strikes; a scenario looks at just this.
     E13,
     P1,
@@ -321,7 +335,10 @@ impl Fault {
             What::CompensationsRefused { .. } => Code::G1,
             What::ActionsRefused { .. } => Code::G3,
             What::SlowPrepares { .. } => Code::G4,
-            What::SlowReader { .. } => Code::E8,
+            What::LateSource { .. } => Code::E4,
+            What::ReactionsRefused { .. } => Code::E5,
+            What::SlowReader { .. } | What::SlowReactions { .. } => Code::E8,
+            What::UnknownSchema => Code::E10,
             What::ResolveStuck { .. } => Code::O4,
             What::EndSaga { .. } => Code::O5,
             What::ReleaseMarks { .. } => Code::O6,
@@ -364,8 +381,12 @@ impl What {
             | What::CompensationsRefused { for_ms: ms, .. }
             | What::ActionsRefused { for_ms: ms, .. }
             | What::SlowPrepares { for_ms: ms, .. }
+            | What::LateSource { for_ms: ms, .. }
+            | What::ReactionsRefused { for_ms: ms, .. }
+            | What::SlowReactions { for_ms: ms, .. }
             | What::SlowReader { for_ms: ms, .. } => Some(ms),
             What::Gone { .. }
+            | What::UnknownSchema
             | What::Tamper { .. }
             | What::SyncFails { .. }
             | What::RolledBack { .. }
@@ -418,6 +439,10 @@ impl What {
             What::SessionsCut { participant, .. } => vec![Host::Database(*participant)],
             What::ServiceTroubled { participant, .. } => vec![Host::Service(*participant)],
             What::SlowReader { reader, .. } => vec![Host::Reader(*reader)],
+            What::LateSource { participant, from, .. } => {
+                vec![Host::Participant(*participant), Host::Participant(*from)]
+            }
+            What::UnknownSchema => vec![Host::Participant(1)],
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
             What::VoteLost { participant }
@@ -429,6 +454,8 @@ impl What {
             | What::CompensationsRefused { participant, .. }
             | What::ActionsRefused { participant, .. }
             | What::SlowPrepares { participant, .. }
+            | What::ReactionsRefused { participant, .. }
+            | What::SlowReactions { participant, .. }
             | What::ReleaseMarks { participant } => vec![Host::Participant(*participant)],
             What::Poisoned
             | What::Takeover { .. }
