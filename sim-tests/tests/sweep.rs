@@ -121,6 +121,14 @@ fn who_has_read_more_than_a_log_holds_that_was_put_back_is_told_so() {
 }
 
 #[test]
+fn who_has_reacted_to_more_than_a_log_holds_that_was_put_back_stops_and_says_so() {
+    let scenario = scenario::named("a-source-is-put-back").unwrap();
+    let run = examine(&scenario.plan).run.unwrap();
+    let stopped: Vec<_> = run.finals.listed.iter().filter(|listed| listed.stopped.is_some()).collect();
+    assert!(!stopped.is_empty() && stopped.iter().all(|listed| listed.source == 2), "{stopped:?}");
+}
+
+#[test]
 fn sagas_that_are_open_and_nested_break_no_rule() {
     let report = Sweep { keep_going: true, world: World::OpenSagas, ..Sweep::new(1, 60) }.run(&mut |_| {});
     println!("{:?}; {:?}", report.committed, report.speed);

@@ -65,10 +65,10 @@ impl Way {
         let (expire_ms, seats) = (Some(LIMIT_MS), u16::MAX);
         Shape {
             participants: steps,
-            clients: 4,
-            transactions_per_client: 60,
+            clients: 6,
+            transactions_per_client: 80,
             timeout_ms: LIMIT_MS,
-            think_ms: 120,
+            think_ms: 60,
             latency_ms: (1, 10),
             heal_at_ms: 9_000,
             trips: Some(Trips { steps, backward: self.backward(), expire_ms, seats, percent: 0, alone: Some(alone) }),

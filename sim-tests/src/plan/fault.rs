@@ -227,7 +227,7 @@ pub enum Code {
     /// An HTTP service is cut off from its participant.
     H2,
     H3,
-    /// A reader of events is cut off from a participant.
+    /// A reader of events is cut off from a participant, or one participant from another whose events it reads.
     E1,
     E4,
     E5,
@@ -303,6 +303,9 @@ impl Fault {
             | What::Clog { from: Host::Client(_), .. }
             | What::Clog { to: Host::Client(_), .. } => Code::N6,
             What::Partition { from: Host::Reader(_), .. } | What::Clog { from: Host::Reader(_), .. } => Code::E1,
+            // Participants say nothing to each other but what they publish.
+            What::Partition { from: Host::Participant(_), to: Host::Participant(_), .. }
+            | What::Clog { from: Host::Participant(_), to: Host::Participant(_), .. } => Code::E1,
             What::Partition { to: Host::Database(_), .. } | What::Clog { to: Host::Database(_), .. } => Code::D2,
             What::Partition { to: Host::Service(_), .. } | What::Clog { to: Host::Service(_), .. } => Code::H2,
             What::Partition { one_way: false, .. } => Code::N1,

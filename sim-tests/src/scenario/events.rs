@@ -1,6 +1,6 @@
 //! Participants that publish events, and those who read them.
 
-use super::{P1, Scenario, at, power, scenario, when};
+use super::{P1, P2, Scenario, at, power, scenario, when};
 use crate::plan::points::BEFORE_STORE;
 use crate::plan::{Backward, Code, Copied, Fault, Host, Trips, What};
 
@@ -42,6 +42,21 @@ pub(super) fn events() -> Vec<Scenario> {
                 at(600, What::LateSource { participant: 2, from: 1, by_ms: 900, for_ms: 2_500 }),
                 at(2_500, What::LateSource { participant: 3, from: 2, by_ms: 900, for_ms: 2_500 }),
             ],
+        ),
+        travelled(
+            "participants-are-cut-off-from-each-other",
+            "participants cannot read each other's logs for a while: each goes on from its place, and trips that took too long are undone",
+            &[E1],
+            vec![
+                at(800, What::Partition { from: P2, to: P1, one_way: false, for_ms: 1_500 }),
+                at(2_500, What::Clog { from: Host::Participant(3), to: P2, for_ms: 1_200 }),
+            ],
+        ),
+        travelled(
+            "a-source-is-put-back",
+            "a participant's disk is put back, and others have reacted to more than it holds: their subscriptions stop, and say so",
+            &[E13, S11],
+            vec![at(1_500, What::PutBack { host: P2, copy: Copied::Snapshot, after_ms: 1_500 })],
         ),
         travelled(
             "reactions-are-refused",

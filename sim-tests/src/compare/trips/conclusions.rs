@@ -84,8 +84,8 @@ fn noticed(report: &Report) -> Option<String> {
         (Some(_), Some(_)) | (None, None) => "there is no difference",
     };
     Some(format!(
-        "If {failure}, somebody knows that a trip does not go well {} with a coordinator, and {} in a chain, whose first participant minds \
-         the time: {who}.",
+        "{failure:?}: somebody knows that a trip does not go well {} with a coordinator, and {} in a chain, whose first participant minds the \
+         time: {who}.",
         said(of_orchestrated),
         said(of_chain)
     ))
@@ -98,14 +98,11 @@ fn went_on(report: &Report, failure: &str) -> Option<String> {
     let each: Vec<String> =
         rows.iter().map(|row| format!("{} of {} ({})", row.went_on, row.under_way, row.way.as_str())).collect();
     let most = match share(&best) == share(&worst) {
-        true => "it stops as many in every way".to_owned(),
-        false => format!("it stops most that are {}, and fewest that are {}", of(worst.way), of(best.way)),
+        true => "that stops as many in every way".to_owned(),
+        false => format!("that stops most that are {}, and fewest that are {}", of(worst.way), of(best.way)),
     };
-    Some(format!(
-        "Of the trips under way when {}, {} ended while it lasted: {most}.",
-        rows.first()?.failure,
-        each.join(", ")
-    ))
+    let failure = rows.first()?.failure;
+    Some(format!("{failure:?}: of the trips under way {} ended while it lasted; {most}.", each.join(", ")))
 }
 
 fn of(way: Way) -> &'static str {
@@ -180,7 +177,7 @@ mod tests {
         }
         assert!(
             one.contains("1 of 4 (orchestrated)")
-                && one.contains("it stops most that are carried out by a coordinator"),
+                && one.contains("that stops most that are carried out by a coordinator"),
             "{one}"
         );
         assert!(one.contains("None of 30 trips was left half done"), "{one}");

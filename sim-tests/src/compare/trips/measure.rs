@@ -32,7 +32,7 @@ pub struct Measured {
     pub recovered_after_ms: u64,
     /// From asking until somebody knows that it does not go well, of those that were asked for meanwhile and did not.
     pub noticed_after_ms: Option<u64>,
-    /// Trips that were under way when the failure struck, and those of them that ended while it lasted.
+    /// Trips that were under way when the failure struck: something of them was in effect; and those of them that ended while it lasted.
     pub under_way: u64,
     pub went_on: u64,
 }
@@ -42,6 +42,8 @@ pub struct Measured {
 struct Trip {
     asked_us: u64,
     told_us: Option<u64>,
+    /// When something of it was in effect first: its first step, or the event with which it begins.
+    begun_us: Option<u64>,
     /// When something of it was done last, or undone.
     worked_us: Option<u64>,
     rows: usize,
@@ -53,7 +55,12 @@ pub fn measure(run: &Run, way: Way) -> Measured {
     let (from_us, to_us, struck) = window(run);
     let trips = trips(run, way);
     let is_half_done = |trip: &Trip| trip.rows > 0 && trip.rows < steps;
-    let ended_us = |trip: &Trip| trip.worked_us.max(trip.told_us).filter(|_| !is_half_done(trip));
+    // Where events move it, its client is told that it has begun, whenever that is.
+    let ended = |trip: &Trip| match way {
+        Way::Orchestrated => trip.worked_us.max(trip.told_us),
+        Way::Chain | Way::Broadcast => trip.worked_us.or(trip.told_us),
+    };
+    let ended_us = |trip: &Trip| ended(trip).filter(|_| !is_half_done(trip));
     let is_meanwhile = |trip: &&Trip| (from_us..to_us).contains(&trip.asked_us);
     let limit_us = run.plan.shape.timeout_ms * 1_000 + SLOW_US;
     let meanwhile: Vec<&Trip> = trips.values().filter(is_meanwhile).collect();
@@ -66,7 +73,9 @@ pub fn measure(run: &Run, way: Way) -> Measured {
         slow.filter_map(|trip| Some(trip.noticed_us?.saturating_sub(trip.asked_us) / 1_000)).collect();
     let before = trips.values().filter(|trip| trip.asked_us < to_us);
     let last = before.map(|trip| ended_us(trip).unwrap_or(run.simulated_us)).max().unwrap_or(to_us);
-    let is_under_way = |trip: &&Trip| trip.asked_us < from_us && ended_us(trip).is_none_or(|ended| ended > from_us);
+    let is_under_way = |trip: &&Trip| {
+        trip.begun_us.is_some_and(|begun| begun < from_us) && ended_us(trip).is_none_or(|ended| ended > from_us)
+    };
     let under_way: Vec<&Trip> = trips.values().filter(is_under_way).collect();
     let went_on = under_way.iter().filter(|trip| ended_us(trip).is_some_and(|ended| ended <= to_us));
     let calls = run.calls.iter().filter(|call| call.client > 0);
@@ -102,6 +111,7 @@ fn trips(run: &Run, way: Way) -> BTreeMap<&str, Trip> {
         if let Event::Reacted { tx, .. } | Event::Branch { tx, state: BranchState::Over } = &entry.event
             && let Some(trip) = trips.get_mut(tx.as_str())
         {
+            trip.begun_us = trip.begun_us.or(Some(entry.at_us));
             trip.worked_us = Some(entry.at_us);
         }
         if let Event::Noted { tx, note, .. } = &entry.event

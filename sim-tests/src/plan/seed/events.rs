@@ -78,18 +78,17 @@ impl Dice {
         let (participant, for_ms) = (self.number(shape), self.between(500, 6_000));
         let by_ms = self.between(20, 1_500);
         let expire_ms = shape.trips.as_ref().and_then(|trips| trips.expire_ms);
+        let source = self.number(shape);
+        let (from, to) = (Host::Participant(participant), Host::Participant(source));
         let what = match self.between(0, 99) {
-            0..30 => {
-                let from = self.number(shape);
-                if from == participant {
-                    return None;
-                }
-                What::LateSource { participant, from, by_ms, for_ms }
-            }
-            30..50 => What::ReactionsRefused { participant, for_ms },
-            50..65 => What::SlowReactions { participant, by_ms: by_ms.min(400), for_ms },
-            65..80 if shape.trips.is_some() => What::UnknownSchema,
-            80..100 => {
+            0..40 if source == participant => return None,
+            0..20 => What::LateSource { participant, from: source, by_ms, for_ms },
+            20..32 => What::Partition { from, to, one_way: self.chance(30), for_ms },
+            32..40 => What::Clog { from, to, for_ms: for_ms.min(3_000) },
+            40..58 => What::ReactionsRefused { participant, for_ms },
+            58..70 => What::SlowReactions { participant, by_ms: by_ms.min(400), for_ms },
+            70..83 if shape.trips.is_some() => What::UnknownSchema,
+            83..100 => {
                 // What is about to expire expires at once.
                 let by_ms = i64::try_from(expire_ms?).unwrap_or_default()
                     - i64::try_from(self.between(0, 200)).unwrap_or_default();
