@@ -65,7 +65,7 @@ explore: simulator ## Explores the protocol cores exhaustively.
 sweep: simulator ## Simulates SEEDS=300 worlds under faults, from seed FIRST=1 on.
 	$(BIN)/undoubt-sim sweep --seeds $${SEEDS:-300} --first $${FIRST:-1}
 
-compare: simulator ## Two-phase commit and sagas side by side under the same failures, over SEEDS=15 seeds.
+compare: simulator ## Two-phase commit and sagas, orchestration and choreography side by side under the same failures, over SEEDS=15 seeds.
 	$(BIN)/undoubt-sim compare --seeds $${SEEDS:-15}
 
 bench: build bencher ## What transactions cost, beside floors and peers. PARTS="headline lone" for some; PEERS=1 installs peers first.

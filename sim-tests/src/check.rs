@@ -6,6 +6,7 @@
 
 pub mod atomicity;
 pub mod choice;
+pub mod choreography;
 pub mod conservation;
 pub mod durability;
 pub mod events;
@@ -14,6 +15,7 @@ pub mod families;
 #[cfg(test)]
 mod fixture;
 pub mod impostors;
+pub mod inbox;
 pub mod isolation;
 pub mod losses;
 pub mod operators;
@@ -25,6 +27,7 @@ pub mod services;
 pub mod sizes;
 pub mod stability;
 pub mod standing;
+mod subscriptions;
 pub mod termination;
 
 use crate::run::Run;
@@ -44,7 +47,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// The checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 18] = [
+pub const CHECKERS: [(&str, Checker); 20] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -63,6 +66,8 @@ pub const CHECKERS: [(&str, Checker); 18] = [
     ("services", services::check),
     ("families", families::check),
     ("events", events::check),
+    ("inbox", inbox::check),
+    ("choreography", choreography::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

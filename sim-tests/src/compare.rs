@@ -6,6 +6,7 @@
 
 mod failure;
 mod measure;
+pub mod trips;
 
 pub use failure::{FAILURES, Failure, OUTAGE_MS};
 pub use measure::{Measured, measure};
@@ -51,27 +52,47 @@ pub struct Row {
 pub fn compare(first: u64, seeds: u64, jobs: Option<NonZeroUsize>, progress: &(dyn Fn() + Sync)) -> Vec<Row> {
     let cells: Vec<(&Failure, Mode)> =
         FAILURES.iter().flat_map(|failure| MODES.into_iter().map(move |mode| (failure, mode))).collect();
+    let found = over_seeds(cells.len(), first, seeds, jobs, progress, &|cell, seed| {
+        let (failure, mode) = cells[cell];
+        measure(&simulate(&failure.plan(mode, seed)))
+    });
+    let rows = cells.iter().zip(&found);
+    rows.map(|((failure, mode), found)| {
+        row(failure, *mode, &found.iter().map(|(seed, one)| (*seed, one)).collect::<Vec<_>>())
+    })
+    .collect()
+}
+
+/// Runs each cell with each seed, some at a time. Returns what came of it by cells, in the order of seeds.
+fn over_seeds<T: Send>(
+    cells: usize,
+    first: u64,
+    seeds: u64,
+    jobs: Option<NonZeroUsize>,
+    progress: &(dyn Fn() + Sync),
+    run: &(dyn Fn(usize, u64) -> T + Sync),
+) -> Vec<Vec<(u64, T)>> {
     let tasks: Vec<(usize, u64)> =
-        (0..cells.len()).flat_map(|cell| (first..first + seeds).map(move |seed| (cell, seed))).collect();
-    let found: Mutex<BTreeMap<(usize, u64), Measured>> = Mutex::default();
+        (0..cells).flat_map(|cell| (first..first + seeds).map(move |seed| (cell, seed))).collect();
+    let found: Mutex<BTreeMap<(usize, u64), T>> = Mutex::default();
     let next = AtomicUsize::new(0);
     let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(task @ (cell, seed)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
-                    let (failure, mode) = cells[cell];
-                    let measured = measure(&simulate(&failure.plan(mode, seed)));
-                    found.lock().unwrap_or_else(PoisonError::into_inner).insert(task, measured);
+                    let came = run(cell, seed);
+                    found.lock().unwrap_or_else(PoisonError::into_inner).insert(task, came);
                     progress();
                 }
             });
         }
     });
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let of =
-        |cell: usize| found.iter().filter(move |((of, _), _)| *of == cell).map(|((_, seed), found)| (*seed, found));
-    cells.iter().enumerate().map(|(cell, (failure, mode))| row(failure, *mode, &of(cell).collect::<Vec<_>>())).collect()
+    let mut all: Vec<Vec<(u64, T)>> = (0..cells).map(|_| Vec::new()).collect();
+    for ((cell, seed), came) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        all[cell].push((seed, came));
+    }
+    all
 }
 
 /// The plan behind a cell of the table.

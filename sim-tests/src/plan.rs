@@ -12,6 +12,7 @@ pub mod points;
 mod seed;
 mod soundness;
 mod states;
+mod trips;
 mod words;
 mod world;
 
@@ -21,6 +22,7 @@ pub use mode::Mode;
 pub use mutant::Mutant;
 pub use soundness::Unsound;
 pub use states::{BRANCHES, IDLE, OVER, PHASES};
+pub use trips::{Backward, MovedBy, Trips};
 pub use world::{World, plan_of};
 
 use serde::{Deserialize, Serialize};
@@ -102,12 +104,32 @@ pub struct Shape {
     /// publish one of each change.
     #[serde(default, skip_serializing_if = "is_default")]
     pub readers: u8,
+    /// Each participant that publishes keeps a view of what the next one changes, by its events.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub views: bool,
+    /// Choreographed sagas, which some of the work of clients begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trips: Option<Trips>,
 }
 
 impl Shape {
     /// Returns true if this participant publishes events.
     pub fn publishes(&self, participant: u8) -> bool {
-        self.readers > 0 && !self.databases.contains(&participant) && !self.services.contains(&participant)
+        (self.readers > 0 || self.reacts())
+            && !self.databases.contains(&participant)
+            && !self.services.contains(&participant)
+    }
+
+    /// Returns the participant of whose changes this one keeps a view.
+    pub fn viewed_by(&self, participant: u8) -> Option<u8> {
+        let publishing = || (1..=self.participants).filter(|at| self.publishes(*at));
+        let next = publishing().find(|at| *at > participant).or_else(|| publishing().next());
+        next.filter(|next| self.views && self.publishes(participant) && *next != participant)
+    }
+
+    /// Returns true if some participants react to events.
+    pub fn reacts(&self) -> bool {
+        self.views || self.choreographed().is_some()
     }
 }
 
@@ -169,6 +191,8 @@ impl Default for Shape {
             max_gathered_bytes: None,
             large_reads_percent: 0,
             readers: 0,
+            views: false,
+            trips: None,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! A run that is over, as data: all that checkers look at.
 
+mod subscriptions;
+
 use crate::plan::{Copied, Direction, Host, HowResolved, Plan};
 use crate::trace::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use subscriptions::{Account, Barrier, EventName, Inbox, Listed, Parked};
 
 /// A run that has come to its end, or to the end of everybody's patience.
 #[derive(Clone, Debug)]
@@ -150,6 +154,14 @@ pub struct Finals {
     pub logs: BTreeMap<Participant, Vec<Published>>,
     /// What readers were told of these logs.
     pub readings: Vec<Reading>,
+    /// What participants' stores showed of their subscriptions at each start, and in the end.
+    pub accounts: Vec<Account>,
+    /// All events that any log was seen to hold.
+    pub known_events: BTreeMap<(Participant, EventName), Published>,
+    /// The events that were told to other participants over the network, by the transaction or saga that they belong to.
+    pub events_told: BTreeMap<String, u64>,
+    /// How subscriptions stood in the end; none of a participant that did not say.
+    pub listed: Vec<Listed>,
     /// The positions at which participants' disks had events that were acknowledged, and have lost.
     pub lost_events: BTreeSet<(Participant, u64)>,
     /// The hosts that could not be brought back, on purpose (P8).
@@ -267,13 +279,16 @@ pub struct Published {
     /// The transaction.
     pub correlation: String,
     pub published_at_us: u64,
-    /// A [`Deed`] as JSON.
+    pub kind: String,
+    /// The event that led to it.
+    pub caused_by: Option<EventName>,
+    /// Of what clients' work publishes a [`Deed`] as JSON.
     pub data: String,
 }
 
 impl Published {
     /// Returns its id.
-    pub fn id(&self) -> ([u8; 16], u64) {
+    pub fn id(&self) -> EventName {
         (self.incarnation, self.position)
     }
 

@@ -13,6 +13,8 @@
 //! | `conductor` | lets time pass and makes faults happen |
 //! | `operator` | people who decide alone |
 //! | `reader` | those who read the events that participants publish |
+//! | `subscribing` | what participants need to react to each other's events |
+//! | `attendance` | operators who see to parked keys |
 //! | `planted` | bugs that are planted in what participants publish |
 //! | `impostor` | a stranger who says that it is the coordinator |
 //! | `witness`, `duty` | what has to be known of a disk that was put back, and who accepts what it has lost |
@@ -24,6 +26,7 @@
 //! | `store_with_points` | crashes right before a participant's writes |
 //! | `store` | bugs that are planted between a server and its disk |
 
+mod attendance;
 mod auditor;
 mod cells;
 mod client;
@@ -44,6 +47,7 @@ mod session;
 mod shared_state;
 mod store;
 mod store_with_points;
+mod subscribing;
 mod temper;
 mod witness;
 mod workload;
@@ -131,12 +135,15 @@ fn live(shared: &Arc<Shared>) -> Lived {
     if shared.plan.puts_disks_back() {
         sim.client("duty", duty::watch(shared.clone()));
     }
+    if shape.reacts() {
+        sim.client("attendance", attendance::watch(shared.clone()));
+    }
     for number in 1..=shape.readers {
         sim.client(Host::Reader(number).to_string(), reader::read(shared.clone(), number));
     }
     sim.client("auditor", auditor::audit(shared.clone()));
     let mut conductor = Conductor::new(sim, shared.clone());
-    let patience = auditor::PATIENCE + Duration::from_secs(40);
+    let patience = auditor::PATIENCE + Duration::from_secs(80);
     match conductor.run(patience) {
         Ok(()) => {
             let recoveries = conductor.compare_recoveries(finals::compared);

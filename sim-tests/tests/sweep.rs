@@ -3,8 +3,8 @@
 use clap::ValueEnum as _;
 use std::collections::BTreeMap;
 use std::path::Path;
-use undoubt_sim_tests::plan::{Mode, Mutant, Plan, World, plan_of};
-use undoubt_sim_tests::run::{FinalOutcome, Reply};
+use undoubt_sim_tests::plan::{Mode, Mutant, Plan, Trips, World, plan_of};
+use undoubt_sim_tests::run::{Barrier, FinalOutcome, Reply};
 use undoubt_sim_tests::scenario;
 use undoubt_sim_tests::sweep::{Sweep, examine};
 use undoubt_sim_tests::trace::{Entry, Event, Standing};
@@ -85,12 +85,47 @@ fn participants_that_publish_break_no_rule() {
 }
 
 #[test]
+fn trips_meet_every_fate() {
+    let mut fates: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 1..=60 {
+        let run = examine(&plan_of(seed, World::Events, None)).run.unwrap();
+        let Some(trips) = &run.plan.shape.trips else { continue };
+        let mut count = |fate, times| *fates.entry(fate).or_default() += times;
+        let of = |at: u8| run.finals.logs.get(&at).into_iter().flatten();
+        let done = format!("trip.s{}.done", trips.steps);
+        count("begun", of(1).filter(|event| event.kind == Trips::BEGUN).count());
+        count("done", of(trips.steps).filter(|event| event.kind == done).count());
+        count("expired", of(1).filter(|event| event.kind == Trips::EXPIRED).count());
+        let refused = (1..=trips.steps).flat_map(of).filter(|event| event.kind.ends_with(".refused"));
+        count("refused", refused.count());
+        let last: BTreeMap<u8, _> = run.finals.accounts.iter().map(|account| (account.participant, account)).collect();
+        let never = last.values().flat_map(|account| account.barriers.values()).filter(|one| **one == Barrier::Never);
+        count("undone before it was done, or refused", never.count());
+        count("given up", last.values().map(|account| account.given_up.len()).sum());
+        count("stopped", run.finals.listed.iter().filter(|listed| listed.stopped.is_some()).count());
+    }
+    println!("{fates:?}");
+    for (fate, times) in &fates {
+        assert!(*times >= 5, "{fate}: {fates:?}");
+    }
+    assert_eq!(fates.len(), 7);
+}
+
+#[test]
 fn who_has_read_more_than_a_log_holds_that_was_put_back_is_told_so() {
     let scenario = scenario::named("a-log-that-was-read-is-put-back").unwrap();
     let run = examine(&scenario.plan).run.unwrap();
     let told = run.finals.readings.iter().filter(|reading| reading.put_back.is_some()).count();
     assert_eq!(told, 1, "one reader has read the log that is put back");
     assert!(run.finals.logs.values().all(|log| log.len() > 50), "too little is published");
+}
+
+#[test]
+fn who_has_reacted_to_more_than_a_log_holds_that_was_put_back_stops_and_says_so() {
+    let scenario = scenario::named("a-source-is-put-back").unwrap();
+    let run = examine(&scenario.plan).run.unwrap();
+    let stopped: Vec<_> = run.finals.listed.iter().filter(|listed| listed.stopped.is_some()).collect();
+    assert!(!stopped.is_empty() && stopped.iter().all(|listed| listed.source == 2), "{stopped:?}");
 }
 
 #[test]

@@ -15,11 +15,24 @@
 //!   is dropped from a log, and nobody told so.
 //! * `put-back`: a reader is told that the log was put back if a disk has lost what it had read, and only then: what it was told was
 //!   stable. A reader that was told otherwise than before was not told of it.
+//! Those who react to events publish one with whatever they do, in the same write, that names the event that led to it; so these are held to
+//! the same, at each start of their participants and in the end:
+//!
+//! * `lost`: once all was over, a subscription has come to the end of what it hears, or its participant says that it has stopped because
+//!   its source was put back; and what is parked is listed. How each event was dealt with is `inbox.prefix`.
+//! * `invented`: what a reaction has acted on is in its source's log, or a disk has lost it there.
+//! * `once`: a reaction has acted on an event once.
+//! * `order`: those of one key in their order, and on none behind one that is parked.
+//! * `put-back`: a subscription has stopped if a disk has lost what it had read, and only if one has lost something.
+//!
 //! * `lost`, `invented` and `once` are excused, as to marks, for a transaction that may have been run anew: whose records a lying disk
 //!   destroyed, which its coordinator has lost, whose retention has passed, or whose branch somebody else committed before auto went on.
 
+mod reactions;
+
 use super::Violation;
 use super::facts::{Transaction, transactions};
+use crate::plan::Shape;
 use crate::run::{Deed, DeedPart, Op, Participant, Published, Reading, Run};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +52,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
         broken.extend(put_back(run, reading));
     }
     broken.extend(contents(run));
+    broken.extend(reactions::check(run));
     broken
 }
 
@@ -126,7 +140,8 @@ fn effects(
 ) -> Vec<Violation> {
     let mut broken = Vec::new();
     let mut parts: BTreeMap<String, BTreeMap<DeedPart, Counts>> = BTreeMap::new();
-    for event in log {
+    let of_work = [Shape::MOVES, Shape::DEEDS];
+    for event in log.iter().filter(|event| of_work.contains(&event.topic.as_str())) {
         match event.deed() {
             Some(Deed { tx, part, index, .. }) if tx == event.correlation => {
                 *parts.entry(tx).or_default().entry(part).or_default().entry(index).or_default() += 1;

@@ -56,6 +56,10 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::ActionsRefused { .. }
         | What::SlowPrepares { .. }
         | What::SlowReader { .. }
+        | What::LateSource { .. }
+        | What::ReactionsRefused { .. }
+        | What::SlowReactions { .. }
+        | What::UnknownSchema
         | What::ResolveStuck { .. }
         | What::EndSaga { .. }
         | What::ReleaseMarks { .. } => false,

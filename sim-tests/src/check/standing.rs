@@ -111,6 +111,7 @@ impl Watch<'_> {
             | Event::Requested { .. }
             | Event::Answered { .. }
             | Event::Read { .. }
+            | Event::Reacted { .. }
             | Event::Fault { .. }
             | Event::Healed => {}
         }

@@ -131,7 +131,8 @@ impl<'a> Story<'a> {
                     | Event::Resumed
                     | Event::Standing { .. }
                     | Event::Disk { .. }
-                    | Event::Read { .. }),
+                    | Event::Read { .. }
+                    | Event::Reacted { .. }),
                     Some(host),
                 ) => {
                     story.lives.entry(host).or_default().heard(at_us, event);
@@ -156,7 +157,8 @@ impl<'a> Story<'a> {
                     | Event::Answered { .. }
                     | Event::Standing { .. }
                     | Event::Disk { .. }
-                    | Event::Read { .. },
+                    | Event::Read { .. }
+                    | Event::Reacted { .. },
                     None,
                 ) => {}
             }

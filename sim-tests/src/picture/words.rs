@@ -73,6 +73,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Standing { what } => what.to_string(),
         Event::Disk { what } => format!("disk: {what}"),
         Event::Read { what } => format!("reads events: {what}"),
+        Event::Reacted { subscription, tx } => format!("{subscription} reacts  {tx}"),
         Event::Fault { index, what, ends_at_us } => {
             let until = ends_at_us.map(|end| format!(", until {}", seconds(end))).unwrap_or_default();
             format!("FAULT {index}: {what}{until}")
@@ -89,7 +90,8 @@ pub(super) fn tx_of(event: &Event) -> Option<&str> {
         | Event::Noted { tx, .. }
         | Event::Branch { tx, .. }
         | Event::Requested { tx, .. }
-        | Event::Answered { tx, .. } => Some(tx),
+        | Event::Answered { tx, .. }
+        | Event::Reacted { tx, .. } => Some(tx),
         Event::Started
         | Event::Serving
         | Event::SessionStands { .. }

@@ -105,6 +105,14 @@ pub enum What {
     SlowPrepares { participant: u8, by_ms: u64, for_ms: u64 },
     /// A reader of events takes this long over each batch (E8).
     SlowReader { reader: u8, by_ms: u64, for_ms: u64 },
+    /// What a participant reads of another's log comes later: sources overtake each other (E4).
+    LateSource { participant: u8, from: u8, by_ms: u64, for_ms: u64 },
+    /// The work of a participant's reactions is refused for good (E5).
+    ReactionsRefused { participant: u8, for_ms: u64 },
+    /// A participant takes this long over each event that it reacts to (E8).
+    SlowReactions { participant: u8, by_ms: u64, for_ms: u64 },
+    /// Somebody publishes the beginning of a trip in a form that nobody knows (E10).
+    UnknownSchema,
     /// An operator ends every step that is stuck (O4).
     ResolveStuck { how: HowResolved },
     /// An operator ends the oldest saga that is open, though it may not be stuck (O5).
@@ -219,9 +227,15 @@ pub enum Code {
     /// An HTTP service is cut off from its participant.
     H2,
     H3,
-    /// A reader of events is cut off from a participant.
+    /// A reader of events is cut off from a participant, or one participant from another whose events it reads.
     E1,
+    E4,
+    E5,
     E8,
+    E10,
+    /// A time limit is over while what it limits is about to end, by a clock that jumps. It is C1 wherever it strikes; a scenario looks at
+    /// just this.
+    E12,
     /// A participant's disk that is put back lacks events which were read. It is S11 wherever it strikes; a scenario looks at just this.
     E13,
     P1,
@@ -289,6 +303,9 @@ impl Fault {
             | What::Clog { from: Host::Client(_), .. }
             | What::Clog { to: Host::Client(_), .. } => Code::N6,
             What::Partition { from: Host::Reader(_), .. } | What::Clog { from: Host::Reader(_), .. } => Code::E1,
+            // Participants say nothing to each other but what they publish.
+            What::Partition { from: Host::Participant(_), to: Host::Participant(_), .. }
+            | What::Clog { from: Host::Participant(_), to: Host::Participant(_), .. } => Code::E1,
             What::Partition { to: Host::Database(_), .. } | What::Clog { to: Host::Database(_), .. } => Code::D2,
             What::Partition { to: Host::Service(_), .. } | What::Clog { to: Host::Service(_), .. } => Code::H2,
             What::Partition { one_way: false, .. } => Code::N1,
@@ -321,7 +338,10 @@ impl Fault {
             What::CompensationsRefused { .. } => Code::G1,
             What::ActionsRefused { .. } => Code::G3,
             What::SlowPrepares { .. } => Code::G4,
-            What::SlowReader { .. } => Code::E8,
+            What::LateSource { .. } => Code::E4,
+            What::ReactionsRefused { .. } => Code::E5,
+            What::SlowReader { .. } | What::SlowReactions { .. } => Code::E8,
+            What::UnknownSchema => Code::E10,
             What::ResolveStuck { .. } => Code::O4,
             What::EndSaga { .. } => Code::O5,
             What::ReleaseMarks { .. } => Code::O6,
@@ -364,8 +384,12 @@ impl What {
             | What::CompensationsRefused { for_ms: ms, .. }
             | What::ActionsRefused { for_ms: ms, .. }
             | What::SlowPrepares { for_ms: ms, .. }
+            | What::LateSource { for_ms: ms, .. }
+            | What::ReactionsRefused { for_ms: ms, .. }
+            | What::SlowReactions { for_ms: ms, .. }
             | What::SlowReader { for_ms: ms, .. } => Some(ms),
             What::Gone { .. }
+            | What::UnknownSchema
             | What::Tamper { .. }
             | What::SyncFails { .. }
             | What::RolledBack { .. }
@@ -418,6 +442,10 @@ impl What {
             What::SessionsCut { participant, .. } => vec![Host::Database(*participant)],
             What::ServiceTroubled { participant, .. } => vec![Host::Service(*participant)],
             What::SlowReader { reader, .. } => vec![Host::Reader(*reader)],
+            What::LateSource { participant, from, .. } => {
+                vec![Host::Participant(*participant), Host::Participant(*from)]
+            }
+            What::UnknownSchema => vec![Host::Participant(1)],
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
             What::VoteLost { participant }
@@ -429,6 +457,8 @@ impl What {
             | What::CompensationsRefused { participant, .. }
             | What::ActionsRefused { participant, .. }
             | What::SlowPrepares { participant, .. }
+            | What::ReactionsRefused { participant, .. }
+            | What::SlowReactions { participant, .. }
             | What::ReleaseMarks { participant } => vec![Host::Participant(*participant)],
             What::Poisoned
             | What::Takeover { .. }

@@ -126,6 +126,20 @@ pub enum Mutant {
     AbortPublishes,
     /// A participant keeps the record of what it has committed, and publishes it once more after a restart.
     CommitPublishesAgain,
+    /// A subscription stores that it has dealt with an event, and then does its work.
+    PositionStoredFirst,
+    /// A subscription does its work, and then stores that it has dealt with the event.
+    PositionStoredLater,
+    /// A subscription does not know what it has dealt with after a restart.
+    RepetitionsApplied,
+    /// What cannot be applied is passed over, and its key is not parked.
+    PoisonSkipped,
+    /// A participant's recovery overlooks what is parked: its keys go on.
+    ParkedForgotten,
+    /// What undoes a reaction and comes before it leaves nothing behind: the late action is carried out.
+    BarrierOfUndoMissing,
+    /// A reader does not say of which life of the log its place is.
+    IncarnationNotCompared,
 }
 
 impl Mutant {
@@ -161,6 +175,13 @@ impl Mutant {
                 | Mutant::IncarnationReused
                 | Mutant::AbortPublishes
                 | Mutant::CommitPublishesAgain
+                | Mutant::PositionStoredFirst
+                | Mutant::PositionStoredLater
+                | Mutant::RepetitionsApplied
+                | Mutant::PoisonSkipped
+                | Mutant::ParkedForgotten
+                | Mutant::BarrierOfUndoMissing
+                | Mutant::IncarnationNotCompared
         )
     }
 

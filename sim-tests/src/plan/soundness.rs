@@ -1,7 +1,7 @@
 //! The check that a plan can be carried out as it says: plans are also written and changed by hand.
 
 use super::points::{points_of, states_of};
-use super::{Fault, Host, Plan, Shape, Tampering, What, When};
+use super::{Fault, Host, MovedBy, Plan, Shape, Tampering, Trips, What, When};
 
 /// A world's most participants, and its most clients.
 const MAX_HOSTS_OF_A_KIND: u8 = 8;
@@ -74,9 +74,29 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
     let databases = databases.filter_map(|number| within("databases", (*number).into(), 1, shape.participants.into()));
     let services = shape.services.iter();
     let services = services.filter_map(|number| within("services", (*number).into(), 1, shape.participants.into()));
+    let trips = shape.trips.as_ref().into_iter().flat_map(|trips| wrong_with_trips(shape, trips));
     let both = shape.services.intersection(&shape.databases);
     let both = both.map(|number| format!("p{number} calls a service and stands in front of a database; it can do one"));
-    checks.into_iter().flatten().chain(databases).chain(services).chain(both).collect()
+    checks.into_iter().flatten().chain(databases).chain(services).chain(both).chain(trips).collect()
+}
+
+fn wrong_with_trips(shape: &Shape, trips: &Trips) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !(2..=shape.participants).contains(&trips.steps) {
+        wrong.push(format!("trips have {} steps, and have to have from 2 to {}", trips.steps, shape.participants));
+    }
+    if trips.percent > 100 {
+        wrong.push(format!("{} percent of the work begin trips; 100 can at most", trips.percent));
+    }
+    if trips.expire_ms.is_some_and(|ms| !(1..=MAX_MS).contains(&ms)) {
+        wrong.push(format!("expire_ms of trips has to be from 1 to {MAX_MS}"));
+    }
+    if trips.alone == Some(MovedBy::Coordinator) {
+        return wrong;
+    }
+    let silent = (1..=trips.steps).find(|at| *at <= shape.participants && !shape.publishes(*at));
+    wrong.extend(silent.map(|at| format!("p{at} publishes nothing, and a step of trips is there")));
+    wrong
 }
 
 fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
@@ -123,7 +143,14 @@ fn wrong_with_what(what: &What) -> Option<String> {
             Some(format!("the clock jumps by more than {MAX_MS} ms"))
         }
         What::SlowDisk { sync_ms, .. } if *sync_ms > MAX_MS => Some(format!("a sync takes longer than {MAX_MS} ms")),
-        What::SlowReader { by_ms, .. } if *by_ms > MAX_MS => Some(format!("by_ms is more than {MAX_MS}")),
+        What::SlowReader { by_ms, .. } | What::LateSource { by_ms, .. } | What::SlowReactions { by_ms, .. }
+            if *by_ms > MAX_MS =>
+        {
+            Some(format!("by_ms is more than {MAX_MS}"))
+        }
+        What::LateSource { participant, from, .. } if participant == from => {
+            Some(format!("p{from} reads its own log without a network"))
+        }
         What::SlowPrepares { by_ms, .. } if *by_ms > MAX_MS => Some(format!("by_ms is more than {MAX_MS}")),
         What::Tamper { count: 0, .. } => Some("count is 0, and messages are counted from 1".to_owned()),
         What::Tamper { tampering: Tampering::Delay { by_ms: ms } | Tampering::Duplicate { after_ms: ms }, .. }
@@ -143,6 +170,10 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::SlowDisk { .. }
         | What::SlowPrepares { .. }
         | What::SlowReader { .. }
+        | What::LateSource { .. }
+        | What::ReactionsRefused { .. }
+        | What::SlowReactions { .. }
+        | What::UnknownSchema
         | What::Tamper { .. }
         | What::Crash { .. }
         | What::Gone { .. }

@@ -1,6 +1,9 @@
 //! Faults in words.
 
-use super::{Breaker, Copied, Direction, Fault, HowEnded, HowResolved, IDLE, Message, Shape, Tampering, What, When};
+use super::{
+    Backward, Breaker, Copied, Direction, Fault, HowEnded, HowResolved, IDLE, Message, Shape, Tampering, Trips, What,
+    When,
+};
 use std::fmt;
 
 impl fmt::Display for Fault {
@@ -137,6 +140,16 @@ impl fmt::Display for What {
             What::SlowPrepares { participant, by_ms, for_ms } => {
                 write!(f, "p{participant} takes {by_ms} ms longer to prepare for {for_ms} ms")
             }
+            What::LateSource { participant, from, by_ms, for_ms } => {
+                write!(f, "what p{participant} reads of the log of p{from} comes {by_ms} ms later for {for_ms} ms")
+            }
+            What::ReactionsRefused { participant, for_ms } => {
+                write!(f, "p{participant} refuses the work of its reactions for {for_ms} ms")
+            }
+            What::SlowReactions { participant, by_ms, for_ms } => {
+                write!(f, "p{participant} takes {by_ms} ms over each event that it reacts to for {for_ms} ms")
+            }
+            What::UnknownSchema => write!(f, "the beginning of a trip is published in a form that nobody knows"),
             What::SlowReader { reader, by_ms, for_ms } => {
                 write!(f, "reader{reader} takes {by_ms} ms over each batch of events for {for_ms} ms")
             }
@@ -184,7 +197,20 @@ impl Shape {
         let services = self.services.iter().map(|number| format!("p{number} calls an HTTP service"));
         let readers = (self.readers > 0)
             .then(|| format!("participants publish an event of each change, which {} hosts read", self.readers));
-        let databases = databases.chain(slots).chain(services).chain(readers);
+        let views = self.views.then(|| "each of them keeps a view of what the next one changes".to_owned());
+        let trips = self.trips.as_ref().map(|trips| {
+            let Trips { steps, backward, expire_ms, seats, percent, alone: _ } = trips;
+            let expire = expire_ms.map_or_else(String::new, |ms| format!(" after {ms} ms at the latest"));
+            let backward = match backward {
+                Backward::Chain => "each hears of the one behind it",
+                Backward::Broadcast => "all hear of a refusal",
+            };
+            format!(
+                "{percent} % of the work at p1 begin a choreographed trip over {steps} participants with {seats} seats each, which is \
+                 undone{expire}: {backward}"
+            )
+        });
+        let databases = databases.chain(slots).chain(services).chain(readers).chain(views).chain(trips);
         unable
             .into_iter()
             .chain(databases)

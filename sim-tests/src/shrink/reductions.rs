@@ -56,13 +56,15 @@ pub(super) const LENGTHS: [Size; 1] =
     [Size { get: |plan| plan.shape.heal_at_ms, set: |plan, to| plan.shape.heal_at_ms = to, least: 200, grain: 100 }];
 
 /// The peculiarities of servers from the start, taken away one after the other.
-pub(super) const PLAIN: [fn(&mut Plan); 8] = [
+pub(super) const PLAIN: [fn(&mut Plan); 10] = [
     |plan| plan.shape.databases.clear(),
     |plan| plan.shape.services.clear(),
     |plan| plan.shape.prepared_slots = None,
     |plan| plan.shape.cannot_prepare = None,
     |plan| plan.shape.breaker = None,
     |plan| plan.shape.max_write_bytes = None,
+    |plan| plan.shape.views = false,
+    |plan| plan.shape.trips = None,
     |plan| plan.shape.max_gathered_bytes = None,
     |plan| (plan.shape.value_bytes, plan.shape.large_reads_percent) = (0, 0),
 ];
@@ -73,6 +75,10 @@ pub(super) fn fitting(mut plan: Plan) -> Plan {
     plan.shape.cannot_prepare = plan.shape.cannot_prepare.filter(|number| *number <= plan.shape.participants);
     plan.shape.databases.retain(|number| *number <= plan.shape.participants);
     plan.shape.services.retain(|number| *number <= plan.shape.participants);
+    if let Some(trips) = &mut plan.shape.trips {
+        trips.steps = trips.steps.min(plan.shape.participants);
+    }
+    plan.shape.trips = plan.shape.trips.take().filter(|trips| trips.steps > 1);
     let world = plan.clone();
     plan.faults.retain(|Fault { when, what }| {
         let (in_time, awaited) = match when {

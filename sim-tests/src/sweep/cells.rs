@@ -14,7 +14,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 51] = [
+pub const CODES: [Code; 54] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -38,7 +38,10 @@ pub const CODES: [Code; 51] = [
     Code::H2,
     Code::H3,
     Code::E1,
+    Code::E4,
+    Code::E5,
     Code::E8,
+    Code::E10,
     Code::P1,
     Code::P2,
     Code::P3,
@@ -69,8 +72,9 @@ pub const CODES: [Code; 51] = [
 ];
 
 /// Lines of the catalogue that have no line here, and why.
-pub const LEFT_OUT: [(Code, &str); 3] = [
+pub const LEFT_OUT: [(Code, &str); 4] = [
     (Code::G2, "others read and write mid-saga in every run with sagas; what they see is counted by the comparison"),
+    (Code::E12, "a clock that jumps counts as C1, whatever time limit it ends"),
     (Code::E13, "a disk that is put back counts as S11, whether or not anybody has read more of its events"),
     (Code::O2, "whether an operator decided wrongly shows only once the coordinator has decided: counted as O1"),
 ];
@@ -98,7 +102,7 @@ pub struct Impossible {
     pub why: &'static str,
 }
 
-pub const IMPOSSIBLE: [Impossible; 7] = [
+pub const IMPOSSIBLE: [Impossible; 5] = [
     Impossible {
         codes: &[
             Code::S10,
@@ -132,6 +136,10 @@ pub const IMPOSSIBLE: [Impossible; 7] = [
             Code::H2,
             Code::H3,
             Code::E1,
+            Code::E4,
+            Code::E5,
+            Code::E8,
+            Code::E10,
             Code::O1,
             Code::O6,
             Code::G1,
@@ -140,25 +148,6 @@ pub const IMPOSSIBLE: [Impossible; 7] = [
         ],
         states: &OF_TRANSACTIONS_ALONE,
         why: "it happens at a participant, which has branches and no transactions",
-    },
-    Impossible {
-        codes: &[Code::E8],
-        states: &OF_TRANSACTIONS_ALONE,
-        why: "it happens at a reader, which has neither branches nor transactions",
-    },
-    Impossible {
-        codes: &[Code::E8],
-        states: &[
-            "executing",
-            "prepared",
-            "read-only",
-            "aborting",
-            "resolving",
-            "committing",
-            "acting",
-            "compensating",
-        ],
-        why: "it happens at a reader, which has neither branches nor transactions",
     },
     Impossible {
         codes: &[Code::P10],

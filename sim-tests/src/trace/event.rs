@@ -85,6 +85,11 @@ pub enum Event {
     Read {
         what: String,
     },
+    /// A reaction has done its work, or undone it, in the saga or transaction of this id.
+    Reacted {
+        subscription: String,
+        tx: String,
+    },
     /// A fault strikes; `index` is its place in the plan. `ends_at_us` if it lasts.
     Fault {
         index: usize,

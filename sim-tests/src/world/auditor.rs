@@ -1,10 +1,10 @@
 //! The end of a run, after the healing: waits until everything has come to its end, and writes down what is found.
 
+use super::attendance::Attendance;
 use super::client::{connect, options, submit};
 use super::duty::Duty;
 use super::shared_state::{Shared, now_us};
-use super::workload;
-use super::{net, operator};
+use super::{finals, net, operator, workload};
 use crate::plan::{Host, HowResolved};
 use crate::run::{CallKind, FinalOutcome, Reply, Work};
 use bytes::Bytes;
@@ -26,6 +26,9 @@ const LOOK_PERIOD: Duration = Duration::from_millis(250);
 
 /// The time after which what is not over counts as never over.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The time after which what reactions have not come to an end with counts as never at its end.
+const PATIENCE_FOR_EVENTS_US: u64 = 30_000_000;
 
 /// The auditor's number among the clients.
 const AUDITOR: u8 = 0;
@@ -54,6 +57,17 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     auditor.note_open().await;
     if settled.is_some() {
         auditor.probe(&mut duty).await?;
+    }
+    if shared.plan.shape.reacts() {
+        let mut attendance = Attendance::new(&shared);
+        let began = now_us();
+        // What has not come to its end in time is found by the checker.
+        while !finals::subscriptions::is_settled(&shared) && now_us() - began < PATIENCE_FOR_EVENTS_US {
+            attendance.look().await;
+            sleep(LOOK_PERIOD).await;
+        }
+        let listed = attendance.list().await;
+        shared.finals().listed = listed;
     }
     auditor.note_outcomes().await;
     shared.audited.send_replace(true);

@@ -6,7 +6,7 @@ mod open_saga;
 use super::net;
 use super::shared_state::Shared;
 use super::workload;
-use crate::plan::{Mode, Shape};
+use crate::plan::{Mode, MovedBy, Shape};
 use crate::random::random;
 use crate::run::{CallKind, Reply, Work};
 use family::Carrier;
@@ -73,6 +73,11 @@ impl Application {
         if let Some(only) = self.shared.plan.shape.only {
             return only;
         }
+        match self.shared.plan.shape.trips.as_ref().and_then(|trips| trips.alone) {
+            Some(MovedBy::Events) => return Mode::TwoPhase,
+            Some(MovedBy::Coordinator) => return Mode::Saga,
+            None => {}
+        }
         let percent = u64::from(self.shared.plan.shape.sagas_percent);
         let shape = &self.shared.plan.shape;
         let open = if shape.databases.is_empty() { u64::from(shape.open_sagas_percent) } else { 0 };
@@ -97,6 +102,11 @@ impl Application {
 
     async fn one(&mut self, tx: &TxId, mode: Mode) -> Result<(), InvalidId> {
         let shape = &self.shared.plan.shape;
+        if let Some(trips) = shape.trips.as_ref().filter(|trips| trips.alone.is_some()) {
+            let work = workload::trips::work(trips);
+            self.insist(tx, &work, None).await;
+            return Ok(());
+        }
         let work = match mode {
             Mode::Saga | Mode::GuardedSaga | Mode::Auto | Mode::OpenSaga if shape.only.is_none() => {
                 workload::draw_saga(&self.random, shape)

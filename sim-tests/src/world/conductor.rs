@@ -4,6 +4,7 @@ use super::cells::states_hit;
 use super::impostor;
 use super::operator;
 use super::shared_state::{Order, Shared};
+use super::workload;
 use crate::disk::Disk;
 use crate::plan::{Copied, Fault, Host, What, When};
 use crate::random::random;
@@ -309,6 +310,9 @@ impl<'a> Conductor<'a> {
             | What::ActionsRefused { for_ms, .. }
             | What::SlowPrepares { for_ms, .. }
             | What::SlowReader { for_ms, .. }
+            | What::LateSource { for_ms, .. }
+            | What::ReactionsRefused { for_ms, .. }
+            | What::SlowReactions { for_ms, .. }
             | What::Unclear { for_ms, .. }
             | What::ReadersForgotten { for_ms, .. }
             | What::SessionsCut { for_ms, .. }
@@ -316,6 +320,7 @@ impl<'a> Conductor<'a> {
             What::OtherHand { participant, commit } => {
                 self.shared.order_other_hand(Host::Participant(participant), commit);
             }
+            What::UnknownSchema => workload::trips::begin_oddly(&mut self.sim, &self.shared),
             What::Impostor { participant } => impostor::knock(&mut self.sim, &self.shared, participant),
             What::ResolveStuck { how } => operator::resolve_stuck(&mut self.sim, &self.shared, how),
             What::EndSaga { how } => operator::end_saga(&mut self.sim, &self.shared, how),
@@ -382,6 +387,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn end(&mut self, host: Host, crashed: Event) {
+        super::finals::subscriptions::note_log(&self.shared, host);
         self.shared.process(host).kill();
         if self.sim.is_host_running(host.to_string()) {
             self.record(Some(host), crashed);

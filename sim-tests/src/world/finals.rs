@@ -1,6 +1,7 @@
 //! The state of the disks when all is over.
 
 pub(super) mod events;
+pub(super) mod subscriptions;
 
 use super::database::GID_HEAD_BYTES;
 use super::service::{EFFECT, effect_of};
@@ -20,6 +21,9 @@ const OPEN: Family = Family("open");
 const DATA: Family = Family("data");
 const BRANCH: Family = Family("branch");
 
+/// What the keys of reactions' rows begin with.
+const OF_REACTIONS: [&str; 4] = ["trip/", "note/", "seats/", "viewed/"];
+
 /// An order of completions that nobody knows.
 const UNKNOWN_ORDER: i32 = i32::MAX;
 
@@ -37,6 +41,7 @@ pub(super) fn read_disks(shared: &Shared) {
                 shared.finals().logs.insert(number, log);
                 shared.finals().lost_events.extend(events::positions(number, &disk.destroyed()));
             }
+            subscriptions::note(shared, host);
         } else if let Host::Service(number) = host {
             let contents = disk.cached();
             let effects = contents.pairs(EFFECT).filter_map(|(name, value)| effect_of(name, value)).collect();
@@ -126,6 +131,9 @@ fn subject(family: Family, key: &Bytes) -> Subject {
         known if BY_TRANSACTION.contains(&known) => Subject::Transaction(text),
         "meta" if text == "barrier" || text == "number" || text.starts_with("seen/") => Subject::Nothing,
         "audit" | "event" | "entity" | "event-log" => Subject::Nothing,
+        "inbox" | "parked" | "given-up" | "reaction" | "timer" => Subject::Nothing,
+        // What reactions have done is held against the positions that are stored with it.
+        "data" if OF_REACTIONS.iter().any(|prefix| text.starts_with(prefix)) => Subject::Nothing,
         "data" => {
             let mark = text.strip_prefix("mark/").or_else(|| text.strip_prefix("completed/"));
             mark.map_or(Subject::Data, |tx| Subject::Transaction(tx.to_owned()))

@@ -21,7 +21,9 @@ use undoubt_participant::resource::ResourceError;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 use undoubt_proto::record::StoredEvent;
 use undoubt_stream::retention::{Keep, Reader};
-use undoubt_vocabulary::{CorrelationId, Event, Partition, Position, ReaderName, Timestamp, Topic, TxId};
+use undoubt_vocabulary::{
+    CorrelationId, Event, EventId, Incarnation, Partition, Position, ReaderName, Timestamp, Topic, TxId,
+};
 
 /// Branches that were told to abort, and whose events are published all the same.
 #[derive(Debug, Default)]
@@ -222,7 +224,7 @@ impl Hasty {
     }
 }
 
-fn event(position: Position, incarnation: undoubt_vocabulary::Incarnation, stored: Bytes) -> Option<Event> {
+fn event(position: Position, incarnation: Incarnation, stored: Bytes) -> Option<Event> {
     let stored = StoredEvent::decode(stored).ok()?;
     Some(Event {
         position,
@@ -238,7 +240,9 @@ fn event(position: Position, incarnation: undoubt_vocabulary::Incarnation, store
         published_at: Timestamp(stored.published_at_us),
         version: stored.version,
         correlation: CorrelationId(TxId::new(&stored.correlation).ok()?),
-        causation: None,
+        causation: Incarnation::try_from(&stored.caused_by_incarnation[..])
+            .ok()
+            .map(|incarnation| EventId { incarnation, position: Position(stored.caused_by_position) }),
     })
 }
 

@@ -4,6 +4,7 @@ mod other_hands;
 
 use super::planted::Hasty;
 use super::shared_state::{Fate, Shared};
+use super::subscribing::Reacting;
 use super::temper::Temper;
 use crate::plan::{Host, Mutant};
 use crate::trace::{BranchState, Event};
@@ -20,6 +21,7 @@ use undoubt_participant::resource::{
     BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
     Release, Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
 };
+use undoubt_participant::subscription::ReactionStore;
 use undoubt_vocabulary::saga::UNDONE_ANEW;
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, Execution, LowWaterMark, ParticipantName, Prepare, Refusal, RefusalCode,
@@ -212,6 +214,11 @@ impl<R: Branches> Resource for Observed<R> {
             | Host::Client(_)
             | Host::Reader(_) => events,
         })
+    }
+
+    fn reactions(self: &Arc<Self>) -> Option<Arc<dyn ReactionStore>> {
+        let store = self.resource.reactions()?;
+        Some(Arc::new(Reacting::new(store, self.shared.clone(), self.host)))
     }
 
     async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {

@@ -1,6 +1,7 @@
 //! The software of the server hosts: the very `run` of coordinator and participant.
 
 use super::database::{self, Database};
+use super::finals;
 use super::net::{self, Network, Sockets};
 use super::resource::Observed;
 use super::service;
@@ -8,7 +9,7 @@ use super::session::Sessions;
 use super::shared_state::{Order, Shared};
 use super::store::MutantStore;
 use super::store_with_points::StoreWithPoints;
-use super::workload;
+use super::subscribing;
 use crate::plan::points::OPENED;
 use crate::plan::{Host, Mutant};
 use crate::process::Process;
@@ -131,7 +132,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
     };
     let incoming = net::incoming(network.clone());
     let environment = |incoming| participant::Environment {
-        subscribing: None,
+        subscribing: subscribing::of(&shared, host, &network),
         clock: shared.clock(host),
         random: random.clone(),
         dial: Arc::new(network.clone()),
@@ -175,11 +176,14 @@ async fn participate(machine: Machine) -> turmoil::Result {
         let resource = Arc::new(Observed::new(resource, shared.clone(), host));
         return Ok(participant::run(config, resource, environment(incoming.await?), pending()).await?);
     }
+    finals::subscriptions::note(&shared, host);
     let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
     let resource = match host {
-        Host::Participant(number) if shared.plan.shape.publishes(number) => {
-            resource.publishing(&workload::events::declarations(), incarnation(&shared, &random), shared.clock(host))?
-        }
+        Host::Participant(number) if shared.plan.shape.publishes(number) => resource.publishing(
+            &shared.plan.shape.declarations(number),
+            incarnation(&shared, &random),
+            shared.clock(host),
+        )?,
         Host::Participant(_)
         | Host::Coordinator
         | Host::Standby

@@ -1,6 +1,7 @@
 //! The state that hosts and the conductor share: machines with their disks and clocks, orders, and who was promised
 //! what.
 
+mod hearing;
 mod remote_resources;
 mod restored_disks;
 
@@ -16,6 +17,7 @@ use crate::process::Process;
 use crate::random::{random, seed_of};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::Event;
+use hearing::Hearing;
 use remote_resources::Elsewhere;
 pub(super) use remote_resources::{Cut, Fate, Trouble};
 use restored_disks::Copy;
@@ -78,8 +80,7 @@ pub(super) struct Shared {
     pub(super) healed: watch::Sender<bool>,
     /// Clients that have nothing more to ask.
     pub(super) done: watch::Sender<u8>,
-    /// The milliseconds that slow readers take over each batch.
-    slow_readers: Mutex<BTreeMap<u8, u64>>,
+    hearing: Mutex<Hearing>,
     /// Nothing takes effect any more, so that readers can come to an end.
     pub(super) audited: watch::Sender<bool>,
     /// For the planted bugs of what participants publish.
@@ -94,7 +95,7 @@ impl Shared {
             let disk = Disk::new(host.to_string(), seed_of(plan.seed, &format!("disk of {host}")));
             let (recorder, witnesses) = (recorder.clone(), witnesses.clone());
             disk.observed_by(Arc::new(move |event| {
-                lock(&witnesses).heed(host, &event);
+                lock(&witnesses).heed(host, &event, recorder.now_us());
                 recorder.record(host, Event::Disk { what: format!("{event:?}") });
             }));
             (host, disk)
@@ -122,7 +123,7 @@ impl Shared {
             finals: Mutex::default(),
             healed: watch::Sender::new(false),
             done: watch::Sender::new(0),
-            slow_readers: Mutex::default(),
+            hearing: Mutex::default(),
             audited: watch::Sender::new(false),
             planted: Planted::default(),
             plan,
@@ -193,11 +194,7 @@ impl Shared {
     }
 
     pub(super) fn change_temper(&self, what: &What, begins: bool) {
-        if let What::SlowReader { reader, .. } = what
-            && !begins
-        {
-            lock(&self.slow_readers).remove(reader);
-        }
+        lock(&self.hearing).change(what, begins);
         if let Some(participant) = Temper::changed_by(what) {
             lock(&self.tempers).entry(Host::Participant(participant)).or_default().change(what, begins);
         }
@@ -205,7 +202,12 @@ impl Shared {
 
     /// Returns the time that a reader takes over a batch.
     pub(super) fn slowness(&self, reader: u8) -> Duration {
-        Duration::from_millis(lock(&self.slow_readers).get(&reader).copied().unwrap_or(0))
+        lock(&self.hearing).slowness(reader)
+    }
+
+    /// Returns the time by which what a participant reads of another's log is late.
+    pub(super) fn lateness(&self, participant: u8, from: u8) -> Duration {
+        lock(&self.hearing).lateness(participant, from)
     }
 
     pub(super) fn swap_disks(&self, one: Host, other: Host) {
@@ -336,13 +338,17 @@ impl Shared {
             | What::Clock { .. }
             | What::OtherHand { .. }
             | What::Impostor { .. }
+            | What::UnknownSchema
             | What::Resolve { .. }
             | What::Forget
             | What::ResolveStuck { .. }
             | What::EndSaga { .. }
             | What::ReleaseMarks { .. } => {}
-            What::SlowReader { reader, by_ms, .. } => drop(lock(&self.slow_readers).insert(*reader, *by_ms)),
-            What::CompensationsRefused { .. }
+            What::SlowReader { .. }
+            | What::LateSource { .. }
+            | What::ReactionsRefused { .. }
+            | What::SlowReactions { .. }
+            | What::CompensationsRefused { .. }
             | What::ActionsRefused { .. }
             | What::SlowPrepares { .. }
             | What::Unclear { .. }
@@ -463,6 +469,10 @@ fn kills(what: &What, host: Host) -> bool {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::SlowReader { .. }
+        | What::LateSource { .. }
+        | What::ReactionsRefused { .. }
+        | What::SlowReactions { .. }
+        | What::UnknownSchema
         | What::SessionsCut { .. }
         | What::ServiceTroubled { .. }
         | What::OtherHand { .. }

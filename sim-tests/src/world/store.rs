@@ -88,7 +88,14 @@ impl MutantStore {
             | Mutant::UnstableEventsServed
             | Mutant::IncarnationReused
             | Mutant::AbortPublishes
-            | Mutant::CommitPublishesAgain => false,
+            | Mutant::CommitPublishesAgain
+            | Mutant::PositionStoredFirst
+            | Mutant::PositionStoredLater
+            | Mutant::RepetitionsApplied
+            | Mutant::PoisonSkipped
+            | Mutant::ParkedForgotten
+            | Mutant::BarrierOfUndoMissing
+            | Mutant::IncarnationNotCompared => false,
         }
     }
 
@@ -172,7 +179,14 @@ impl MutantStore {
             | Mutant::UnstableEventsServed
             | Mutant::IncarnationReused
             | Mutant::AbortPublishes
-            | Mutant::CommitPublishesAgain => false,
+            | Mutant::CommitPublishesAgain
+            | Mutant::PositionStoredFirst
+            | Mutant::PositionStoredLater
+            | Mutant::RepetitionsApplied
+            | Mutant::PoisonSkipped
+            | Mutant::ParkedForgotten
+            | Mutant::BarrierOfUndoMissing
+            | Mutant::IncarnationNotCompared => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }

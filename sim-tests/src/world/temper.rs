@@ -9,6 +9,10 @@ pub(super) struct Temper {
     pub(super) refuses_compensations: bool,
     /// The time before anything of a prepare is done.
     pub(super) prepares_after: Duration,
+    /// The work of its reactions is refused for good.
+    pub(super) refuses_reactions: bool,
+    /// The time before anything of a reaction is done.
+    pub(super) reacts_after: Duration,
     /// Some answers are lost.
     pub(super) is_unclear: bool,
     /// True if who reads holds its locks no longer than until its vote.
@@ -26,6 +30,8 @@ impl Temper {
             What::ActionsRefused { participant, .. }
             | What::CompensationsRefused { participant, .. }
             | What::SlowPrepares { participant, .. }
+            | What::ReactionsRefused { participant, .. }
+            | What::SlowReactions { participant, .. }
             | What::Unclear { participant, .. }
             | What::ReadersForgotten { participant, .. }
             | What::SessionsCut { participant, .. }
@@ -49,6 +55,8 @@ impl Temper {
             | What::PutBack { .. }
             | What::Swapped { .. }
             | What::SlowReader { .. }
+            | What::LateSource { .. }
+            | What::UnknownSchema
             | What::VoteLost { .. }
             | What::Poisoned
             | What::Clock { .. }
@@ -70,6 +78,10 @@ impl Temper {
             self.refuses_compensations = begins;
         } else if let What::SlowPrepares { by_ms, .. } = what {
             self.prepares_after = if begins { Duration::from_millis(*by_ms) } else { Duration::ZERO };
+        } else if let What::ReactionsRefused { .. } = what {
+            self.refuses_reactions = begins;
+        } else if let What::SlowReactions { by_ms, .. } = what {
+            self.reacts_after = if begins { Duration::from_millis(*by_ms) } else { Duration::ZERO };
         } else if let What::Unclear { .. } = what {
             self.is_unclear = begins;
         } else if let What::ReadersForgotten { .. } = what {

@@ -20,6 +20,8 @@ pub(super) struct Witnesses {
     told: BTreeMap<Witness, Vec<Shown>>,
     /// The process that writes to each disk.
     openers: BTreeMap<Host, Life>,
+    /// When each disk has lost something last, whatever that was.
+    lost_us: BTreeMap<Host, u64>,
 }
 
 /// A host whose disk remembers, and the one whose log was heard of.
@@ -51,7 +53,16 @@ impl Witnesses {
         self.openers.insert(disk, by);
     }
 
-    pub(super) fn heed(&mut self, disk: Host, event: &DiskEvent) {
+    /// Minds what happened to a disk.
+    pub(super) fn heed(&mut self, disk: Host, event: &DiskEvent, at_us: u64) {
+        if let DiskEvent::PowerLost { .. }
+        | DiskEvent::RolledBack { .. }
+        | DiskEvent::PutBack { .. }
+        | DiskEvent::Wiped
+        | DiskEvent::Swapped { .. } = event
+        {
+            self.lost_us.insert(disk, at_us);
+        }
         match event {
             DiskEvent::Written { frame, durability: Durability::Forced, .. } => self.stored(disk, *frame),
             DiskEvent::Opened { frames: kept }
@@ -91,6 +102,11 @@ impl Witnesses {
         }
     }
 
+    /// Returns true if the disk has lost something since that moment: what its server has said since may be older than what it holds now.
+    pub(super) fn has_lost_since(&self, disk: Host, us: u64) -> bool {
+        self.lost_us.get(&disk).is_some_and(|lost| *lost >= us)
+    }
+
     /// Returns the last number that a server heard of before that moment, and knows still. `life`: its process, if it lives.
     pub(super) fn known(&self, witness: Witness, life: Option<Life>, before_us: u64) -> Option<WriteNumber> {
         let all = self.told.get(&witness)?.iter().rev();
@@ -124,4 +140,19 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(std::array::from_fn(|byte| bytes[at + byte]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_before_a_disk_was_put_back_is_not_held_against_what_it_holds_then() {
+        let (p1, mut witnesses) = (Host::Participant(1), Witnesses::default());
+        witnesses.heed(p1, &DiskEvent::Opened { frames: 3 }, 10);
+        assert!(!witnesses.has_lost_since(p1, 5));
+        witnesses.heed(p1, &DiskEvent::RolledBack { kept: 1 }, 20);
+        assert!(witnesses.has_lost_since(p1, 15) && !witnesses.has_lost_since(p1, 21));
+        assert!(!witnesses.has_lost_since(Host::Participant(2), 15));
+    }
 }

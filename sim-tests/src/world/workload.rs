@@ -3,6 +3,7 @@
 pub(super) mod events;
 pub(super) mod family;
 mod over_http;
+pub(super) mod trips;
 
 use crate::plan::{Host, Mode, Shape};
 use crate::run::{Op, Reads, Work};
@@ -164,6 +165,9 @@ pub(super) fn word_of(value: &str, shape: &Shape) -> String {
 const PADDING: u8 = b' ';
 
 pub(super) fn submission(tx: &TxId, work: &Work, shape: &Shape) -> Submission {
+    if let Some(trip) = trips::submission(tx, work, shape) {
+        return trip;
+    }
     let saga = |guarded| steps(tx, work, shape, guarded).into_iter().fold(Saga::with_id(tx.clone()), Saga::step);
     let submission: Submission = match Mode::of(&tx.to_string()) {
         // Who submits an open one whole uses its id for other content.

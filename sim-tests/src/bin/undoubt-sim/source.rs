@@ -57,6 +57,9 @@ fn compared(cell: &str) -> anyhow::Result<Plan> {
     let mut parts = cell.rsplitn(3, '/');
     let (seed, mode, failure) = (parts.next(), parts.next(), parts.next());
     let plan = || {
+        if let Some(plan) = compare::trips::plan(failure?, mode?, seed?.parse().ok()?) {
+            return Some(plan);
+        }
         let mode = serde_json::from_value(serde_json::Value::String(mode?.to_owned())).ok()?;
         compare::plan(failure?, mode, seed?.parse().ok()?)
     };

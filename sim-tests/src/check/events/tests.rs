@@ -13,6 +13,8 @@ fn event(position: u64, previous: u64, tx: &str, key: &str, deed: Deed) -> Publi
         version: None,
         correlation: tx.into(),
         published_at_us: 0,
+        kind: "changed".into(),
+        caused_by: None,
         data: serde_json::to_string(&deed).unwrap(),
     }
 }

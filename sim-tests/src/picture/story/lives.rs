@@ -57,7 +57,9 @@ impl Life {
                 self.gaps.push(Gap { from_us: at_us, to_us: None, paused: true });
                 self.note(at_us, Sort::Down, text);
             }
-            Event::Disk { .. } | Event::Read { .. } | Event::Standing { .. } => self.note(at_us, Sort::Disk, text),
+            Event::Disk { .. } | Event::Read { .. } | Event::Reacted { .. } | Event::Standing { .. } => {
+                self.note(at_us, Sort::Disk, text)
+            }
             Event::SessionStands { .. }
             | Event::Sent { .. }
             | Event::Received { .. }

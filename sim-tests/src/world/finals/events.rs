@@ -30,6 +30,9 @@ pub(in crate::world) fn read_log(contents: &Contents) -> Vec<Published> {
             version: stored.version,
             correlation: TxId::new(&stored.correlation).map(|id| id.to_string()).unwrap_or_default(),
             published_at_us: stored.published_at_us,
+            caused_by: Some(&stored.caused_by_incarnation[..])
+                .and_then(|own| Some((own.try_into().ok()?, stored.caused_by_position))),
+            kind: stored.r#type,
             data: text(&stored.data),
         })
     };
@@ -61,6 +64,8 @@ pub(in crate::world) fn told(event: Event) -> Published {
         version: event.version,
         correlation: event.correlation.to_string(),
         published_at_us: event.published_at.0,
+        kind: event.kind.to_string(),
+        caused_by: event.causation.map(|cause| (cause.incarnation.0, cause.position.0)),
         data: text(&event.data),
     }
 }

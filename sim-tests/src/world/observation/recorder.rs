@@ -91,8 +91,13 @@ impl Recorder {
 
     /// Records an event at the running host's time.
     pub fn record(&self, host: Host, event: Event) {
-        let at_us = host_time_us().unwrap_or(self.state().now_us);
+        let at_us = self.now_us();
         self.record_at(at_us, Some(host), event);
+    }
+
+    /// Returns the time as the running host has it, or between the steps.
+    pub(crate) fn now_us(&self) -> u64 {
+        host_time_us().unwrap_or_else(|| self.state().now_us)
     }
 
     /// A step of the simulation is over.

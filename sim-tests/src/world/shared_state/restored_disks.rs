@@ -117,10 +117,14 @@ impl Shared {
         Some(WriteNumber { log: starts.log, start: starts.now, writes: 0 })
     }
 
-    /// Returns what the log of the one lacks that the other has known since before that moment, and knows still.
+    /// Returns what the log of the one lacks that the other has known since before that moment, and knows still. Nothing if its disk has
+    /// lost something since: then what it has said, and is just heard, may be from before that.
     pub(in crate::world) fn lack(&self, of: Host, by: Host, before_us: u64) -> Option<String> {
         let witness = Witness { by: own_disk(by), of: own_disk(of) };
         let life = self.life(by);
+        if lock(&self.witnesses).has_lost_since(witness.of, before_us) {
+            return None;
+        }
         let known = lock(&self.witnesses).known(witness, life, before_us)?;
         let lack = witness::starts(&self.disks[&witness.of])?.lack(&known)?;
         Some(format!("{by} has to know its {known}, and {lack}"))

@@ -1,27 +1,11 @@
 //! The events that the work of clients publishes where participants do: one of each change, and one that is appended to an entity.
 
-use super::{account_key, register_key};
+use super::{account_key, register_key, trips};
 use crate::plan::{Mode, Shape};
 use crate::run::{Deed, DeedPart, Op};
 use undoubt_client::kv::KvWork;
-use undoubt_stream::declarations::{Declarations, DeclaredTopic};
-use undoubt_vocabulary::{Topic, TxId};
+use undoubt_vocabulary::TxId;
 use undoubt_work::event::{Emit, Source};
-
-/// Of changes, by what is changed.
-const MOVES: &str = "moves";
-
-/// Of whole parts, with versions.
-const DEEDS: &str = "deeds";
-
-/// Returns what every participant that publishes declares.
-pub(in crate::world) fn declarations() -> Declarations {
-    let topic = |name: &str, partitions, sourced| {
-        let name = name.parse().expect("it is a topic's name");
-        DeclaredTopic { topic: Topic { name, partitions, sourced }, heard_outside: Vec::new() }
-    };
-    Declarations { topics: vec![topic(MOVES, 3, false), topic(DEEDS, 2, true)], ..Declarations::default() }
-}
 
 /// A change that work makes.
 struct Change {
@@ -44,7 +28,7 @@ pub(super) fn of_doing(work: KvWork, at: u8, tx: &TxId, ops: &[Op], shape: &Shap
         }
         place += if matches!(op, Op::ReadWrite { .. }) { 2 } else { 1 };
     }
-    published(work, at, tx, DeedPart::Do, changes, shape)
+    trips::begun(published(work, at, tx, DeedPart::Do, changes, shape), at, tx, shape)
 }
 
 /// Returns work that undoes these operations, with the events that it publishes.
@@ -81,7 +65,7 @@ fn published(work: KvWork, at: u8, tx: &TxId, part: DeedPart, changes: Vec<Chang
     let count = changes.len();
     let work = changes.into_iter().enumerate().fold(work, |work, (index, Change { key, added })| {
         let mut data = deed(index);
-        let emit = Emit::new(MOVES, "changed", key);
+        let emit = Emit::new(Shape::MOVES, "changed", key);
         work.emit(match added {
             Some((delta, place)) => {
                 data["added"] = serde_json::json!([delta, "{after}"]);
@@ -93,8 +77,8 @@ fn published(work: KvWork, at: u8, tx: &TxId, part: DeedPart, changes: Vec<Chang
     // What is done once, and not tried another way, has an entity of its own, which has to be new.
     let is_new = Mode::of(&tx.to_string()) == Mode::TwoPhase && part == DeedPart::Do;
     let whole = match is_new {
-        true => Emit::new(DEEDS, "done", tx.to_string()).expect(0),
-        false => Emit::new(DEEDS, "done", first),
+        true => Emit::new(Shape::DEEDS, "done", tx.to_string()).expect(0),
+        false => Emit::new(Shape::DEEDS, "done", first),
     };
     work.emit(whole.json(deed(count)))
 }
