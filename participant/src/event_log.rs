@@ -4,11 +4,13 @@
 //! positions at the moment at which that batch is queued, under one lock, so that positions are in the order in which work takes effect.
 //! They are read once the batch is on stable storage.
 
+mod incarnations;
 mod record;
 mod source;
+mod topics;
 
 use crate::resource::ResourceError;
-use crate::subscription::{put_timer, read_event};
+use crate::subscription::put_timer;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
@@ -18,17 +20,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use undoubt_platform::{Batch, Clock, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::record::{LogTail, LogTails, StoredEvent, StoredTopic};
-use undoubt_stream::declarations::{Beginning, MAX_TOPICS};
-use undoubt_stream::expiry::Timer;
-use undoubt_stream::facts::{Facts, Unfit};
+use undoubt_stream::declarations::MAX_TOPICS;
 use undoubt_stream::log::{Lane, Positions};
 use undoubt_vocabulary::{
-    CorrelationId, Event, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Timestamp, Topic,
-    TopicName, TxId,
+    Event, Incarnation, NewEvent, Partition, Position, Refusal, Topic, TopicName, TxId,
 };
 
-pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, unplaced};
+pub use incarnations::Incarnations;
+pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, read, unplaced};
 pub use source::{After, EventSource, EventsRead, LogState, MAX_READ_BYTES, MAX_READ_EVENTS, ReadError};
+pub use topics::{Topics, other_version};
 
 /// The families of the log.
 pub const FAMILIES: [Family; 3] = [EVENT, ENTITY, EVENT_LOG];
@@ -58,9 +59,7 @@ pub enum OpenError {
 /// The log over a store. Cheap to share.
 pub struct EventLog {
     store: Arc<dyn Store>,
-    topics: Vec<Topic>,
-    /// Types of events with which sagas begin that have a time limit.
-    beginnings: Vec<Beginning>,
+    topics: Topics,
     incarnation: Incarnation,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
@@ -69,8 +68,7 @@ pub struct EventLog {
 
 struct State {
     positions: Positions,
-    /// Incarnations, by the first position that each has published.
-    incarnations: BTreeMap<Position, Incarnation>,
+    incarnations: Incarnations,
     /// What the first write of this start has to bring along: the incarnation, and the topics that are new.
     is_begun: bool,
     tails_at: Position,
@@ -88,62 +86,35 @@ impl EventLog {
     /// Opens the log of a store that has its [`FAMILIES`]. `incarnation` is drawn anew for each start.
     pub fn open(
         store: Arc<dyn Store>,
-        topics: Vec<Topic>,
+        topics: Topics,
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Result<EventLog, OpenError> {
         check(store.as_ref(), &topics)?;
-        let positions = found(store.as_ref(), &topics)?;
+        let positions = found(store.as_ref(), topics.as_slice())?;
         let stable = watch::Sender::new(positions.stable());
         let tails_at = positions.last();
         let incarnations = incarnations(store.as_ref())?;
         let state = State { positions, incarnations, is_begun: false, tails_at, gap: None };
-        let (beginnings, state) = (Vec::new(), Arc::new(Mutex::new(state)));
-        Ok(EventLog { store, topics, beginnings, incarnation, clock, state, stable })
-    }
-
-    /// Stores a timer with each event with which a saga begins that has a time limit.
-    #[must_use]
-    pub fn with_beginnings(self, beginnings: Vec<Beginning>) -> EventLog {
-        EventLog { beginnings, ..self }
+        let state = Arc::new(Mutex::new(state));
+        Ok(EventLog { store, topics, incarnation, clock, state, stable })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// Returns the timer that is stored with an event, if there is one.
-    fn timer(&self, event: &NewEvent, correlation: &CorrelationId, now: Timestamp) -> Result<Option<Timer>, Unfit> {
-        match self.beginnings.iter().find(|beginning| beginning.begins(&event.topic, &event.kind)) {
-            Some(beginning) => beginning.timer(&Facts::of_new(event, correlation), now),
-            None => Ok(None),
-        }
-    }
-
     /// Returns the topic to which an event is published, and the version that its entity has from then on, if it has versions. The
     /// caller keeps others from appending to the entity until the event is written or given up.
     pub fn admit(&self, event: &NewEvent, before: Option<u64>, tx: &TxId) -> Result<(&Topic, Option<u64>), Refusal> {
-        let topic = self.topics.iter().find(|topic| topic.name == event.topic).ok_or_else(|| self.unknown(event))?;
-        let version = match (topic.sourced, event.expect, before) {
-            (true, expect, before) => Some(next_version(event, expect, before.unwrap_or(0))?),
-            (false, None, _) => None,
-            (false, Some(_), _) => {
-                let detail = format!(
-                    "the keys of topic {} are no entities with versions, so nothing is appended to one; emit the event, or declare the \
-                     topic with sourced = true",
-                    event.topic
-                );
-                return Err(Refusal::new(RefusalCode::InvalidWork, detail));
-            }
-        };
-        // What is filled in from it later can be.
-        self.timer(event, &CorrelationId(tx.clone()), Timestamp(0)).map_err(|unfit| Refusal::from(&unfit))?;
+        let topic = self.topics.admit(event, tx)?;
+        let version = topic.sourced.then(|| topics::next_version(event, before.unwrap_or(0))).transpose()?;
         Ok((topic, version))
     }
 
     /// Returns true if the keys of this topic are entities with versions.
     pub fn is_sourced(&self, topic: &str) -> bool {
-        self.topics.iter().any(|declared| declared.sourced && declared.name.as_str() == topic)
+        self.topics.is_sourced(topic)
     }
 
     /// Returns the version of an entity: 0 if nothing was ever appended to it.
@@ -154,16 +125,6 @@ impl EventLog {
         let Some((found, _)) = last.into_iter().next() else { return Ok(0) };
         let version = record::number(&found[from.len()..]);
         version.map_err(|cause| unreadable(ENTITY, &found, &cause))
-    }
-
-    fn unknown(&self, event: &NewEvent) -> Refusal {
-        let declared: Vec<&str> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
-        let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
-        let detail = format!(
-            "no topic {} is declared here, where the event {} is to be published; there are: {declared}",
-            event.topic, event.kind
-        );
-        Refusal::new(RefusalCode::InvalidWork, detail)
     }
 
     /// Queues a batch with events, before it returns. They have their positions then, unless the batch is refused at once.
@@ -184,7 +145,7 @@ impl EventLog {
             batch.put_with(EVENT, place.position.0.to_be_bytes(), |bytes| {
                 placed.encode(bytes).expect("a vector takes any message");
             });
-            if let Some(timer) = self.timer_of(event, now) {
+            if let Some(timer) = self.topics.timer_of(event, now) {
                 put_timer(&mut batch, &timer);
             }
             if let Some(version) = event.version {
@@ -211,7 +172,7 @@ impl EventLog {
         }
         if begins {
             state.is_begun = true;
-            state.incarnations.insert(first, self.incarnation);
+            state.incarnations.begin(first, self.incarnation);
         }
         if brings_tails {
             state.tails_at = last;
@@ -227,18 +188,8 @@ impl EventLog {
         (positions, written.observed_by(note))
     }
 
-    fn timer_of(&self, event: &StoredEvent, now: Timestamp) -> Option<Timer> {
-        if self.beginnings.is_empty() {
-            return None;
-        }
-        // It was admitted, so it can be read, and what follows be filled in.
-        let event = read_event(event.clone()).ok()?;
-        let correlation = event.correlation.clone()?;
-        self.timer(&event, &correlation, now).ok().flatten()
-    }
-
     fn lane(&self, event: &StoredEvent) -> Lane {
-        let topic = self.topics.iter().position(|topic| topic.name.as_str() == event.topic);
+        let topic = self.topics.as_slice().iter().position(|topic| topic.name.as_str() == event.topic);
         // A topic that was taken out since the branch was prepared: its events have a lane of their own.
         let topic = topic.and_then(|topic| u16::try_from(topic).ok()).unwrap_or(u16::MAX);
         Lane { topic, partition: Partition(u16::try_from(event.partition).unwrap_or(u16::MAX)) }
@@ -247,7 +198,7 @@ impl EventLog {
     /// Brings along what a log has before its first event of this start.
     fn begin(&self, first: Position, batch: &mut Batch) {
         batch.put(EVENT_LOG, record::incarnation_key(first), self.incarnation.0);
-        for topic in &self.topics {
+        for topic in self.topics.as_slice() {
             let stored = StoredTopic { partitions: topic.partitions.into() };
             batch.put(EVENT_LOG, record::topic_key(&topic.name), stored.encode_to_vec());
         }
@@ -255,7 +206,7 @@ impl EventLog {
 
     fn tails(&self, positions: &Positions) -> LogTails {
         let tail = |(lane, position): (&Lane, &Position)| {
-            let topic = self.topics.get(usize::from(lane.topic))?;
+            let topic = self.topics.as_slice().get(usize::from(lane.topic))?;
             let (topic, partition) = (topic.name.as_str().to_owned(), lane.partition.0.into());
             Some(LogTail { topic, partition, position: position.0 })
         };
@@ -287,36 +238,13 @@ fn note(
     }
 }
 
-fn next_version(event: &NewEvent, expect: Option<u64>, before: u64) -> Result<u64, Refusal> {
-    match expect {
-        Some(expected) if expected != before => {
-            let detail = format!(
-                "entity {} of topic {} has version {before}, not the expected {expected}; read it again and decide anew",
-                undoubt_work::text::shown(&event.key),
-                event.topic
-            );
-            Err(Refusal::new(RefusalCode::Condition, detail))
-        }
-        Some(_) | None => Ok(before + 1),
-    }
-}
-
-fn check(store: &dyn Store, topics: &[Topic]) -> Result<(), OpenError> {
-    if topics.len() > MAX_TOPICS {
-        return Err(OpenError::TooMany { count: topics.len() });
-    }
-    for (place, topic) in topics.iter().enumerate() {
-        if topics[..place].iter().any(|other| other.name == topic.name) {
-            return Err(OpenError::Twice { topic: topic.name.clone() });
-        }
+fn check(store: &dyn Store, topics: &Topics) -> Result<(), OpenError> {
+    for topic in topics.as_slice() {
         let key = record::topic_key(&topic.name);
         if let Some(stored) = store.get(EVENT_LOG, &key).map_err(ResourceError::from)? {
             let stored =
                 StoredTopic::decode(stored).map_err(|cause| unreadable(EVENT_LOG, &key, &cause.into()))?.partitions;
-            if stored != u32::from(topic.partitions) {
-                let (topic, declared) = (topic.name.clone(), topic.partitions);
-                return Err(OpenError::OtherPartitions { topic, declared, stored });
-            }
+            topics.check_partitions([(topic.name.as_str(), stored)])?;
         }
     }
     Ok(())
@@ -350,7 +278,7 @@ fn found(store: &dyn Store, topics: &[Topic]) -> Result<Positions, ResourceError
     }
 }
 
-fn incarnations(store: &dyn Store) -> Result<BTreeMap<Position, Incarnation>, ResourceError> {
+fn incarnations(store: &dyn Store) -> Result<Incarnations, ResourceError> {
     let (from, to) = (record::INCARNATION, record::AFTER_INCARNATIONS);
     let stored = store.scan(EVENT_LOG, from, Some(to), Direction::Forward, usize::MAX)?;
     let read = |(key, value): (Bytes, Bytes)| {
@@ -367,43 +295,13 @@ fn unreadable(Family(family): Family, key: &[u8], cause: &Unreadable) -> Resourc
     ResourceError::Stopped { cause: format!("the record {key} of the family {family} cannot be read: {cause}") }
 }
 
-impl State {
-    fn incarnation_at(&self, position: Position) -> Option<Incarnation> {
-        self.incarnations.range(..=position).next_back().map(|(_, incarnation)| *incarnation)
-    }
-
-    /// Refuses a reader that has taken what the log does not have.
-    fn admit(&self, After { position, incarnation }: After) -> Result<(), ReadError> {
-        let stable = self.positions.stable();
-        if position > stable {
-            let why = format!("the log ends at {stable}");
-            return Err(ReadError::PutBack { after: position, shared: stable, why });
-        }
-        let Some(had) = incarnation.filter(|_| position > Position::START) else { return Ok(()) };
-        let has = self.incarnation_at(position);
-        if has == Some(had) {
-            return Ok(());
-        }
-        let last_of = |first: &Position| {
-            let next = self.incarnations.range(first.next()..).next();
-            next.map_or(stable, |(next, _)| Position(next.0 - 1))
-        };
-        let shared = self.incarnations.iter().find(|(_, incarnation)| **incarnation == had);
-        let shared = shared.map_or(Position::START, |(first, _)| last_of(first).min(position));
-        let why = format!(
-            "it was published by the incarnation {had}, and here by {}",
-            has.map_or("none".into(), |has| has.to_string())
-        );
-        Err(ReadError::PutBack { after: position, shared, why })
-    }
-}
-
 impl EventLog {
     fn read_after(&self, after: After) -> Result<EventsRead, ReadError> {
         let stable = {
             let state = self.state();
-            state.admit(after)?;
-            state.positions.stable()
+            let stable = state.positions.stable();
+            state.incarnations.admit(after, stable)?;
+            stable
         };
         let (mut events, mut bytes) = (Vec::new(), 0);
         let mut through = after.position;
@@ -427,12 +325,12 @@ impl EventLog {
                 events.push(self.event(through, stored).map_err(|cause| unreadable(EVENT, &key, &cause))?);
             }
         }
-        let incarnation = self.state().incarnation_at(through);
+        let incarnation = self.state().incarnations.at(through);
         Ok(EventsRead { events, through: After { position: through, incarnation }, stable })
     }
 
     fn event(&self, position: Position, stored: StoredEvent) -> Result<Event, Unreadable> {
-        let incarnation = self.state().incarnation_at(position).unwrap_or(self.incarnation);
+        let incarnation = self.state().incarnations.at(position).unwrap_or(self.incarnation);
         record::read(position, incarnation, stored)
     }
 
@@ -452,7 +350,7 @@ const READ_AT_ONCE: usize = 64;
 
 impl EventSource for EventLog {
     fn topics(&self) -> &[Topic] {
-        &self.topics
+        self.topics.as_slice()
     }
 
     fn stable(&self) -> watch::Receiver<Position> {

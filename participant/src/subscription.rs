@@ -36,7 +36,8 @@ use undoubt_vocabulary::{ParticipantName, SubscriptionName, TopicName};
 
 pub(crate) use rows::read_event;
 pub use rows::{
-    FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, put_barrier, put_parked, put_place, put_timer,
+    FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, barrier_key, put_barrier, put_parked, put_place,
+    put_timer, read_barrier, read_timer, read_watermark, timer_keys, timer_row, watermark_row,
 };
 pub(crate) use runner::Word;
 pub use sources::{Batches, DialSources, Sources};

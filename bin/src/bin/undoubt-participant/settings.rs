@@ -51,8 +51,8 @@ impl Settings {
         let text = text.as_deref().unwrap_or_default();
         let resource = resource(&tables, text)?;
         let declarations = Declarations::read(text)?;
-        if declarations != Declarations::default() && !matches!(resource, Resource::KeyValue) {
-            bail!("[[topic]], [[begin]] and [[on]] are for a participant over a key-value store; leave them out");
+        if declarations != Declarations::default() && matches!(resource, Resource::Http(_)) {
+            bail!("[[topic]], [[begin]] and [[on]] are for a participant with a store or a database; leave them out");
         }
         Ok(Settings { participant, tables, resource, declarations })
     }
