@@ -246,7 +246,7 @@ async fn an_entity_has_versions_which_the_database_counts_and_whoever_expects_an
     shop.committed(1, work::events([work::append("x", Some(0)), work::append("x", Some(1))])).await;
     shop.committed(2, work::events([work::append("x", None), work::append("y", None)])).await;
     let late = shop.refused(3, work::events([work::append("x", Some(1))])).await;
-    assert_code(&late, RefusalCode::Condition, &["entity x of topic accounts has version 3, not the expected 1"]);
+    assert_code(&late, RefusalCode::Condition, &["of topic accounts has version 3, not the expected 1"]);
     let late = shop.fixture.refusal(4, work::events([work::append("x", Some(2))])).await;
     assert_code(&late, RefusalCode::Condition, &["has version 3"]);
     shop.fixture.prepare(5, work::events([work::append("x", Some(3))])).await;

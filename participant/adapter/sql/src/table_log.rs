@@ -398,6 +398,3 @@ impl<T: EventTable> EventSource for TableLog<T> {
         self.read_after(after).boxed()
     }
 }
-
-#[cfg(test)]
-mod tests;

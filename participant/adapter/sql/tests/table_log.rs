@@ -1,7 +1,15 @@
-use super::*;
+//! The log in tables, over tables that lose answers.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use bytes::Bytes;
-use undoubt_participant::event_log::unplaced;
-use undoubt_vocabulary::{NewEvent, TxId};
+use std::sync::{Arc, Mutex, MutexGuard};
+use undoubt_participant::event_log::{After, EventSource as _, Topics, unplaced};
+use undoubt_participant::resource::ResourceError;
+use undoubt_platform::Clock;
+use undoubt_proto::record::StoredEvent;
+use undoubt_sql::{EventTable, MAX_NUMBERED_BYTES, Numbered, Numbering, Outbox, StoredLog, TableLog, Unnumbered};
+use undoubt_vocabulary::{Event, Incarnation, NewEvent, Position, Timestamp, Topic, TxId};
 
 struct Still;
 
@@ -136,8 +144,8 @@ async fn number_all(log: &TableLog<Tables>) {
 }
 
 async fn keys(log: &TableLog<Tables>) -> Vec<(u64, String)> {
-    let read = log.read_after(After::default()).await.unwrap();
-    let key = |event: &undoubt_vocabulary::Event| String::from_utf8(event.key.to_vec()).unwrap();
+    let read = log.read(After::default()).await.unwrap();
+    let key = |event: &Event| String::from_utf8(event.key.to_vec()).unwrap();
     read.events.iter().map(|event| (event.position.0, key(event))).collect()
 }
 
@@ -153,7 +161,7 @@ async fn events_get_positions_in_the_order_of_their_insertion_and_bounded_at_a_t
         tables.insert(number, key);
     }
     assert!(log.number_some().await.unwrap(), "there are more than fit at once");
-    assert_eq!(*log.stable.borrow(), Position(3));
+    assert_eq!(*log.stable().borrow(), Position(3));
     number_all(&log).await;
     // Inserted earlier, and committed later.
     tables.insert(3, "late");
@@ -184,7 +192,7 @@ async fn a_restart_goes_on_with_another_incarnation_and_the_tails_of_partitions(
         tables.insert(1, "a");
         number_all(&log).await;
     }
-    let read = open(&tables, 3).await.read_after(After::default()).await.unwrap();
+    let read = open(&tables, 3).await.read(After::default()).await.unwrap();
     let shown: Vec<_> = read.events.iter().map(|event| (event.previous.0, event.incarnation.0[0])).collect();
     assert_eq!(shown, [(0, 1), (1, 2)]);
 }
