@@ -4,35 +4,33 @@
 //! positions at the moment at which that batch is queued, under one lock, so that positions are in the order in which work takes effect.
 //! They are read once the batch is on stable storage.
 
+mod incarnations;
 mod keeping;
 mod opening;
 mod reading;
 mod record;
 mod source;
+mod topics;
 
 use crate::resource::ResourceError;
-use crate::subscription::{put_timer, read_event};
+use crate::subscription::put_timer;
 use futures::FutureExt as _;
 use prost::Message as _;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use undoubt_platform::{Batch, Clock, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::record::{LogTail, LogTails, StoredEvent, StoredTopic};
-use undoubt_stream::declarations::{Beginning, MAX_TOPICS};
-use undoubt_stream::expiry::Timer;
-use undoubt_stream::facts::{Facts, Unfit};
+use undoubt_stream::declarations::MAX_TOPICS;
 use undoubt_stream::log::{Lane, Positions};
 use undoubt_stream::retention::{Mark, Retention};
-use undoubt_vocabulary::{
-    CorrelationId, EventId, Incarnation, NewEvent, Partition, Position, Refusal, RefusalCode, Timestamp, Topic,
-    TopicName, TxId,
-};
+use undoubt_vocabulary::{EventId, Incarnation, NewEvent, Partition, Position, Refusal, Topic, TopicName, TxId};
 
-pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, unplaced};
+pub use incarnations::Incarnations;
+pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, read, unplaced};
 pub use source::{
     After, EventSource, EventsRead, KeepError, LogState, MAX_READ_BYTES, MAX_READ_EVENTS, ReadError, Readers,
 };
+pub use topics::{Topics, other_version};
 
 /// The families of the log.
 pub const FAMILIES: [Family; 3] = [EVENT, ENTITY, EVENT_LOG];
@@ -63,9 +61,7 @@ pub enum OpenError {
 /// The log over a store. Cheap to share.
 pub struct EventLog {
     store: Arc<dyn Store>,
-    topics: Vec<Topic>,
-    /// Types of events with which sagas begin that have a time limit.
-    beginnings: Vec<Beginning>,
+    topics: Topics,
     incarnation: Incarnation,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
@@ -74,8 +70,7 @@ pub struct EventLog {
 
 struct State {
     positions: Positions,
-    /// Incarnations, by the first position that each has published.
-    incarnations: BTreeMap<Position, Incarnation>,
+    incarnations: Incarnations,
     /// What the first write of this start has to bring along: the incarnation, and the topics that are new.
     is_begun: bool,
     tails_at: Position,
@@ -96,59 +91,32 @@ impl EventLog {
     /// Opens the log of a store that has its [`FAMILIES`]. `incarnation` is drawn anew for each start.
     pub fn open(
         store: Arc<dyn Store>,
-        topics: Vec<Topic>,
+        topics: Topics,
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Result<EventLog, OpenError> {
         opening::check(store.as_ref(), &topics)?;
         let state = opening::found(store.as_ref(), &topics)?;
         let stable = watch::Sender::new(state.positions.stable());
-        let (beginnings, state) = (Vec::new(), Arc::new(Mutex::new(state)));
-        Ok(EventLog { store, topics, beginnings, incarnation, clock, state, stable })
-    }
-
-    /// Stores a timer with each event with which a saga begins that has a time limit.
-    #[must_use]
-    pub fn with_beginnings(self, beginnings: Vec<Beginning>) -> EventLog {
-        EventLog { beginnings, ..self }
+        let state = Arc::new(Mutex::new(state));
+        Ok(EventLog { store, topics, incarnation, clock, state, stable })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// Returns the timer that is stored with an event, if there is one.
-    fn timer(&self, event: &NewEvent, correlation: &CorrelationId, now: Timestamp) -> Result<Option<Timer>, Unfit> {
-        match self.beginnings.iter().find(|beginning| beginning.begins(&event.topic, &event.kind)) {
-            Some(beginning) => beginning.timer(&Facts::of_new(event, correlation), now),
-            None => Ok(None),
-        }
-    }
-
     /// Returns the topic to which an event is published, and the version that its entity has from then on, if it has versions. The
     /// caller keeps others from appending to the entity until the event is written or given up.
     pub fn admit(&self, event: &NewEvent, before: Option<u64>, tx: &TxId) -> Result<(&Topic, Option<u64>), Refusal> {
-        let topic = self.topics.iter().find(|topic| topic.name == event.topic).ok_or_else(|| self.unknown(event))?;
-        let version = match (topic.sourced, event.expect, before) {
-            (true, expect, before) => Some(next_version(event, expect, before.unwrap_or(0))?),
-            (false, None, _) => None,
-            (false, Some(_), _) => {
-                let detail = format!(
-                    "the keys of topic {} are no entities with versions, so nothing is appended to one; emit the event, or declare the \
-                     topic with sourced = true",
-                    event.topic
-                );
-                return Err(Refusal::new(RefusalCode::InvalidWork, detail));
-            }
-        };
-        // What is filled in from it later can be.
-        self.timer(event, &CorrelationId(tx.clone()), Timestamp(0)).map_err(|unfit| Refusal::from(&unfit))?;
+        let topic = self.topics.admit(event, tx)?;
+        let version = topic.sourced.then(|| topics::next_version(event, before.unwrap_or(0))).transpose()?;
         Ok((topic, version))
     }
 
     /// Returns true if the keys of this topic are entities with versions.
     pub fn is_sourced(&self, topic: &str) -> bool {
-        self.topics.iter().any(|declared| declared.sourced && declared.name.as_str() == topic)
+        self.topics.is_sourced(topic)
     }
 
     /// Returns the version of an entity: 0 if nothing was ever appended to it.
@@ -159,16 +127,6 @@ impl EventLog {
         let Some((found, _)) = last.into_iter().next() else { return Ok(0) };
         let version = record::number(&found[from.len()..]);
         version.map_err(|cause| unreadable(ENTITY, &found, &cause))
-    }
-
-    fn unknown(&self, event: &NewEvent) -> Refusal {
-        let declared: Vec<&str> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
-        let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
-        let detail = format!(
-            "no topic {} is declared here, where the event {} is to be published; there are: {declared}",
-            event.topic, event.kind
-        );
-        Refusal::new(RefusalCode::InvalidWork, detail)
     }
 
     /// Returns the id of an event that this start has published.
@@ -196,7 +154,7 @@ impl EventLog {
             batch.put_with(EVENT, place.position.0.to_be_bytes(), |bytes| {
                 placed.encode(bytes).expect("a vector takes any message");
             });
-            if let Some(timer) = self.timer_of(event, now) {
+            if let Some(timer) = self.topics.timer_of(event, now) {
                 put_timer(&mut batch, &timer);
             }
             if let Some(version) = event.version {
@@ -226,7 +184,7 @@ impl EventLog {
         }
         if begins {
             state.is_begun = true;
-            state.incarnations.insert(first, self.incarnation);
+            state.incarnations.begin(first, self.incarnation);
         }
         state.bytes = bytes;
         if brings_tails {
@@ -244,18 +202,8 @@ impl EventLog {
         (positions, written.observed_by(note))
     }
 
-    fn timer_of(&self, event: &StoredEvent, now: Timestamp) -> Option<Timer> {
-        if self.beginnings.is_empty() {
-            return None;
-        }
-        // It was admitted, so it can be read, and what follows be filled in.
-        let event = read_event(event.clone()).ok()?;
-        let correlation = event.correlation.clone()?;
-        self.timer(&event, &correlation, now).ok().flatten()
-    }
-
     fn lane(&self, event: &StoredEvent) -> Lane {
-        let topic = self.topics.iter().position(|topic| topic.name.as_str() == event.topic);
+        let topic = self.topics.as_slice().iter().position(|topic| topic.name.as_str() == event.topic);
         // A topic that was taken out since the branch was prepared: its events have a lane of their own.
         let topic = topic.and_then(|topic| u16::try_from(topic).ok()).unwrap_or(u16::MAX);
         Lane { topic, partition: Partition(u16::try_from(event.partition).unwrap_or(u16::MAX)) }
@@ -264,7 +212,7 @@ impl EventLog {
     /// Brings along what a log has before its first event of this start.
     fn begin(&self, first: Position, batch: &mut Batch) {
         batch.put(EVENT_LOG, record::incarnation_key(first), self.incarnation.0);
-        for topic in &self.topics {
+        for topic in self.topics.as_slice() {
             let stored = StoredTopic { partitions: topic.partitions.into() };
             batch.put(EVENT_LOG, record::topic_key(&topic.name), stored.encode_to_vec());
         }
@@ -272,7 +220,7 @@ impl EventLog {
 
     fn tails(&self, positions: &Positions, bytes: u64) -> LogTails {
         let tail = |(lane, position): (&Lane, &Position)| {
-            let topic = self.topics.get(usize::from(lane.topic))?;
+            let topic = self.topics.as_slice().get(usize::from(lane.topic))?;
             let (topic, partition) = (topic.name.as_str().to_owned(), lane.partition.0.into());
             Some(LogTail { topic, partition, position: position.0 })
         };
@@ -306,20 +254,6 @@ fn note(
         }
         Ok(()) => {}
         Err(error) => lock(state).gap = Some(format!("events up to position {last} were not written: {error}")),
-    }
-}
-
-fn next_version(event: &NewEvent, expect: Option<u64>, before: u64) -> Result<u64, Refusal> {
-    match expect {
-        Some(expected) if expected != before => {
-            let detail = format!(
-                "entity {} of topic {} has version {before}, not the expected {expected}; read it again and decide anew",
-                undoubt_work::text::shown(&event.key),
-                event.topic
-            );
-            Err(Refusal::new(RefusalCode::Condition, detail))
-        }
-        Some(_) | None => Ok(before + 1),
     }
 }
 

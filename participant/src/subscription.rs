@@ -36,8 +36,9 @@ use undoubt_vocabulary::{ParticipantName, Position, ReaderName, SubscriptionName
 
 pub(crate) use rows::read_event;
 pub use rows::{
-    ATTEMPT, FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, delete_attempt, put_attempt, put_barrier,
-    put_parked, put_place, put_timer,
+    ATTEMPT, FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, barrier_key, delete_attempt, put_attempt,
+    put_barrier, put_parked, put_place, put_timer, read_barrier, read_timer, read_watermark, timer_keys, timer_row,
+    watermark_row,
 };
 pub(crate) use runner::{Obeyed, Word};
 pub use sources::{Batches, DialSources, Sources};

@@ -23,6 +23,7 @@ mod databases;
 mod demo;
 mod ends;
 mod enlisted;
+mod events_in_databases;
 mod examples;
 mod figures;
 mod folders;

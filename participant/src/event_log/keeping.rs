@@ -86,13 +86,13 @@ impl EventLog {
     }
 
     fn has_entities(&self) -> bool {
-        self.topics.iter().any(|topic| topic.sourced)
+        self.topics.as_slice().iter().any(|topic| topic.sourced)
     }
 
     /// Drops the events between two positions, both included, save those of entities: an entity is what all of its events come to.
     async fn drop_all_but_entities(&self, (first, last): (Position, Position)) -> Result<(), ResourceError> {
         let sourced: BTreeSet<&str> =
-            self.topics.iter().filter(|topic| topic.sourced).map(|topic| topic.name.as_str()).collect();
+            self.topics.as_slice().iter().filter(|topic| topic.sourced).map(|topic| topic.name.as_str()).collect();
         let (mut from, to) = (first, last.next().0.to_be_bytes());
         loop {
             let page = self.store.scan(EVENT, &from.0.to_be_bytes(), Some(&to), Direction::Forward, LOOKED_AT_ONCE)?;
@@ -119,21 +119,15 @@ impl State {
         for (name, reader) in dropped {
             batch.put(EVENT_LOG, record::reader_key(name), record::reader(*reader).encode_to_vec());
         }
-        if let Some(first) = self.first_incarnation_after(through.position) {
+        // The incarnation of the last event that goes is still compared: a reader may have come just there.
+        if let Some(first) = self.incarnations.first_of(through.position) {
             batch.delete_range(EVENT_LOG, record::INCARNATION, record::incarnation_key(first));
         }
     }
 
     fn note_trim(&mut self, trim: Trim) {
-        if let Some(first) = self.first_incarnation_after(trim.through.position) {
-            self.incarnations = self.incarnations.split_off(&first);
-        }
+        self.incarnations.forget_before(trim.through.position);
         self.retention.note_trim(trim);
-    }
-
-    /// Returns the first position of the incarnation that published the last event that goes: a reader may have come just there.
-    fn first_incarnation_after(&self, trimmed: Position) -> Option<Position> {
-        self.incarnations.range(..=trimmed).next_back().map(|(first, _)| *first)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a start finds of a log in its store.
 
-use super::{OpenError, State, record, unreadable};
+use super::{Incarnations, OpenError, State, Topics, record, unreadable};
 use crate::event_log::{EVENT, EVENT_LOG, MAX_READ_EVENTS};
 use crate::resource::ResourceError;
 use bytes::Bytes;
@@ -8,36 +8,26 @@ use prost::Message as _;
 use std::collections::BTreeMap;
 use undoubt_platform::{Direction, Store};
 use undoubt_proto::record::{LogMark, LogTail, LogTails, StoredEvent, StoredReader, StoredTopic};
-use undoubt_stream::declarations::MAX_TOPICS;
 use undoubt_stream::log::{Lane, Positions};
 use undoubt_stream::retention::{Mark, Reader, Retention};
 use undoubt_vocabulary::{Incarnation, Partition, Position, ReaderName, Timestamp, Topic};
 
-/// Refuses topics that are declared twice, too many of them, and those with another number of partitions than their events are in.
-pub(super) fn check(store: &dyn Store, topics: &[Topic]) -> Result<(), OpenError> {
-    if topics.len() > MAX_TOPICS {
-        return Err(OpenError::TooMany { count: topics.len() });
-    }
-    for (place, topic) in topics.iter().enumerate() {
-        if topics[..place].iter().any(|other| other.name == topic.name) {
-            return Err(OpenError::Twice { topic: topic.name.clone() });
-        }
+/// Refuses topics with another number of partitions than their events are in.
+pub(super) fn check(store: &dyn Store, topics: &Topics) -> Result<(), OpenError> {
+    for topic in topics.as_slice() {
         let key = record::topic_key(&topic.name);
         if let Some(stored) = store.get(EVENT_LOG, &key).map_err(ResourceError::from)? {
             let stored =
                 StoredTopic::decode(stored).map_err(|cause| unreadable(EVENT_LOG, &key, &cause.into()))?.partitions;
-            if stored != u32::from(topic.partitions) {
-                let (topic, declared) = (topic.name.clone(), topic.partitions);
-                return Err(OpenError::OtherPartitions { topic, declared, stored });
-            }
+            topics.check_partitions([(topic.name.as_str(), stored)])?;
         }
     }
     Ok(())
 }
 
 /// Returns the state of a log as a start finds it.
-pub(super) fn found(store: &dyn Store, topics: &[Topic]) -> Result<State, ResourceError> {
-    let (positions, bytes) = positions(store, topics)?;
+pub(super) fn found(store: &dyn Store, topics: &Topics) -> Result<State, ResourceError> {
+    let (positions, bytes) = positions(store, topics.as_slice())?;
     let tails_at = positions.last();
     let (incarnations, retention) = (incarnations(store)?, retention(store)?);
     Ok(State { positions, incarnations, is_begun: false, tails_at, bytes, retention, gap: None })
@@ -72,7 +62,7 @@ fn positions(store: &dyn Store, topics: &[Topic]) -> Result<(Positions, u64), Re
     }
 }
 
-fn incarnations(store: &dyn Store) -> Result<BTreeMap<Position, Incarnation>, ResourceError> {
+fn incarnations(store: &dyn Store) -> Result<Incarnations, ResourceError> {
     let (from, to) = (record::INCARNATION, record::AFTER_INCARNATIONS);
     let stored = store.scan(EVENT_LOG, from, Some(to), Direction::Forward, usize::MAX)?;
     let read = |(key, value): (Bytes, Bytes)| {

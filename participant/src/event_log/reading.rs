@@ -12,51 +12,28 @@ use tokio::sync::watch;
 use undoubt_platform::Direction;
 use undoubt_proto::record::StoredEvent;
 use undoubt_stream::retention::{Keep, Reader};
-use undoubt_vocabulary::{Event, Incarnation, Position, ReaderName, Topic};
+use undoubt_vocabulary::{Event, Position, ReaderName, Topic};
 
 /// Events that are read from the store at once.
 const READ_AT_ONCE: usize = 64;
 
 impl State {
+    /// Refuses a reader that has taken what the log does not have, or needs what was dropped.
+    pub(super) fn admit(&self, after: After) -> Result<(), ReadError> {
+        let trimmed = self.retention.trimmed().position;
+        if after.position < trimmed {
+            return Err(ReadError::Trimmed { after: after.position, first: trimmed.next() });
+        }
+        self.incarnations.admit(after, self.positions.stable())
+    }
+
     /// Returns the place after which a reader goes on: one that has taken nothing, behind what was dropped.
     pub(super) fn begin(&self, after: After) -> After {
         if after.position > Position::START {
             return after;
         }
         let position = self.retention.trimmed().position;
-        After { position, incarnation: self.incarnation_at(position) }
-    }
-
-    fn incarnation_at(&self, position: Position) -> Option<Incarnation> {
-        self.incarnations.range(..=position).next_back().map(|(_, incarnation)| *incarnation)
-    }
-
-    /// Refuses a reader that has taken what the log does not have.
-    pub(super) fn admit(&self, After { position, incarnation }: After) -> Result<(), ReadError> {
-        let (stable, trimmed) = (self.positions.stable(), self.retention.trimmed().position);
-        if position < trimmed {
-            return Err(ReadError::Trimmed { after: position, first: trimmed.next() });
-        }
-        if position > stable {
-            let why = format!("the log ends at {stable}");
-            return Err(ReadError::PutBack { after: position, shared: stable, why });
-        }
-        let Some(had) = incarnation.filter(|_| position > Position::START) else { return Ok(()) };
-        let has = self.incarnation_at(position);
-        if has == Some(had) {
-            return Ok(());
-        }
-        let last_of = |first: &Position| {
-            let next = self.incarnations.range(first.next()..).next();
-            next.map_or(stable, |(next, _)| Position(next.0 - 1))
-        };
-        let shared = self.incarnations.iter().find(|(_, incarnation)| **incarnation == had);
-        let shared = shared.map_or(Position::START, |(first, _)| last_of(first).min(position));
-        let why = format!(
-            "it was published by the incarnation {had}, and here by {}",
-            has.map_or("none".into(), |has| has.to_string())
-        );
-        Err(ReadError::PutBack { after: position, shared, why })
+        After { position, incarnation: self.incarnations.at(position) }
     }
 }
 
@@ -90,12 +67,12 @@ impl EventLog {
                 events.push(self.event(through, stored).map_err(|cause| unreadable(EVENT, &key, &cause))?);
             }
         }
-        let incarnation = self.state().incarnation_at(through);
+        let incarnation = self.state().incarnations.at(through);
         Ok(EventsRead { events, through: After { position: through, incarnation }, stable })
     }
 
     fn event(&self, position: Position, stored: StoredEvent) -> Result<Event, record::Unreadable> {
-        let incarnation = self.state().incarnation_at(position).unwrap_or(self.incarnation);
+        let incarnation = self.state().incarnations.at(position).unwrap_or(self.incarnation);
         record::read(position, incarnation, stored)
     }
 
@@ -109,7 +86,7 @@ impl EventLog {
 
 impl EventSource for EventLog {
     fn topics(&self) -> &[Topic] {
-        &self.topics
+        self.topics.as_slice()
     }
 
     fn stable(&self) -> watch::Receiver<Position> {

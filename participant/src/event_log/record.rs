@@ -120,7 +120,7 @@ pub fn unplaced(event: NewEvent, topic: &Topic, version: Option<u64>, tx: &TxId)
 }
 
 /// Reads an event at this position.
-pub(super) fn read(position: Position, incarnation: Incarnation, stored: StoredEvent) -> Result<Event, Unreadable> {
+pub fn read(position: Position, incarnation: Incarnation, stored: StoredEvent) -> Result<Event, Unreadable> {
     let caused_by = |incarnation: &[u8]| {
         let position = Position(stored.caused_by_position);
         Ok::<_, InvalidEvent>(EventId { incarnation: incarnation.try_into()?, position })

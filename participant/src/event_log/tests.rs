@@ -18,7 +18,7 @@ fn topics() -> Vec<Topic> {
 
 fn open_as(memory: &Memory, incarnation: u8) -> EventLog {
     let store = Arc::new(memory.open(&FAMILIES).unwrap());
-    EventLog::open(store, topics(), Incarnation([incarnation; 16]), Arc::new(Still)).unwrap()
+    EventLog::open(store, Topics::of(topics()).unwrap(), Incarnation([incarnation; 16]), Arc::new(Still)).unwrap()
 }
 
 fn event(topic: &str, key: &str) -> NewEvent {
@@ -159,7 +159,7 @@ async fn a_topic_keeps_the_number_of_its_partitions_and_what_is_not_declared_is_
     assert_eq!(log.admit(&appended, None, &tx()).unwrap_err().code, RefusalCode::InvalidWork);
     let store = Arc::new(memory.open(&FAMILIES).unwrap());
     let other = vec![Topic { partitions: 8, ..topics().remove(0) }];
-    let opened = EventLog::open(store, other, Incarnation([2; 16]), Arc::new(Still));
+    let opened = EventLog::open(store, Topics::of(other).unwrap(), Incarnation([2; 16]), Arc::new(Still));
     assert!(matches!(opened, Err(OpenError::OtherPartitions { declared: 8, stored: 4, .. })));
 }
 
@@ -169,7 +169,9 @@ async fn what_expires_may_be_filled_in_with_the_transactions_id() {
         expire = { after = \"1s\", emit = { topic = \"orders\", type = \"order.expired\", key = \"{correlation}\" }, unless = [\
         { from = \"bank\", topic = \"payments\", type = \"paid\" }] }";
     let declared = undoubt_stream::declarations::Declarations::read(declared).unwrap();
-    let log = open_as(&Memory::default(), 1).with_beginnings(declared.beginnings);
+    let topics = Topics::declared(&declared).unwrap();
+    let store = Arc::new(Memory::default().open(&FAMILIES).unwrap());
+    let log = EventLog::open(store, topics, Incarnation([1; 16]), Arc::new(Still)).unwrap();
     assert!(log.admit(&event("orders", "a"), None, &tx()).is_ok());
 }
 

@@ -1,4 +1,4 @@
-//! The rows that are kept of subscriptions, for adapters that have a store.
+//! The rows that are kept of subscriptions, for adapters that have a store or a table.
 //!
 //! | family | key | value |
 //! | --- | --- | --- |
@@ -69,14 +69,8 @@ impl Rows {
 
     /// Reads all but barriers.
     pub fn read(&self, store: &dyn Store) -> Result<StoredSubscriptions, ResourceError> {
-        let mut stored = StoredSubscriptions::default();
-        for (key, value) in store.scan(INBOX, b"", None, Direction::Forward, usize::MAX)? {
-            read_inbox(&key, value, &mut stored).map_err(|cause| unreadable(INBOX, &key, &cause))?;
-        }
-        for (key, value) in store.scan(PARKED, b"", None, Direction::Forward, usize::MAX)? {
-            let parked = read_parked(&key, value).map_err(|cause| unreadable(PARKED, &key, &cause))?;
-            stored.parked.push(parked);
-        }
+        let all = |family| store.scan(family, b"", None, Direction::Forward, usize::MAX);
+        let stored = StoredSubscriptions::read(all(INBOX)?, all(PARKED)?)?;
         *self.watermarks() = stored.watermarks.iter().cloned().collect();
         Ok(stored)
     }
@@ -84,25 +78,22 @@ impl Rows {
     /// Returns a barrier.
     pub fn barrier(&self, store: &dyn Store, id: &BarrierId) -> Result<Option<Barrier>, ResourceError> {
         let key = barrier_key(id);
-        let Some(value) = store.get(REACTION, &key)? else { return Ok(None) };
-        read_barrier(value).map(Some).map_err(|cause| unreadable(REACTION, &key, &cause))
+        store.get(REACTION, &key)?.map(|value| read_barrier(&key, value)).transpose()
     }
 
     /// Returns the attempt at work that somebody else was asked for.
     pub fn attempt(&self, store: &dyn Store, id: &BarrierId) -> Result<Option<Barrier>, ResourceError> {
         let key = barrier_key(id);
         let Some(value) = store.get(ATTEMPT, &key)? else { return Ok(None) };
-        read_barrier(value).map(Some).map_err(|cause| unreadable(ATTEMPT, &key, &cause))
+        barrier(value).map(Some).map_err(|cause| unreadable(ATTEMPT, &key, &cause))
     }
 
     /// Returns the timer of this name that is due first, with its key.
     pub fn next_timer(&self, store: &dyn Store, name: &ReactionName) -> Result<Option<(Timer, Bytes)>, ResourceError> {
-        let from = [name.as_str().as_bytes(), &[0]].concat();
-        let to = [name.as_str().as_bytes(), &[1]].concat();
+        let (from, to) = timer_keys(name);
         let first = store.scan(TIMER, &from, Some(&to), Direction::Forward, 1)?;
         let Some((key, value)) = first.into_iter().next() else { return Ok(None) };
-        let timer = read_timer(name, &key[from.len()..], value).map_err(|cause| unreadable(TIMER, &key, &cause))?;
-        Ok(Some((timer, key)))
+        Ok(Some((read_timer(name, &key, value)?, key)))
     }
 
     /// Takes the steps of watermarks, and puts them into the batch; `Err` names one that is elsewhere, and none is taken. The batch is
@@ -116,7 +107,8 @@ impl Rows {
             }
         }
         for (inbox, advance) in advances {
-            batch.put(INBOX, watermark_key(inbox), watermark_record(advance.to).encode_to_vec());
+            let (key, value) = watermark_row(inbox, advance.to);
+            batch.put(INBOX, key, value);
             watermarks.insert(inbox.clone(), advance.to);
         }
         Ok(())
@@ -137,6 +129,33 @@ impl Rows {
             watermarks.insert(inbox.clone(), advance.from);
         }
     }
+}
+
+impl StoredSubscriptions {
+    /// Reads the rows of the families [`INBOX`] and [`PARKED`].
+    pub fn read(
+        inbox: impl IntoIterator<Item = (Bytes, Bytes)>,
+        parked: impl IntoIterator<Item = (Bytes, Bytes)>,
+    ) -> Result<StoredSubscriptions, ResourceError> {
+        let mut stored = StoredSubscriptions::default();
+        for (key, value) in inbox {
+            read_inbox(&key, value, &mut stored).map_err(|cause| unreadable(INBOX, &key, &cause))?;
+        }
+        for (key, value) in parked {
+            stored.parked.push(read_parked(&key, value).map_err(|cause| unreadable(PARKED, &key, &cause))?);
+        }
+        Ok(stored)
+    }
+}
+
+/// Returns the row of the family [`INBOX`] that says where a watermark is.
+pub fn watermark_row(inbox: &InboxId, watermark: Watermark) -> (Vec<u8>, Vec<u8>) {
+    (watermark_key(inbox), watermark_record(watermark).encode_to_vec())
+}
+
+/// Reads the value of such a row.
+pub fn read_watermark(value: Bytes) -> Result<Watermark, ResourceError> {
+    watermark(value).map(|(watermark, _)| watermark).map_err(|cause| unreadable(INBOX, b"watermark", &cause))
 }
 
 pub fn put_place(batch: &mut Batch, Place { subscription, from, watermark, floor }: &Place) {
@@ -179,13 +198,31 @@ pub fn delete_attempt(batch: &mut Batch, id: &BarrierId) {
 }
 
 /// Puts a timer.
-pub fn put_timer(batch: &mut Batch, Timer { due, id, event }: &Timer) {
-    let correlation = id.correlation.0.as_bytes();
-    let key = [id.reaction.as_str().as_bytes(), &[0], &due.0.to_be_bytes(), correlation].concat();
-    batch.put(TIMER, key, event_record(event).encode_to_vec());
+pub fn put_timer(batch: &mut Batch, timer: &Timer) {
+    let (key, value) = timer_row(timer);
+    batch.put(TIMER, key, value);
 }
 
-fn read_timer(name: &ReactionName, rest: &[u8], value: Bytes) -> Result<Timer, Unreadable> {
+/// Returns the row of a timer in the family [`TIMER`].
+pub fn timer_row(Timer { due, id, event }: &Timer) -> (Vec<u8>, Vec<u8>) {
+    let correlation = id.correlation.0.as_bytes();
+    let key = [id.reaction.as_str().as_bytes(), &[0], &due.0.to_be_bytes(), correlation].concat();
+    (key, event_record(event).encode_to_vec())
+}
+
+/// Returns the first key of the family [`TIMER`] that timers of this name may have, and the first behind them.
+pub fn timer_keys(name: &ReactionName) -> (Vec<u8>, Vec<u8>) {
+    let with = |end: u8| [name.as_str().as_bytes(), &[end]].concat();
+    (with(0), with(1))
+}
+
+/// Reads a row of the family [`TIMER`] with one of these keys.
+pub fn read_timer(name: &ReactionName, key: &[u8], value: Bytes) -> Result<Timer, ResourceError> {
+    timer(name, key, value).map_err(|cause| unreadable(TIMER, key, &cause))
+}
+
+fn timer(name: &ReactionName, key: &[u8], value: Bytes) -> Result<Timer, Unreadable> {
+    let rest = key.get(name.as_str().len() + 1..).ok_or(Unreadable::Length)?;
     let (due, correlation) = rest.split_first_chunk::<8>().ok_or(Unreadable::Length)?;
     let correlation = CorrelationId(TxId::new(correlation)?);
     let event = read_event(StoredEvent::decode(value)?)?;
@@ -214,7 +251,7 @@ fn watermark_record(Watermark(event): Watermark) -> StoredWatermark {
 }
 
 /// Returns the watermark, and the floor, which places have.
-fn read_watermark(value: Bytes) -> Result<(Watermark, Position), Unreadable> {
+fn watermark(value: Bytes) -> Result<(Watermark, Position), Unreadable> {
     let StoredWatermark { incarnation, position, floor } = StoredWatermark::decode(value)?;
     let floor = Position(floor);
     if incarnation.is_empty() {
@@ -229,7 +266,7 @@ fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
 }
 
 fn read_inbox(key: &Bytes, value: Bytes, stored: &mut StoredSubscriptions) -> Result<(), Unreadable> {
-    let (watermark, floor) = read_watermark(value)?;
+    let (watermark, floor) = watermark(value)?;
     if let Some(rest) = key.strip_prefix(PLACE) {
         let (subscription, from) = text(rest)?.split_once('\0').ok_or(Unreadable::Length)?;
         stored.places.push(Place { subscription: subscription.parse()?, from: from.parse()?, watermark, floor });
@@ -288,7 +325,8 @@ fn read_parked(key: &Bytes, value: Bytes) -> Result<StoredParked, Unreadable> {
     })
 }
 
-fn barrier_key(BarrierId { correlation, reaction }: &BarrierId) -> Vec<u8> {
+/// Returns the key of a barrier in the family [`REACTION`].
+pub fn barrier_key(BarrierId { correlation, reaction }: &BarrierId) -> Vec<u8> {
     [reaction.as_str().as_bytes(), &[0], correlation.0.as_bytes()].concat()
 }
 
@@ -306,7 +344,12 @@ fn barrier_record(barrier: &Barrier) -> StoredReaction {
     }
 }
 
-fn read_barrier(value: Bytes) -> Result<Barrier, Unreadable> {
+/// Reads a row of that family.
+pub fn read_barrier(key: &[u8], value: Bytes) -> Result<Barrier, ResourceError> {
+    barrier(value).map_err(|cause| unreadable(REACTION, key, &cause))
+}
+
+fn barrier(value: Bytes) -> Result<Barrier, Unreadable> {
     let record = StoredReaction::decode(value)?;
     match record.state() {
         State::Unspecified => Err(Unreadable::Length),

@@ -11,8 +11,9 @@ use undoubt::servers::participant::{Frame, kind_of};
 use undoubt_participant::resource::Branches;
 use undoubt_participant::run;
 use undoubt_platform::terminal::{say, unless_reader_left};
+use undoubt_platform::{OsRandom, Random as _};
 use undoubt_sql::Lack;
-use undoubt_vocabulary::ParticipantName;
+use undoubt_vocabulary::{Incarnation, ParticipantName};
 
 /// A command on the database of a participant, which its configuration names.
 #[derive(Debug, clap::Subcommand)]
@@ -126,9 +127,9 @@ struct Prepared {
 }
 
 /// Serves until it is asked to end. A database that is away is waited for.
-pub async fn serve<R: Branches, E: Into<anyhow::Error>>(
+pub async fn serve<R: Branches>(
     frame: &Frame,
-    resource: impl FnOnce(&ParticipantName) -> Result<R, E>,
+    resource: impl FnOnce(&ParticipantName) -> anyhow::Result<R>,
 ) -> Result<(), Failed> {
     let config = frame.config.clone();
     let name = config.name.parse().or_failed(Failure::Configuration)?;
@@ -195,11 +196,37 @@ fn millis(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Draws what tells this start's events from those of any other.
+#[cfg(any(feature = "postgresql", feature = "mariadb"))]
+fn incarnation() -> Incarnation {
+    let mut drawn = [0; 16];
+    OsRandom::new().fill(&mut drawn);
+    Incarnation(drawn)
+}
+
 #[cfg(feature = "postgresql")]
-mod postgresql {
-    use super::{Database, Prepared, millis};
+pub mod postgresql {
+    use super::{Database, Prepared, incarnation, millis};
+    use std::sync::Arc;
+    use undoubt_platform::SystemClock;
     use undoubt_postgresql::{Settings, check, init, init_sql, list, remove};
     use undoubt_sql::{Lack, Procedures};
+    use undoubt_stream::declarations::Declarations;
+    use undoubt_vocabulary::ParticipantName;
+
+    /// Returns the resource, which publishes if there are topics to publish to.
+    pub fn open(
+        settings: &Settings,
+        name: &ParticipantName,
+        procedures: Procedures,
+        declarations: &Declarations,
+    ) -> anyhow::Result<undoubt_postgresql::PostgreSql> {
+        let resource = undoubt_postgresql::PostgreSql::new(settings, name, procedures)?;
+        if declarations.topics.is_empty() {
+            return Ok(resource);
+        }
+        Ok(resource.publishing(declarations, incarnation(), Arc::new(SystemClock))?)
+    }
 
     pub struct PostgreSql {
         pub settings: Settings,
@@ -239,10 +266,28 @@ mod postgresql {
 }
 
 #[cfg(feature = "mariadb")]
-mod mariadb {
-    use super::{Database, Prepared, millis};
+pub mod mariadb {
+    use super::{Database, Prepared, incarnation, millis};
+    use std::sync::Arc;
     use undoubt_mariadb::{Settings, check, init, init_sql, list, remove};
+    use undoubt_platform::SystemClock;
     use undoubt_sql::{Lack, Procedures};
+    use undoubt_stream::declarations::Declarations;
+    use undoubt_vocabulary::ParticipantName;
+
+    /// Returns the resource, which publishes if there are topics to publish to.
+    pub fn open(
+        settings: &Settings,
+        name: &ParticipantName,
+        procedures: Procedures,
+        declarations: &Declarations,
+    ) -> anyhow::Result<undoubt_mariadb::MariaDb> {
+        let resource = undoubt_mariadb::MariaDb::new(settings, name, procedures)?;
+        if declarations.topics.is_empty() {
+            return Ok(resource);
+        }
+        Ok(resource.publishing(declarations, incarnation(), Arc::new(SystemClock))?)
+    }
 
     pub struct MariaDb {
         pub settings: Settings,

@@ -78,6 +78,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     let board = start_board(&config.metrics, &guard).await?;
     let (args, reloads) = (Arc::new(args), Reloads::default());
     let reload = Reload::new(&settings, &[], log, reloads.clone(), reader(args.clone()))?;
+    let declarations = settings.declarations.clone();
     let frame = Frame {
         listening: Listening::Outside(args, guard.at_the_door()),
         config,
@@ -94,19 +95,19 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     guard.watch(hang_ups.clone());
     reload.watch(hang_ups, supervisor);
     let served = match settings.resource {
-        Resource::KeyValue => key_value::serve(&frame, &settings.declarations).await,
+        Resource::KeyValue => key_value::serve(&frame, &declarations).await,
         Resource::Http(services) => {
             let network = network.expect("services are called over one");
-            http::serve(&frame, services, network, &settings.declarations).await
+            http::serve(&frame, services, network, &declarations).await
         }
         #[cfg(feature = "postgresql")]
         Resource::PostgreSql { settings, procedures } => {
-            let resource = |name: &_| undoubt_postgresql::PostgreSql::new(&settings, name, procedures);
+            let resource = |name: &_| database::postgresql::open(&settings, name, procedures, &declarations);
             database::serve(&frame, resource).await
         }
         #[cfg(feature = "mariadb")]
         Resource::MariaDb { settings, procedures } => {
-            let resource = |name: &_| undoubt_mariadb::MariaDb::new(&settings, name, procedures);
+            let resource = |name: &_| database::mariadb::open(&settings, name, procedures, &declarations);
             database::serve(&frame, resource).await
         }
     };

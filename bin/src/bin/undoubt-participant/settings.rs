@@ -83,20 +83,10 @@ fn check_declarations(resource: &Resource, declarations: &Declarations) -> anyho
             }
         }
         #[cfg(feature = "postgresql")]
-        Resource::PostgreSql { .. } => refuse_declarations(declarations),
+        Resource::PostgreSql { .. } => Ok(()),
         #[cfg(feature = "mariadb")]
-        Resource::MariaDb { .. } => refuse_declarations(declarations),
+        Resource::MariaDb { .. } => Ok(()),
     }
-}
-
-#[cfg(any(feature = "postgresql", feature = "mariadb"))]
-fn refuse_declarations(declarations: &Declarations) -> anyhow::Result<()> {
-    if *declarations != Declarations::default() {
-        bail!(
-            "[[topic]], [[begin]] and [[on]] are for a participant over a key-value store or HTTP services; leave them out"
-        );
-    }
-    Ok(())
 }
 
 impl Resource {

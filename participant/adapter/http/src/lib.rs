@@ -71,7 +71,7 @@ use std::sync::{Arc, OnceLock};
 use stuck::Stuck;
 use tokio_util::sync::CancellationToken;
 use traces::Contexts;
-use undoubt_participant::event_log::{self, EventLog, EventSource, OpenError};
+use undoubt_participant::event_log::{self, EventLog, EventSource, OpenError, Topics};
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Pin, Recovered, Resource, ResourceError, Room, StepId,
     StepState, Steps, TracedCall,
@@ -188,9 +188,8 @@ impl HttpServices {
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        let topics = declarations.topics.iter().map(|declared| declared.topic.clone()).collect();
+        let topics = Topics::declared(declarations)?;
         let log = EventLog::open(self.store.clone(), topics, incarnation, clock)?;
-        let log = log.with_beginnings(declarations.beginnings.clone());
         Ok(HttpServices { log: Some(Arc::new(log)), ..self })
     }
 

@@ -42,7 +42,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::emitted::Emitted;
-use undoubt_participant::event_log::{EventLog, EventSource, OpenError};
+use undoubt_participant::event_log::{EventLog, EventSource, OpenError, Topics};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{
     BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
@@ -195,9 +195,8 @@ impl KeyValue {
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        let topics = declarations.topics.iter().map(|declared| declared.topic.clone()).collect();
+        let topics = Topics::declared(declarations)?;
         let log = EventLog::open(self.store.clone(), topics, incarnation, clock)?;
-        let log = log.with_beginnings(declarations.beginnings.clone());
         Ok(KeyValue { log: Some(Arc::new(log)), ..self })
     }
 

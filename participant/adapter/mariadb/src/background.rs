@@ -43,11 +43,15 @@ pub(crate) async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), 
     if let Err(error) = store_remembered(shared).await {
         tracing::warn!(%error, "what was seen of others is not stored");
     }
+    Ok(())
+}
+
+/// Ends all sessions.
+pub(crate) async fn end(shared: &Shared) {
     for worker in shared.forget_all() {
         worker.session.close().await;
     }
     shared.sessions.end().await;
-    Ok(())
 }
 
 /// Has the server describe what it may see otherwise by now: all procedures after the control session was connected anew, else those

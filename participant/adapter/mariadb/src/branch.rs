@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! XA START, the statements    the work, each statement in a trip
-//! the evidence, XA END, XA PREPARE    the vote, in one trip
+//! the evidence and the events, XA END, XA PREPARE    the vote, in one trip
 //! ```
 
 use crate::attempt::Declined;
@@ -36,7 +36,7 @@ async fn attempt(
     prepare: &Prepare,
     cancelled: &CancellationToken,
 ) -> Result<Vote, Declined> {
-    let task = Task::read(&prepare.work, Place::Branch, &shared.procedures)?;
+    let task = Task::read(&prepare.work, Place::Branch, &shared.procedures, &shared.outbox.topics)?;
     let deadline = deadline_in(prepare.timeout);
     let age = Age { begun_at: prepare.begun_at, tx: id.tx.clone() };
     shared.locks.lock(&age, task.locks(), prepare.timeout, cancelled).await?;
@@ -72,18 +72,23 @@ async fn prepare_in_slot(local: &Local<'_>, id: &BranchId, prepare: &Prepare) ->
         tx: id.tx.clone(),
     };
     let mut slot = in_time(shared.sessions.slot(), "slots", &id.tx, deadline, cancelled).await?;
-    let xid = xid_of(&name);
+    let (xid, publishes) = (xid_of(&name), local.task.publishes());
     let session = &mut slot.session;
     let tried = async {
         let begin = format!("{}XA START {xid}", local.isolation());
-        let result = match local.run(session, &begin).await {
-            Ok(result) => result,
+        let done = async {
+            let result = local.run(session, &begin).await?;
+            let events = local.publish(session, Place::Branch, &result, &id.tx).await?;
+            Ok((result, events))
+        };
+        let (result, events) = match done.await {
+            Ok(done) => done,
             Err(failed) => return Err(undone(session, &xid, failed).await),
         };
         // From here on there may be something that an abort has to end.
-        shared.insert(id, Known::Prepared { name: name.clone(), slot: None, run: hold.run });
+        shared.insert(id, Known::Prepared { name: name.clone(), slot: None, run: hold.run, publishes });
         let evidence = evidence(id, prepare.begun_at, hold.run, &result);
-        let last = format!("{}{evidence}; XA END {xid}; XA PREPARE {xid}", local.outcome());
+        let last = format!("{}{events}{evidence}; XA END {xid}; XA PREPARE {xid}", local.outcome());
         match local.last(session, &last).await {
             Ok(()) => Ok(result),
             Err(failed) => {
@@ -99,7 +104,7 @@ async fn prepare_in_slot(local: &Local<'_>, id: &BranchId, prepare: &Prepare) ->
     };
     match tried.await {
         Ok(result) => {
-            shared.insert(id, Known::Prepared { name, slot: Some(Box::new(slot)), run: hold.run });
+            shared.insert(id, Known::Prepared { name, slot: Some(Box::new(slot)), run: hold.run, publishes });
             Ok(Vote::Prepared { result })
         }
         Err(failed) => put_back(shared, slot, Err(failed)),
@@ -138,8 +143,10 @@ async fn commit_at_once(local: &Local<'_>, id: &BranchId, prepare: &Prepare) -> 
     let tried: Tried<Vote> = async {
         let result = local.run(session, &local.begin()).await?;
         let evidence = evidence(id, prepare.begun_at, run, &result);
-        local.last(session, &format!("{}{evidence}; COMMIT", local.outcome())).await?;
+        let events = local.publish(session, Place::Branch, &result, &id.tx).await?;
+        local.last(session, &format!("{}{events}{evidence}; COMMIT", local.outcome())).await?;
         shared.witness.count(run);
+        local.published();
         Ok(Vote::Committed { result })
     }
     .await;

@@ -97,7 +97,7 @@ impl Settings {
 
     /// Returns the number of sessions that there are at most.
     pub(crate) fn most_sessions(&self) -> usize {
-        1 + crate::sessions::RECORDERS + self.workers + self.slots + self.max_readers
+        crate::sessions::SINGLE + crate::sessions::RECORDERS + self.workers + self.slots + self.max_readers
     }
 
     /// Returns what the driver connects to, without the password.

@@ -24,7 +24,11 @@ pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
 
 pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
     shared.locks.leaving(&id.tx);
+    let publishes = shared.publishes(id);
     let ended = end(shared, id, true).await?;
+    if publishes {
+        shared.outbox.committed();
+    }
     count(shared, id, ended).await?;
     forget(shared, id);
     Ok(ended)
@@ -46,9 +50,9 @@ pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, Resou
 /// Stores the decision first: a recovery finishes what has one and is still prepared.
 pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristic) -> Result<Ended, ResourceError> {
     let begun_at = match shared.remove(id) {
-        Some(Known::Prepared { name, slot, run }) => {
+        Some(Known::Prepared { name, slot, run, publishes }) => {
             let begun_at = name.begun_at;
-            shared.insert(id, Known::Prepared { name, slot, run });
+            shared.insert(id, Known::Prepared { name, slot, run, publishes });
             Some(begun_at)
         }
         Some(reading @ Known::Reading(_)) => {
@@ -59,6 +63,7 @@ pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristi
     };
     put_heuristic(shared, id, begun_at, heuristic).await?;
     let ended = end(shared, id, heuristic.commit).await?;
+    shared.outbox.committed();
     if heuristic.commit {
         count(shared, id, ended).await?;
     }

@@ -6,7 +6,7 @@
 //!
 //! | change | what is sent |
 //! | --- | --- |
-//! | prepare | XA START, the statements; then the evidence with the result, XA END, XA PREPARE |
+//! | prepare | XA START, the statements; then the events, the evidence with the result, XA END, XA PREPARE |
 //! | commit, abort | XA COMMIT, XA ROLLBACK, in the session that prepared |
 //! | one-phase | START TRANSACTION, the statements; then the evidence with the result, COMMIT |
 //! | action | START TRANSACTION, the statements; then the barrier with the result, the marks of what is pending, COMMIT |
@@ -31,10 +31,12 @@ mod class;
 pub mod config;
 mod connect;
 mod ending;
+mod events;
 mod kept;
 mod listing;
 mod local;
 mod owner;
+mod reactions;
 mod ready;
 mod record;
 mod recovery;
@@ -50,20 +52,25 @@ mod witness;
 
 use bytes::Bytes;
 use connect::Connector;
+use events::Table;
+use reactions::Reactions;
 use sessions::Sessions;
 use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::event_log::{EventSource, OpenError, Topics};
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
     StepId, StepState, Steps,
 };
-use undoubt_platform::Store;
-use undoubt_sql::Procedures;
+use undoubt_participant::subscription::ReactionStore;
+use undoubt_platform::{Clock, Store};
+use undoubt_sql::{Outbox, Procedures, TableLog, TableReactions};
+use undoubt_stream::declarations::Declarations;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome,
-    Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, RunStep, Starts,
+    StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use check::check;
@@ -78,6 +85,7 @@ pub const KIND: &str = "mariadb";
 #[derive(Debug)]
 pub struct MariaDb {
     shared: Arc<Shared>,
+    log: Option<Arc<TableLog<Table>>>,
 }
 
 impl MariaDb {
@@ -91,7 +99,22 @@ impl MariaDb {
             return Err(InvalidSettings::Procedure(fault));
         }
         let connector = Connector::new(settings, &format!("undoubt/{participant}"))?;
-        Ok(MariaDb { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)) })
+        Ok(MariaDb { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)), log: None })
+    }
+
+    /// Publishes the events of work to the topics that are declared. `incarnation` is drawn anew for each start.
+    pub fn publishing(
+        mut self,
+        declarations: &Declarations,
+        incarnation: Incarnation,
+        clock: Arc<dyn Clock>,
+    ) -> Result<MariaDb, OpenError> {
+        let outbox = Arc::new(Outbox::new(Topics::declared(declarations)?, clock));
+        let shared = Arc::get_mut(&mut self.shared).expect("nobody else has it before it is served");
+        shared.outbox = outbox.clone();
+        let table = Table(self.shared.clone());
+        let log = TableLog::new(table, outbox, incarnation);
+        Ok(MariaDb { log: Some(Arc::new(log)), ..self })
     }
 }
 
@@ -101,7 +124,11 @@ impl Resource for MariaDb {
     }
 
     async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
-        recovery::recover(&self.shared, owner).await
+        let recovered = recovery::recover(&self.shared, owner).await?;
+        if let Some(log) = &self.log {
+            log.open().await?;
+        }
+        Ok(recovered)
     }
 
     async fn record_epoch(
@@ -122,7 +149,23 @@ impl Resource for MariaDb {
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
-        background::run(&self.shared, stop).await
+        let numbering = async {
+            match &self.log {
+                Some(log) => log.keep_numbering(stop.clone()).await,
+                None => Ok(()),
+            }
+        };
+        futures::try_join!(background::run(&self.shared, stop.clone()), numbering)?;
+        background::end(&self.shared).await;
+        Ok(())
+    }
+
+    fn reactions(self: &Arc<Self>) -> Option<Arc<dyn ReactionStore>> {
+        Some(Arc::new(TableReactions(Reactions(self.shared.clone()))))
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventSource>> {
+        self.log.clone().map(|log| log as Arc<dyn EventSource>)
     }
 
     fn health(&self) -> Health {

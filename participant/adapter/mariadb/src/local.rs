@@ -224,7 +224,7 @@ impl Local<'_> {
     }
 
     /// Sends statements of which nothing lasts yet, and returns the last answer.
-    async fn trip(
+    pub(crate) async fn trip(
         &self,
         session: &mut Session,
         sql: &str,

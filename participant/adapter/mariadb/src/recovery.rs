@@ -26,7 +26,7 @@ use undoubt_vocabulary::{
 };
 
 /// The version of the tables that this participant works with.
-pub(crate) const VERSION: u64 = 4;
+pub(crate) const VERSION: u64 = 5;
 
 /// Runs that are kept, with the numbers of their writes. What others show of older ones is not looked up any more.
 const MAX_RUNS: u64 = 10_000;
@@ -136,7 +136,7 @@ async fn finish_intents(shared: &Shared, hold: &Hold) -> Result<(), ResourceErro
     for name in listed(shared, hold).await? {
         let id = branch_of(&name);
         if let Some(commit) = decided.get(&id) {
-            shared.insert(&id, Known::Prepared { name, slot: None, run: EARLIER });
+            shared.insert(&id, Known::Prepared { name, slot: None, run: EARLIER, publishes: true });
             match commit {
                 true => crate::ending::commit(shared, &id).await?,
                 false => crate::ending::abort(shared, &id).await?,
@@ -176,7 +176,7 @@ async fn in_doubt(shared: &Shared, hold: &Hold) -> Result<Vec<PreparedBranch>, R
     for name in listed {
         let (branch, begun_at) = (branch_of(&name), name.begun_at);
         let result = evidence.remove(&branch).map(|(_, result)| result.into());
-        shared.insert(&branch, Known::Prepared { name, slot: None, run: EARLIER });
+        shared.insert(&branch, Known::Prepared { name, slot: None, run: EARLIER, publishes: true });
         found.push(PreparedBranch { branch, begun_at, result });
     }
     // Earlier sessions have ended, so what is neither listed nor committed is lost until the server restarts. It is in doubt all the
@@ -186,7 +186,7 @@ async fn in_doubt(shared: &Shared, hold: &Hold) -> Result<Vec<PreparedBranch>, R
         shared.note_lost(&branch, true);
         let BranchId { tx, attempt_number, coordinator } = branch.clone();
         let name = PreparedName { identity: hold.identity, coordinator, attempt_number, begun_at, tx };
-        shared.insert(&branch, Known::Prepared { name, slot: None, run: EARLIER });
+        shared.insert(&branch, Known::Prepared { name, slot: None, run: EARLIER, publishes: true });
         found.push(PreparedBranch { branch, begun_at, result: Some(result.into()) });
     }
     let known: BTreeSet<BranchId> = found.iter().map(|prepared| prepared.branch.clone()).collect();

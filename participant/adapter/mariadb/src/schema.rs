@@ -19,36 +19,28 @@ const SCHEMA: &str = concat!(
     "\n",
     include_str!("schema_since_3.sql"),
     "\n",
+    include_str!("schema_since_4.sql"),
+    "\n",
     include_str!("schema_identity.sql")
 );
 
-/// The statements that bring tables of version 3 to version 4, which they say last.
-const FROM_3: &str = concat!(include_str!("schema_since_3.sql"), "\n", include_str!("schema_from_3.sql"));
+/// The statements that bring tables of a version to the next one, which they say last.
+const STEPS: [(u64, &str); 4] = [
+    (1, concat!(include_str!("schema_from_1.sql"), "\n", include_str!("schema_since_2.sql"))),
+    (2, include_str!("schema_from_2.sql")),
+    (3, concat!(include_str!("schema_since_3.sql"), "\n", include_str!("schema_from_3.sql"))),
+    (4, concat!(include_str!("schema_since_4.sql"), "\n", include_str!("schema_from_4.sql"))),
+];
 
-/// The statements that bring tables of version 2 to version 4.
-const FROM_2: &str = concat!(
-    include_str!("schema_from_2.sql"),
-    "\n",
-    include_str!("schema_since_3.sql"),
-    "\n",
-    include_str!("schema_from_3.sql")
-);
-
-/// The statements that bring tables of version 1 to version 4.
-const FROM_1: &str = concat!(
-    include_str!("schema_from_1.sql"),
-    "\n",
-    include_str!("schema_since_2.sql"),
-    "\n",
-    include_str!("schema_from_2.sql"),
-    "\n",
-    include_str!("schema_since_3.sql"),
-    "\n",
-    include_str!("schema_from_3.sql")
-);
+/// Returns the statements that bring tables of this version to the present one; `None`: it is that, or not known.
+fn steps_from(version: u64) -> Option<String> {
+    let steps = STEPS.iter().filter(|(from, _)| version >= 1 && *from >= version);
+    let steps: Vec<&str> = steps.map(|(_, statements)| *statements).collect();
+    (!steps.is_empty()).then(|| steps.join("\n"))
+}
 
 /// The participant's own tables, in the order in which they are removed; the identity, without which nothing begins, first.
-pub(crate) const TABLES: [&str; 12] = [
+pub(crate) const TABLES: [&str; 20] = [
     "undoubt_identity",
     "undoubt_run",
     "undoubt_coordinator",
@@ -61,6 +53,14 @@ pub(crate) const TABLES: [&str; 12] = [
     "undoubt_loss",
     "undoubt_kept",
     "undoubt_still_open",
+    "undoubt_unnumbered",
+    "undoubt_event",
+    "undoubt_log_end",
+    "undoubt_lane",
+    "undoubt_incarnation",
+    "undoubt_topic",
+    "undoubt_entity",
+    "undoubt_subscription",
 ];
 
 /// The reason why the tables are not made or not removed.
@@ -141,10 +141,10 @@ pub async fn init(settings: &Settings, user: Option<&str>) -> Result<(), SchemaE
     };
     let sql = match version {
         None => init_sql(user),
-        Some(1) => with_grants(FROM_1, user),
-        Some(2) => with_grants(FROM_2, user),
-        Some(3) => with_grants(FROM_3, user),
-        Some(_) => return Err(SchemaError::Exists),
+        Some(version) => match steps_from(version) {
+            Some(steps) => with_grants(&steps, user),
+            None => return Err(SchemaError::Exists),
+        },
     };
     session.run(&sql).await?;
     session.close().await;

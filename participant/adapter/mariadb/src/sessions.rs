@@ -2,6 +2,7 @@
 //!
 //! * One for control: it owns the database, ends and calls off others.
 //! * Recorders, which many share: they keep records, and end what has no session of its own any more.
+//! * One that numbers events, and one that reads them for others.
 //! * Workers, each for one branch or step at a time; a branch that is prepared keeps its own, which becomes a slot, until it is
 //!   decided: the server lets nobody else end it.
 //!
@@ -17,6 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{MappedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::Identity;
+
+/// Sessions of which there is one each: for control, for numbering events and for reading them.
+pub(crate) const SINGLE: usize = 3;
 
 /// Sessions for records.
 pub(crate) const RECORDERS: usize = 4;
@@ -45,6 +49,8 @@ pub(crate) type Borrowed<'a> = MappedMutexGuard<'a, Session>;
 pub(crate) struct Sessions {
     connector: Connector,
     control: Shareable,
+    positions: Shareable,
+    events: Shareable,
     recorders: [Shareable; RECORDERS],
     next_recorder: AtomicUsize,
     working: Arc<Semaphore>,
@@ -79,6 +85,8 @@ impl Sessions {
         let settings = connector.settings();
         Sessions {
             control: Shareable::default(),
+            positions: Shareable::default(),
+            events: Shareable::default(),
             recorders: Default::default(),
             next_recorder: AtomicUsize::new(0),
             working: Arc::new(Semaphore::new(settings.workers)),
@@ -108,7 +116,7 @@ impl Sessions {
     /// Gives up all sessions: as before the first recovery.
     pub(crate) async fn end(&self) {
         let mut ending: Vec<Session> = std::mem::take(&mut *self.idle());
-        for recorder in &self.recorders {
+        for recorder in self.recorders.iter().chain([&self.positions, &self.events]) {
             ending.extend(recorder.lock().await.take());
         }
         ending.extend(self.control.lock().await.take());
@@ -168,11 +176,25 @@ impl Sessions {
     /// Returns a session for records.
     pub(crate) async fn recorder(&self) -> Result<Borrowed<'_>, Absent> {
         let place = self.next_recorder.fetch_add(1, Ordering::Relaxed) % RECORDERS;
-        let mut recorder = self.recorders[place].lock().await;
-        if recorder.as_ref().is_none_or(Session::is_broken) {
-            *recorder = Some(self.connect().await?);
+        self.shared(&self.recorders[place]).await
+    }
+
+    /// Returns the session that numbers events.
+    pub(crate) async fn positions(&self) -> Result<Borrowed<'_>, Absent> {
+        self.shared(&self.positions).await
+    }
+
+    /// Returns the session that reads events.
+    pub(crate) async fn events(&self) -> Result<Borrowed<'_>, Absent> {
+        self.shared(&self.events).await
+    }
+
+    async fn shared<'a>(&self, place: &'a Shareable) -> Result<Borrowed<'a>, Absent> {
+        let mut session = place.lock().await;
+        if session.as_ref().is_none_or(Session::is_broken) {
+            *session = Some(self.connect().await?);
         }
-        Ok(borrowed(recorder))
+        Ok(borrowed(session))
     }
 
     /// Connects a session that works. It has its lease before it is handed out.

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{BranchId, Health, Room};
-use undoubt_sql::{KeptStore, PreparedName, Procedures};
+use undoubt_sql::{KeptStore, Outbox, PreparedName, Procedures};
 use undoubt_vocabulary::{CoordinatorId, TxId};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) procedures: Procedures,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) unfit: Unfit,
     pub(crate) witness: Witness,
     pub(crate) locks: Locks,
@@ -32,7 +33,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) enum Known {
     /// It is prepared under this name, or was to be, with evidence of this run. The session that prepared it alone may end it, while there is that session.
-    Prepared { name: PreparedName, slot: Option<Box<Worker>>, run: u64 },
+    /// `publishes`: it has events, or may have.
+    Prepared { name: PreparedName, slot: Option<Box<Worker>>, run: u64, publishes: bool },
     /// It has read, in a transaction that is still open.
     Reading(Box<Worker>),
 }
@@ -42,6 +44,7 @@ impl Shared {
         Shared {
             sessions,
             procedures,
+            outbox: Arc::default(),
             unfit: Unfit::default(),
             witness: Witness::default(),
             locks: Locks::default(),
@@ -104,6 +107,15 @@ impl Shared {
         match self.branches().get(id)? {
             Known::Prepared { run, .. } => Some(*run),
             Known::Reading(_) => None,
+        }
+    }
+
+    /// Returns whether this branch publishes events, as far as is known.
+    pub(crate) fn publishes(&self, id: &BranchId) -> bool {
+        match self.branches().get(id) {
+            Some(Known::Prepared { publishes, .. }) => *publishes,
+            Some(Known::Reading(_)) => false,
+            None => true,
         }
     }
 

@@ -32,7 +32,8 @@ async fn action(
     run: &RunStep,
     cancelled: &CancellationToken,
 ) -> Result<StepOutcome, Declined> {
-    let task = Task::read(&run.work, Place::Action { inputs: &run.inputs }, &shared.procedures)?;
+    let place = Place::Action { inputs: &run.inputs };
+    let task = Task::read(&run.work, place, &shared.procedures, &shared.outbox.topics)?;
     if cancelled.is_cancelled() {
         return Err(Refusal::new(RefusalCode::Late, "the step was called off before its action began").into());
     }
@@ -48,8 +49,10 @@ async fn action(
             false => String::new(),
         };
         let put = put_step(step, "acted", run_number, &result);
-        local.last(session, &format!("{}{put}; {marks}COMMIT", local.outcome())).await?;
+        let events = local.publish(session, place, &result, &step.tx).await?;
+        local.last(session, &format!("{}{put}; {marks}{events}COMMIT", local.outcome())).await?;
         shared.witness.count(run_number);
+        local.published();
         Ok(StepOutcome::Done { result, pending })
     });
     under_locks(shared, step, run, task.locks(), cancelled, done).await
@@ -80,7 +83,8 @@ async fn finish(
 
 /// Does the work that ends a step for good, and stores with it that the step has this state.
 async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static str) -> Result<StepOutcome, Declined> {
-    let task = Task::read(&run.work, Place::Ending { inputs: &run.inputs }, &shared.procedures)?;
+    let place = Place::Ending { inputs: &run.inputs };
+    let task = Task::read(&run.work, place, &shared.procedures, &shared.outbox.topics)?;
     let mut locks = task.locks().clone();
     // Who looks at a mark holds its key's lock.
     let marked = marked_by(shared, step).await.map_err(Declined::Failed)?;
@@ -89,7 +93,7 @@ async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static s
     let local = Local { shared, task: &task, step: Some(step), deadline, cancelled: &nobody, most_bytes: usize::MAX };
     let run_number = shared.sessions.hold()?.run;
     let done = in_worker(&local, step, async |session: &mut Session| {
-        local.run(session, &local.write()).await?;
+        let result = local.run(session, &local.write()).await?;
         let of_step = of_step(step);
         // An action elsewhere has left no barrier. If there is one all the same, the insertion fails, and nothing is done.
         let barrier = match run.acted_elsewhere {
@@ -102,8 +106,11 @@ async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static s
             let detail = "the database does not have the barrier of the action, which is to be undone or completed";
             return Err(Failed::free(Refusal::new(RefusalCode::Unavailable, detail)));
         }
-        local.last(session, &format!("{}DELETE FROM undoubt_pending WHERE {of_step}; COMMIT", local.outcome())).await?;
+        let events = local.publish(session, place, &result, &step.tx).await?;
+        let last = format!("{}DELETE FROM undoubt_pending WHERE {of_step}; {events}COMMIT", local.outcome());
+        local.last(session, &last).await?;
         shared.witness.count(run_number);
+        local.published();
         Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
     });
     under_locks(shared, step, run, &locks, &nobody, done).await

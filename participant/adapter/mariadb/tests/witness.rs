@@ -157,8 +157,10 @@ async fn an_audit_record_is_found_again_and_whoever_was_taken_over_from_adds_not
     assert_eq!(kept.trim(), "first\tsomebody did something");
 }
 
-/// Brings the tables down to version 3, from there to version 2, and from there to version 1.
-const DOWN: [&str; 3] = [
+/// Brings the tables down to version 4, from there to version 3, and so on to version 1.
+const DOWN: [&str; 4] = [
+    "DROP TABLE undoubt_unnumbered, undoubt_event, undoubt_log_end, undoubt_lane, undoubt_incarnation, undoubt_topic, undoubt_entity, \
+     undoubt_subscription; UPDATE undoubt_identity SET version = 4;",
     "DROP TABLE undoubt_still_open; UPDATE undoubt_identity SET version = 3;",
     "ALTER TABLE undoubt_step MODIFY COLUMN state ENUM('acted', 'compensated', 'empty') NOT NULL; UPDATE undoubt_identity SET version = 2;",
     "ALTER TABLE undoubt_identity DROP COLUMN log, DROP COLUMN put_back; ALTER TABLE undoubt_run DROP COLUMN losses, DROP COLUMN mark, DROP \

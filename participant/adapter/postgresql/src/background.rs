@@ -58,7 +58,6 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
             tracing::warn!(%error, "a broken session has not ended yet");
         }
     }
-    shared.sessions.end().await;
     Ok(())
 }
 

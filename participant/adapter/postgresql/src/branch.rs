@@ -6,6 +6,7 @@ use crate::local::{Failed, Local, Tried, deadline_in, is_certain, kept, put_back
 use crate::sessions::Worker;
 use crate::shared::{Known, Shared};
 use crate::trip::{Answer, Part};
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{BranchId, ResourceError};
@@ -36,7 +37,7 @@ async fn attempt(
     if enlisted::read(&prepare.work).map_err(Refusal::from)? {
         return crate::enlisted::adopt(shared, id, prepare).await;
     }
-    let task = Task::read(&prepare.work, Place::Branch, &shared.procedures)?;
+    let task = Task::read(&prepare.work, Place::Branch, &shared.procedures, &shared.outbox.topics)?;
     kept(id.attempt_number)?;
     let deadline = deadline_in(prepare.timeout);
     let in_doubt = prepare.execution == Execution::TwoPhase && !task.only_reads();
@@ -50,8 +51,16 @@ async fn attempt(
             return keep_reading(shared, &task, worker, id, deadline, cancelled).await;
         }
         let most_bytes = shared.room().largest();
-        let local =
-            Local { shared, task: &task, session: worker.session(), step: None, deadline, cancelled, most_bytes };
+        let local = Local {
+            shared,
+            task: &task,
+            session: worker.session(),
+            step: None,
+            keeps_records: false,
+            deadline,
+            cancelled,
+            most_bytes,
+        };
         let tried = match (prepare.execution, task.only_reads()) {
             (Execution::OnePhase, true) => read(&local).await,
             (Execution::OnePhase, false) => commit_at_once(&local, id).await,
@@ -88,21 +97,34 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
         tx: id.tx.clone(),
     };
     let gid = name.to_gid();
-    let mut parts = local.opening();
+    let (mut parts, mut results) = (Vec::new(), None);
+    if local.task.publishes_results() {
+        results = Some(local.run().await?);
+    } else {
+        parts = local.opening();
+    }
     let first = parts.len();
-    parts.extend(local.statements(&plan)?);
+    if results.is_none() {
+        parts.extend(local.statements(&plan)?);
+    }
     let after = parts.len();
     parts.extend(local.outcome());
-    let evidence = parts.len();
+    let own = parts.len();
     parts.push(local.evidence(id, &[], row).map_err(Failed::free)?);
+    match local.events(Place::Branch, results.as_ref().unwrap_or(&Bytes::new()), &id.tx) {
+        Ok(events) => parts.extend(events),
+        Err(refusal) if results.is_some() => return Err(local.undone(refusal).await),
+        Err(refusal) => return Err(Failed::free(refusal)),
+    }
+    let end = parts.len();
     parts.push(Part::Text(format!("PREPARE TRANSACTION '{gid}'")));
     // From here on there may be something that an abort has to end.
-    shared.insert(id, Known::Prepared { gid: gid.clone(), row: Some(row) });
+    shared.insert(id, Known::Prepared { gid: gid.clone(), row: Some(row), publishes: local.task.publishes() });
     let answers = match local.trip(parts).await {
         None => return Err(Failed::unclear(NO_ANSWER.to_owned())),
         Some(Ok(answers)) => answers,
         // Also if the session broke after it: what an error has ended is not prepared.
-        Some(Err(error)) => match local.refusal(&plan, first, &error) {
+        Some(Err(error)) => match local.refusal(if results.is_some() { &[] } else { &plan }, first, &error) {
             None => return Err(Failed::unclear(told(&error.1))),
             Some(refusal) => {
                 shared.remove(id);
@@ -110,11 +132,15 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
             }
         },
     };
-    let declined = match local.results(&plan, &answers[first..after]) {
-        Ok(result) if matches!(answers[evidence], Answer::Count(1)) => return Ok(Vote::Prepared { result }),
+    let result = match results {
+        Some(result) => Ok(result),
+        None => local.results(&plan, &answers[first..after]),
+    };
+    let is_kept = answers[own..end].iter().all(|answer| matches!(answer, Answer::Count(1)));
+    let declined = match result {
+        Ok(result) if is_kept => return Ok(Vote::Prepared { result }),
         Ok(_) => {
-            let detail =
-                "the database did not keep the evidence of the branch; look for triggers and rules on undoubt.finished";
+            let detail = "the database did not keep the evidence of the branch or its events; look for triggers and rules on undoubt.finished and undoubt.unnumbered";
             Refusal::new(RefusalCode::Unavailable, detail).into()
         }
         Err(declined) => declined,
@@ -136,8 +162,13 @@ async fn commit_at_once(local: &Local<'_>, id: &BranchId) -> Tried<Vote> {
     let numbers = local.shared.numbers().map_err(Failed::free)?;
     let row = numbers.next();
     let evidence = local.evidence(id, &result, row).map_err(Failed::free)?;
-    local.commit(Vec::new(), local.outcome().into_iter().chain([evidence]).collect()).await?;
+    let events = match local.events(Place::Branch, &result, &id.tx) {
+        Ok(events) => events,
+        Err(refusal) => return Err(local.undone(refusal).await),
+    };
+    local.commit(Vec::new(), local.outcome().into_iter().chain([evidence]).chain(events).collect()).await?;
     numbers.note_stable(row);
+    local.published();
     Ok(Vote::Committed { result })
 }
 
@@ -168,7 +199,16 @@ async fn keep_reading(
         return Err(Refusal::new(RefusalCode::Unavailable, detail).into());
     }
     let most_bytes = shared.room().largest();
-    let local = Local { shared, task, session: worker.session(), step: None, deadline, cancelled, most_bytes };
+    let local = Local {
+        shared,
+        task,
+        session: worker.session(),
+        step: None,
+        keeps_records: false,
+        deadline,
+        cancelled,
+        most_bytes,
+    };
     match local.run().await {
         Ok(result) => {
             shared.insert(id, Known::Reading(Box::new(worker)));

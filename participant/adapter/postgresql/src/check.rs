@@ -64,6 +64,9 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
     lacks
 }
 
+/// Sessions of which there is one each: for control, for numbering events and for reading them.
+const SINGLE_SESSIONS: usize = 3;
+
 async fn server(session: &Session, settings: &Settings, lacks: &mut Vec<Lack>) -> Result<(), Error> {
     let rows = session
         .query(
@@ -82,7 +85,7 @@ async fn server(session: &Session, settings: &Settings, lacks: &mut Vec<Lack>) -
             "upgrade to PostgreSQL 14 or later",
         ));
     }
-    let sessions = (settings.workers + settings.committers + settings.max_readers + 1) as i64;
+    let sessions = (settings.workers + settings.committers + settings.max_readers + SINGLE_SESSIONS) as i64;
     let wanted = 200.max(4 * sessions);
     if slots == 0 {
         let change = format!("max_prepared_transactions = {wanted}   # in postgresql.conf, then restart the server");

@@ -7,6 +7,9 @@ use undoubt_sql::Class;
 /// The code that a declared condition raises which does not hold.
 pub(crate) const NOT_AS_EXPECTED: &str = "UD001";
 
+/// The code that an event raises whose entity has another version than it expects.
+pub(crate) const OTHER_VERSION: &str = "UD002";
+
 /// The code of a name of a prepared transaction that is not known.
 pub(crate) const UNKNOWN_NAME: &str = "42704";
 
@@ -45,7 +48,7 @@ fn class_of_fatal(code: &str) -> Class {
 
 fn class_of_code(code: &str) -> Class {
     match code {
-        NOT_AS_EXPECTED | "P0001" | "44000" | "21000" => Class::Condition,
+        NOT_AS_EXPECTED | OTHER_VERSION | "P0001" | "44000" | "21000" => Class::Condition,
         "40001" | "40P01" => Class::Conflict,
         "40003" | "57P01" | "57P02" | "57P04" | "57P05" => Class::Unknown,
         "55P03" => Class::LockTimeout,
@@ -97,6 +100,7 @@ mod tests {
             ("23505", Class::Condition),
             ("22003", Class::Condition),
             ("UD001", Class::Condition),
+            ("UD002", Class::Condition),
             ("42P01", Class::Declaration),
             ("42501", Class::Declaration),
             ("0A000", Class::Declaration),

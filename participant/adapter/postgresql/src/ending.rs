@@ -26,8 +26,11 @@ pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
 pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
     shared.is_to_end(id);
     shared.leaving(id);
-    let row = shared.row(id);
+    let (row, publishes) = (shared.row(id), shared.publishes(id));
     let ended = end(shared, id, true).await?;
+    if publishes {
+        shared.outbox.committed();
+    }
     match (ended, row) {
         (Ended::AsTold, Some(row)) => shared.numbers()?.note_stable(row),
         // Its evidence carries the number of an earlier start.
@@ -61,6 +64,7 @@ pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristi
     let begun_at = name(shared, id).await?.and_then(|gid| PreparedName::from_gid(&gid).ok()).map(|name| name.begun_at);
     put_heuristic(shared, id, begun_at, heuristic).await?;
     let ended = end(shared, id, heuristic.commit).await?;
+    shared.outbox.committed();
     forget(shared, id);
     Ok(ended)
 }

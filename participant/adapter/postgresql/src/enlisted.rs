@@ -50,7 +50,7 @@ pub(crate) async fn adopt(shared: &Shared, id: &BranchId, prepare: &Prepare) -> 
     let attempt = kept(id.attempt_number)?;
     let gid = name_of(shared.sessions.hold()?, id);
     // From here on there may be something that an abort has to end.
-    shared.insert(id, Known::Prepared { gid: gid.clone(), row: None });
+    shared.insert(id, Known::Prepared { gid: gid.clone(), row: None, publishes: false });
     let taken = match take(shared, id, attempt, prepare.begun_at).await {
         Ok(taken) => taken,
         Err(error) => {

@@ -6,12 +6,15 @@
 //!
 //! | change | what is sent, in one trip each |
 //! | --- | --- |
-//! | prepare | BEGIN, the statements, the evidence, PREPARE TRANSACTION |
+//! | prepare | BEGIN, the statements, the evidence, the events, PREPARE TRANSACTION |
 //! | commit, abort | COMMIT PREPARED, ROLLBACK PREPARED, in sessions of their own |
-//! | one-phase | BEGIN, the statements; then the evidence with the result, COMMIT |
-//! | action | BEGIN, the statements; then the barrier with the result, the marks of what is pending, COMMIT |
-//! | compensation, completion | BEGIN, the statements; then the barrier, the marks go, COMMIT |
+//! | one-phase | BEGIN, the statements; then the evidence with the result, the events, COMMIT |
+//! | action | BEGIN, the statements; then the barrier with the result, the marks of what is pending, the events, COMMIT |
+//! | compensation, completion | BEGIN, the statements; then the barrier, the marks go, the events, COMMIT |
 //! | resolve | the heuristic record; then COMMIT PREPARED or ROLLBACK PREPARED |
+//!
+//! A prepare whose events take something from what its calls return has a trip for the calls, and one for the rest. How events get their
+//! positions [`undoubt_sql::TableLog`] says.
 //!
 //! The adapter never guesses what an answer means. An error that the server tells is certain; one that ends the session is not: the session
 //! is ended ([`owner`]), and only then the database is looked at.
@@ -25,10 +28,12 @@ pub mod config;
 mod connect;
 mod ending;
 mod enlisted;
+mod events;
 mod kept;
 mod listing;
 mod local;
 mod owner;
+mod reactions;
 mod ready;
 mod record;
 mod recovery;
@@ -43,20 +48,25 @@ mod value;
 
 use bytes::Bytes;
 use connect::Connector;
+use events::Table;
+use reactions::Reactions;
 use sessions::Sessions;
 use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::event_log::{EventSource, OpenError, Topics};
 use undoubt_participant::resource::{
     BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, PreparedBranch, Recovered, Release, Resource,
     ResourceError, Room, StepId, StepState, Steps,
 };
-use undoubt_platform::Store;
-use undoubt_sql::Procedures;
+use undoubt_participant::subscription::ReactionStore;
+use undoubt_platform::{Clock, Store};
+use undoubt_sql::{Outbox, Procedures, TableLog, TableReactions};
+use undoubt_stream::declarations::Declarations;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome,
-    Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, RunStep, Starts,
+    StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use check::check;
@@ -71,6 +81,7 @@ pub const KIND: &str = "postgresql";
 #[derive(Debug)]
 pub struct PostgreSql {
     shared: Arc<Shared>,
+    log: Option<Arc<TableLog<Table>>>,
 }
 
 impl PostgreSql {
@@ -81,7 +92,22 @@ impl PostgreSql {
         procedures: Procedures,
     ) -> Result<PostgreSql, InvalidSettings> {
         let connector = Connector::new(settings, &format!("undoubt/{participant}"))?;
-        Ok(PostgreSql { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)) })
+        Ok(PostgreSql { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)), log: None })
+    }
+
+    /// Publishes the events of work to the topics that are declared. `incarnation` is drawn anew for each start.
+    pub fn publishing(
+        mut self,
+        declarations: &Declarations,
+        incarnation: Incarnation,
+        clock: Arc<dyn Clock>,
+    ) -> Result<PostgreSql, OpenError> {
+        let outbox = Arc::new(Outbox::new(Topics::declared(declarations)?, clock));
+        let shared = Arc::get_mut(&mut self.shared).expect("nobody else has it before it is served");
+        shared.outbox = outbox.clone();
+        let table = Table(self.shared.clone());
+        let log = TableLog::new(table, outbox, incarnation);
+        Ok(PostgreSql { log: Some(Arc::new(log)), ..self })
     }
 }
 
@@ -91,7 +117,11 @@ impl Resource for PostgreSql {
     }
 
     async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
-        recovery::recover(&self.shared, owner).await
+        let recovered = recovery::recover(&self.shared, owner).await?;
+        if let Some(log) = &self.log {
+            log.open().await?;
+        }
+        Ok(recovered)
     }
 
     async fn record_epoch(
@@ -134,7 +164,23 @@ impl Resource for PostgreSql {
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
-        background::run(&self.shared, stop).await
+        let numbering = async {
+            match &self.log {
+                Some(log) => log.keep_numbering(stop.clone()).await,
+                None => Ok(()),
+            }
+        };
+        futures::try_join!(background::run(&self.shared, stop.clone()), numbering)?;
+        self.shared.sessions.end().await;
+        Ok(())
+    }
+
+    fn reactions(self: &Arc<Self>) -> Option<Arc<dyn ReactionStore>> {
+        Some(Arc::new(TableReactions(Reactions(self.shared.clone()))))
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventSource>> {
+        self.log.clone().map(|log| log as Arc<dyn EventSource>)
     }
 
     fn health(&self) -> Health {

@@ -2,6 +2,7 @@
 
 use crate::attempt::{CutShort, Declined, NO_ANSWER, Planned, attended, in_time, plan, refusal, results, statements};
 use crate::class::{NOT_AS_EXPECTED, class_of, code_of, told};
+use crate::events;
 use crate::record::clamped;
 use crate::session::{Session, Unready};
 use crate::sessions::Worker;
@@ -15,7 +16,7 @@ use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, ResourceError, StepId};
-use undoubt_sql::{Class, Isolation, RowNumber, Task};
+use undoubt_sql::{Class, Isolation, Place, RowNumber, Task};
 use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, TxId};
 
 /// The evidence of a branch: a row that is seen exactly when it has committed.
@@ -37,6 +38,12 @@ pub(crate) const STATEMENTS: &[&str] = &[
     crate::step::PUT_MARKS,
     crate::step::END_STEP,
     crate::step::DROP_MARKS,
+    events::PUT_EVENT,
+    events::APPEND_EVENT,
+    crate::reactions::PUT_ROW,
+    crate::reactions::FIRST_STEP,
+    crate::reactions::NEXT_STEP,
+    crate::reactions::DROP_ROW,
 ];
 
 /// No deadline is further away.
@@ -138,6 +145,8 @@ pub(crate) struct Local<'a> {
     pub(crate) session: &'a Session,
     /// The step that it is of: its saga may meet its own marks.
     pub(crate) step: Option<&'a StepId>,
+    /// True if it keeps records, whatever the task does.
+    pub(crate) keeps_records: bool,
     pub(crate) deadline: Instant,
     pub(crate) cancelled: &'a CancellationToken,
     /// The most bytes that its result may have.
@@ -169,8 +178,8 @@ impl<'a> Local<'a> {
 
     /// Returns what begins the transaction. Its waits for locks end no later than its own time.
     fn begin(&self) -> Vec<Part<'a>> {
-        // To the server, whoever locks rows writes; and a step keeps a barrier, whatever it does.
-        let only_reads = self.step.is_none() && self.task.only_reads() && !self.task.locks_rows();
+        // To the server, whoever locks rows writes.
+        let only_reads = !self.keeps_records && self.task.only_reads() && !self.task.locks_rows();
         let access = if only_reads { "READ ONLY" } else { "READ WRITE" };
         let left_ms = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
         let usual_ms = self.shared.sessions.connector().settings().lock_timeout_ms;
@@ -216,6 +225,19 @@ impl<'a> Local<'a> {
         Some(self.session.joined(PUT_OUTCOME, &[literal::bytes(key), literal::bytes(value)]))
     }
 
+    /// Returns what publishes the events of the task. `results`: what its calls returned; empty where no event takes anything from that.
+    pub(crate) fn events(&self, place: Place<'_>, results: &Bytes, tx: &TxId) -> Result<Vec<Part<'a>>, Refusal> {
+        let events = self.task.events(place, results, &self.shared.outbox, tx)?;
+        Ok(events::put(self.session, &events))
+    }
+
+    /// Says that it has committed.
+    pub(crate) fn published(&self) {
+        if self.task.publishes() {
+            self.shared.outbox.committed();
+        }
+    }
+
     pub(crate) fn evidence(&self, id: &BranchId, result: &[u8], row: RowNumber) -> Result<Part<'a>, Refusal> {
         let literals = [
             literal::bytes(&id.coordinator.0),
@@ -246,6 +268,9 @@ impl<'a> Local<'a> {
     ) -> Option<Refusal> {
         if class_of(error) == Class::Declaration {
             self.session.describe_anew();
+        }
+        if let Some(refusal) = events::refusal(error) {
+            return Some(refusal);
         }
         // The last of the opening asks for marks of others.
         if !self.task.respect.is_empty() && *at + 1 == first && code_of(error) == Some(NOT_AS_EXPECTED) {
@@ -282,8 +307,12 @@ impl<'a> Local<'a> {
     /// Ends the transaction without effect.
     pub(crate) async fn undone(&self, declined: impl Into<Declined>) -> Failed {
         // If it cannot be told, the session ends, and the server undoes it.
-        let rolled_back = in_time(self.session.client.batch_execute("ROLLBACK")).await;
-        Failed { declined: declined.into(), is_free: matches!(rolled_back, Some(Ok(()))) }
+        Failed { declined: declined.into(), is_free: self.rolled_back().await }
+    }
+
+    /// Has the server undo the transaction, and returns whether it has answered that.
+    pub(crate) async fn rolled_back(&self) -> bool {
+        matches!(in_time(self.session.client.batch_execute("ROLLBACK")).await, Some(Ok(())))
     }
 
     /// Sends the last statements of the transaction and its COMMIT. Each of `rows` has to be written: of a failed transaction a COMMIT says

@@ -24,7 +24,7 @@ use undoubt_vocabulary::{
 };
 
 /// The version of the schema that this participant works with.
-pub(crate) const VERSION: i32 = 4;
+pub(crate) const VERSION: i32 = 5;
 
 /// The first version of PostgreSQL whose `pg_terminate_backend` waits.
 pub(crate) const LEAST_SERVER_VERSION: i32 = 140_000;
@@ -191,7 +191,7 @@ pub(crate) async fn finish_intents(shared: &Shared, found: Vec<InDoubt>) -> Resu
             continue;
         };
         let InDoubt { id, gid, begun_at: _ } = branch;
-        shared.insert(&id, Known::Prepared { gid, row: None });
+        shared.insert(&id, Known::Prepared { gid, row: None, publishes: true });
         match commit {
             true => crate::ending::commit(shared, &id).await?,
             false => crate::ending::abort(shared, &id).await?,
@@ -225,7 +225,7 @@ impl From<PreparedName> for InDoubt {
 async fn read(shared: &Shared, in_doubt: Vec<InDoubt>) -> Result<Recovered, ResourceError> {
     let mut recovered = Recovered::default();
     for InDoubt { id, gid, begun_at } in in_doubt {
-        shared.insert(&id, Known::Prepared { gid, row: None });
+        shared.insert(&id, Known::Prepared { gid, row: None, publishes: true });
         recovered.prepared.push(PreparedBranch { branch: id, begun_at, result: None });
     }
     let tables = on_record(shared, async |session| {

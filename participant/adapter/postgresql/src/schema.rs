@@ -9,38 +9,31 @@ use tokio_postgres::Error;
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
+/// The schema as it is made new.
 const SCHEMA: &str = concat!(
     include_str!("schema.sql"),
     "\n",
     include_str!("schema_since_2.sql"),
     "\n",
-    include_str!("schema_since_3.sql")
-);
-
-/// The statements that bring a schema of version 3 to version 4, which they say last.
-const FROM_3: &str = concat!(include_str!("schema_since_3.sql"), "\n", include_str!("schema_from_3.sql"));
-
-/// The statements that bring a schema of version 2 to version 4.
-const FROM_2: &str = concat!(
-    include_str!("schema_from_2.sql"),
-    "\n",
     include_str!("schema_since_3.sql"),
     "\n",
-    include_str!("schema_from_3.sql")
+    include_str!("schema_since_4.sql")
 );
 
-/// The statements that bring a schema of version 1 to version 4.
-const FROM_1: &str = concat!(
-    include_str!("schema_from_1.sql"),
-    "\n",
-    include_str!("schema_since_2.sql"),
-    "\n",
-    include_str!("schema_from_2.sql"),
-    "\n",
-    include_str!("schema_since_3.sql"),
-    "\n",
-    include_str!("schema_from_3.sql")
-);
+/// The statements that bring a schema of a version to the next one, which they say last.
+const STEPS: [(i32, &str); 4] = [
+    (1, concat!(include_str!("schema_from_1.sql"), "\n", include_str!("schema_since_2.sql"))),
+    (2, include_str!("schema_from_2.sql")),
+    (3, concat!(include_str!("schema_since_3.sql"), "\n", include_str!("schema_from_3.sql"))),
+    (4, concat!(include_str!("schema_since_4.sql"), "\n", include_str!("schema_from_4.sql"))),
+];
+
+/// Returns the statements that bring a schema of this version to the present one; `None`: it is that, or not known.
+fn steps_from(version: i32) -> Option<String> {
+    let steps = STEPS.iter().filter(|(from, _)| version >= 1 && *from >= version);
+    let steps: Vec<&str> = steps.map(|(_, statements)| *statements).collect();
+    (!steps.is_empty()).then(|| steps.join("\n"))
+}
 
 /// The reason why the schema is not made or not removed.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +100,10 @@ pub async fn init(settings: &Settings, role: Option<&str>) -> Result<(), SchemaE
     let session = Connector::new(settings, "undoubt-init")?.connect().await?;
     let sql = match version(&session).await? {
         None => init_sql(role),
-        Some(1) => in_one_transaction(FROM_1, role),
-        Some(2) => in_one_transaction(FROM_2, role),
-        Some(3) => in_one_transaction(FROM_3, role),
-        Some(_) => return Err(SchemaError::Exists),
+        Some(version) => match steps_from(version) {
+            Some(steps) => in_one_transaction(&steps, role),
+            None => return Err(SchemaError::Exists),
+        },
     };
     Ok(session.client.batch_execute(&sql).await?)
 }

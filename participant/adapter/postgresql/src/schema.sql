@@ -9,7 +9,7 @@ CREATE TABLE undoubt.identity (
     timeline integer,
     database_oid oid
 );
-INSERT INTO undoubt.identity (version, id) VALUES (4, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
+INSERT INTO undoubt.identity (version, id) VALUES (5, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
 
 CREATE TABLE undoubt.run (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

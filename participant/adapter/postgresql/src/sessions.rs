@@ -3,6 +3,7 @@
 //! * One for control: it owns the database, ends and calls off others, and keeps records.
 //! * Workers, each for one branch or step at a time, with a lease (see [`owner`]).
 //! * Committers, which many share: what they do waits for no lock.
+//! * One that numbers events, and one that reads them for others.
 //!
 //! A session that is not given back in good order is a suspect: the server may still work on it. Nothing is said of what it
 //! was asked before it has ended.
@@ -45,6 +46,8 @@ pub(crate) struct Sessions {
     connector: Connector,
     control: tokio::sync::Mutex<Option<Arc<Session>>>,
     committers: Vec<Committer>,
+    numbering: Line,
+    reading_events: Line,
     piped: Semaphore,
     working: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
@@ -53,9 +56,13 @@ pub(crate) struct Sessions {
     state: Mutex<State>,
 }
 
+/// A session for one purpose, connected when it is needed. It has a lease.
+#[derive(Debug, Default)]
+struct Line(tokio::sync::Mutex<Option<Arc<Session>>>);
+
 #[derive(Debug, Default)]
 struct Committer {
-    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    line: Line,
     under_way: AtomicUsize,
 }
 
@@ -115,6 +122,8 @@ impl Sessions {
         Sessions {
             control: tokio::sync::Mutex::default(),
             committers: (0..settings.committers).map(|_| Committer::default()).collect(),
+            numbering: Line::default(),
+            reading_events: Line::default(),
             piped: Semaphore::new(settings.committers * MAX_PIPED),
             working: Arc::new(Semaphore::new(settings.workers)),
             idle: Mutex::default(),
@@ -148,8 +157,9 @@ impl Sessions {
     /// Gives up all sessions: as before the first recovery.
     pub(crate) async fn end(&self) {
         *self.control.lock().await = None;
-        for committer in &self.committers {
-            *committer.session.lock().await = None;
+        let lines = self.committers.iter().map(|committer| &committer.line);
+        for Line(session) in lines.chain([&self.numbering, &self.reading_events]) {
+            *session.lock().await = None;
         }
         self.idle().clear();
     }
@@ -357,8 +367,31 @@ impl Sessions {
     {
         let _permit = self.piped.acquire().await.expect("the semaphore is never closed");
         let UnderWay(committer) = &self.least_busy();
+        self.on_line(&committer.line, call).await
+    }
+
+    /// Runs what numbers events.
+    pub(crate) async fn numbering<T, F>(&self, call: impl FnOnce(Arc<Session>) -> F) -> Result<T, Absent>
+    where
+        F: Future<Output = T>,
+    {
+        self.on_line(&self.numbering, call).await
+    }
+
+    /// Runs what reads events.
+    pub(crate) async fn reading_events<T, F>(&self, call: impl FnOnce(Arc<Session>) -> F) -> Result<T, Absent>
+    where
+        F: Future<Output = T>,
+    {
+        self.on_line(&self.reading_events, call).await
+    }
+
+    async fn on_line<T, F>(&self, Line(line): &Line, call: impl FnOnce(Arc<Session>) -> F) -> Result<T, Absent>
+    where
+        F: Future<Output = T>,
+    {
         let session = {
-            let mut session = committer.session.lock().await;
+            let mut session = line.lock().await;
             match session.as_ref().filter(|session| !session.client.is_closed()) {
                 Some(session) => session.clone(),
                 None => session.insert(Arc::new(self.connect().await?)).clone(),
@@ -370,7 +403,7 @@ impl Sessions {
         match tokio::time::timeout(patience, call(session)).await {
             Ok(done) => Ok(done),
             Err(_) => {
-                let mut session = committer.session.lock().await;
+                let mut session = line.lock().await;
                 // Another call may have put a new one in its place.
                 if session.as_ref().is_some_and(|silent| silent.backend == backend) {
                     *session = None;

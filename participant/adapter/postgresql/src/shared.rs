@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
 use undoubt_participant::locks::{Locks, over};
 use undoubt_participant::resource::{BranchId, Health, PreparedBranch, Room};
-use undoubt_sql::{Procedures, RowNumber, WriteNumbers};
+use undoubt_sql::{Outbox, Procedures, RowNumber, WriteNumbers};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Timestamp, TxId};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) procedures: Procedures,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) locks: Locks,
     pub(crate) health: Mutex<Health>,
     /// The server's `max_prepared_transactions` at the last look.
@@ -46,6 +47,8 @@ pub(crate) enum Known {
         gid: String,
         /// The number of its evidence; `None` of one that was recovered.
         row: Option<RowNumber>,
+        /// True if it publishes events, or may.
+        publishes: bool,
     },
     /// It was found prepared under this name, and nobody has told it to end yet.
     Found { gid: String, begun_at: Timestamp },
@@ -59,6 +62,7 @@ impl Shared {
         Shared {
             sessions,
             procedures,
+            outbox: Arc::default(),
             locks: Locks::default(),
             health: Mutex::default(),
             unsubmitted: Mutex::default(),
@@ -195,7 +199,7 @@ impl Shared {
     /// Returns the name under which this branch is prepared, or was to be.
     pub(crate) fn gid(&self, id: &BranchId) -> Option<String> {
         match self.branches().get(id)? {
-            Known::Prepared { gid, row: _ } | Known::Found { gid, .. } => Some(gid.clone()),
+            Known::Prepared { gid, .. } | Known::Found { gid, .. } => Some(gid.clone()),
             Known::Reading(_) => None,
         }
     }
@@ -203,16 +207,25 @@ impl Shared {
     /// Returns the number of this branch's evidence, if it was written in this start.
     pub(crate) fn row(&self, id: &BranchId) -> Option<RowNumber> {
         match self.branches().get(id)? {
-            Known::Prepared { gid: _, row } => *row,
+            Known::Prepared { row, .. } => *row,
             Known::Found { .. } => None,
             Known::Reading(_) => None,
+        }
+    }
+
+    /// Returns whether this branch publishes events, as far as is known.
+    pub(crate) fn publishes(&self, id: &BranchId) -> bool {
+        match self.branches().get(id) {
+            Some(Known::Prepared { publishes, .. }) => *publishes,
+            Some(Known::Reading(_)) => false,
+            Some(Known::Found { .. }) | None => true,
         }
     }
 
     /// Returns the names of all that is prepared here, as far as is known.
     pub(crate) fn gids(&self) -> std::collections::BTreeSet<String> {
         let gid = |known: &Known| match known {
-            Known::Prepared { gid, row: _ } | Known::Found { gid, .. } => Some(gid.clone()),
+            Known::Prepared { gid, .. } | Known::Found { gid, .. } => Some(gid.clone()),
             Known::Reading(_) => None,
         };
         self.branches().values().filter_map(gid).collect()
@@ -244,7 +257,7 @@ impl Shared {
         if let Some(known) = self.branches().get_mut(id)
             && let Known::Found { gid, .. } = known
         {
-            *known = Known::Prepared { gid: std::mem::take(gid), row: None };
+            *known = Known::Prepared { gid: std::mem::take(gid), row: None, publishes: true };
         }
     }
 

@@ -44,7 +44,8 @@ async fn action(
     run: &RunStep,
     cancelled: &CancellationToken,
 ) -> Result<StepOutcome, Declined> {
-    let task = Task::read(&run.work, Place::Action { inputs: &run.inputs }, &shared.procedures)?;
+    let place = Place::Action { inputs: &run.inputs };
+    let task = Task::read(&run.work, place, &shared.procedures, &shared.outbox.topics)?;
     if cancelled.is_cancelled() {
         return Err(Refusal::new(RefusalCode::Late, "the step was called off before its action began").into());
     }
@@ -52,8 +53,16 @@ async fn action(
     let done = async {
         let worker = worker(shared, &step.tx, deadline, cancelled).await?;
         let most_bytes = shared.room().largest();
-        let local =
-            Local { shared, task: &task, session: worker.session(), step: Some(step), deadline, cancelled, most_bytes };
+        let local = Local {
+            shared,
+            task: &task,
+            session: worker.session(),
+            step: Some(step),
+            keeps_records: true,
+            deadline,
+            cancelled,
+            most_bytes,
+        };
         let tried = async {
             let result = local.run().await?;
             let own = own(step).map_err(Failed::free)?;
@@ -67,8 +76,13 @@ async fn action(
                 let marks = [keys, literal::number(clamped(run.begun_at.0))];
                 rows.push(local.session.joined(PUT_MARKS, &[&own[..], &marks].concat()));
             }
+            match local.events(place, &result, &step.tx) {
+                Ok(events) => rows.extend(events),
+                Err(refusal) => return Err(local.undone(refusal).await),
+            }
             local.commit(Vec::new(), rows).await?;
             numbers.note_stable(row);
+            local.published();
             Ok(StepOutcome::Done { result, pending })
         };
         let tried = tried.await;
@@ -102,7 +116,8 @@ async fn finish(
 
 /// Does the work that ends a step for good, and stores with it that the step has this state.
 async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static str) -> Result<StepOutcome, Declined> {
-    let task = Task::read(&run.work, Place::Ending { inputs: &run.inputs }, &shared.procedures)?;
+    let place = Place::Ending { inputs: &run.inputs };
+    let task = Task::read(&run.work, place, &shared.procedures, &shared.outbox.topics)?;
     let mut locks = task.locks().clone();
     // Who looks at a mark holds its key's lock.
     let marked = marked_by(shared, step).await.map_err(Declined::Failed)?;
@@ -115,12 +130,13 @@ async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static s
             task: &task,
             session: worker.session(),
             step: Some(step),
+            keeps_records: true,
             deadline,
             cancelled: &nobody,
             most_bytes: usize::MAX,
         };
         let tried = async {
-            local.run().await?;
+            let result = local.run().await?;
             let own = own(step).map_err(Failed::free)?;
             let mut rows: Vec<_> = local.outcome().into_iter().collect();
             let numbers = shared.numbers().map_err(Failed::free)?;
@@ -128,8 +144,13 @@ async fn ending(shared: &Shared, step: &StepId, run: &RunStep, state: &'static s
             // An action elsewhere has left no barrier. If there is one all the same, the insertion fails, and nothing is done.
             let put = if run.acted_elsewhere { PUT_STEP } else { END_STEP };
             rows.push(local.session.joined(put, &[&own[..], &barrier(state, &[], row)].concat()));
+            match local.events(place, &result, &step.tx) {
+                Ok(events) => rows.extend(events),
+                Err(refusal) => return Err(local.undone(refusal).await),
+            }
             local.commit(vec![local.session.joined(DROP_MARKS, &own)], rows).await?;
             numbers.note_stable(row);
+            local.published();
             Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
         };
         let tried = tried.await;

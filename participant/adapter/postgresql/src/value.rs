@@ -66,6 +66,11 @@ pub(crate) mod literal {
         escape_literal(word)
     }
 
+    /// A text of the participant's own, which has no NUL character.
+    pub(crate) fn text(text: &str) -> String {
+        escape_literal(text)
+    }
+
     /// An array of `bytea`.
     pub(crate) fn keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> String {
         let keys: Vec<String> = keys.into_iter().map(|key| format!("\"\\{}\"", hex(key))).collect();

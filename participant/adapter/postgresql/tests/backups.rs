@@ -151,8 +151,10 @@ async fn whoever_was_taken_over_from_keeps_nothing_any_more() {
     assert_eq!(fixture.sql("SELECT count(*) FROM undoubt.kept WHERE family = 'audit'").await, "0");
 }
 
-/// Brings the schema down to version 3, from there to version 2, and from there to version 1.
-const DOWN: [&str; 3] = [
+/// Brings the schema down to version 4, from there to version 3, and so on to version 1.
+const DOWN: [&str; 4] = [
+    "DROP TABLE undoubt.unnumbered, undoubt.event, undoubt.log_end, undoubt.lane, undoubt.incarnation, undoubt.topic, undoubt.entity, \
+     undoubt.subscription; DROP FUNCTION undoubt.append; UPDATE undoubt.identity SET version = 4",
     "DROP TABLE undoubt.still_open; UPDATE undoubt.identity SET version = 3",
     "ALTER TABLE undoubt.step DROP CONSTRAINT step_state_check, ADD CONSTRAINT step_state_check CHECK (state IN ('acted', 'compensated', \
      'empty')); UPDATE undoubt.identity SET version = 2",

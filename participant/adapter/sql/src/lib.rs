@@ -6,10 +6,13 @@
 //! * [`Class`]: what an error of a database means, and what is done on it.
 //! * [`PreparedName`], [`EnlistedName`]: the names under which databases list what is prepared, by the participant or by an application.
 //! * [`KeptStore`]: a store in a table of the database, for the audit record and what is remembered of others.
+//! * [`TableLog`]: the log of events in tables of the database, numbered once they have committed.
+//! * [`TableReactions`]: the local transactions of subscriptions, in a table of the database.
 //! * [`WriteNumbers`]: the numbers by which it is noticed that the database was put back to an earlier state.
 
 mod class;
 mod declaration;
+mod emits;
 mod enlisted_name;
 mod fault;
 mod kept_store;
@@ -17,7 +20,9 @@ mod lack;
 mod parameter;
 mod prepared_name;
 mod procedure;
+mod reactions;
 mod statement;
+mod table_log;
 mod task;
 mod template;
 mod write_numbers;
@@ -29,6 +34,7 @@ use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;
 
 pub use class::Class;
+pub use emits::Outgoing;
 pub use enlisted_name::EnlistedName;
 pub use fault::{Fault, Faults};
 pub use kept_store::{Changes, Keeper, KeptStore, Pair, not_kept};
@@ -36,7 +42,12 @@ pub use lack::Lack;
 pub use parameter::{Mismatch, ParameterType, text_of};
 pub use prepared_name::{Identity, NotOurs, PreparedName, Xid};
 pub use procedure::{Declared, Isolation, Parameter, Procedure, Procedures};
+pub use reactions::{End, Ran, ReactionTable, RowChanges, Step, TableReactions};
 pub use statement::{Dialect, Piece, Statement, Verb};
+pub use table_log::{
+    Begun, EventTable, MAX_NUMBERED_BYTES, MAX_NUMBERED_EVENTS, Numbered, Numbering, Outbox, StoredLog, TableLog, Tail,
+    Unnumbered,
+};
 pub use task::{Bound, Place, Task};
 pub use write_numbers::{KEPT_FAMILIES, RowNumber, WriteNumbers};
 

@@ -1,13 +1,16 @@
 //! The calls of one branch or step as they are run: arguments bound, lock keys filled in.
 
+use crate::emits::{Emits, Outgoing};
 use crate::parameter::shown;
 use crate::procedure::{Declared, Isolation, Procedure, Procedures};
+use crate::table_log::Outbox;
 use crate::template::Template;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use undoubt_lock::Mode;
-use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_participant::event_log::Topics;
+use undoubt_vocabulary::{Refusal, RefusalCode, TxId};
 use undoubt_work::call::{self, Calls, Given};
 use undoubt_work::{Datum, Input, Inputs};
 
@@ -27,6 +30,16 @@ pub enum Place<'a> {
     },
 }
 
+impl<'a> Place<'a> {
+    /// Returns what references to earlier steps refer to.
+    pub(crate) fn inputs(self) -> Inputs<'a> {
+        match self {
+            Place::Branch => Inputs::of_branch(),
+            Place::Action { inputs } | Place::Ending { inputs } => Inputs::of_step(inputs),
+        }
+    }
+}
+
 /// A call with its arguments in the order of the procedure's parameters, converted to their types.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
@@ -34,8 +47,8 @@ pub struct Bound {
     pub arguments: Vec<Datum>,
 }
 
-/// The work of one branch or step.
-#[derive(Clone, Debug, PartialEq)]
+/// The work of one branch or step; by default it does nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Task {
     pub calls: Vec<Bound>,
     /// A key and the value that the participant keeps under it, in the same transaction.
@@ -45,19 +58,17 @@ pub struct Task {
     /// Keys that no other saga may have marked.
     pub respect: BTreeSet<Bytes>,
     locks: BTreeMap<Bytes, Mode>,
+    emits: Emits,
 }
 
 impl Task {
-    /// Reads work and binds it to the procedures that are declared.
+    /// Reads work and binds it to the procedures and the topics that are declared.
     ///
     /// # Errors
     /// With [`RefusalCode::InvalidWork`], naming procedure and argument.
-    pub fn read(work: &Bytes, place: Place<'_>, procedures: &Procedures) -> Result<Task, Refusal> {
-        let Calls { calls, outcome } = call::read(work)?;
-        let mut inputs = match place {
-            Place::Branch => Inputs::of_branch(),
-            Place::Action { inputs } | Place::Ending { inputs } => Inputs::of_step(inputs),
-        };
+    pub fn read(work: &Bytes, place: Place<'_>, procedures: &Procedures, topics: &Topics) -> Result<Task, Refusal> {
+        let (Calls { calls, outcome }, emits) = call::read_with_events(work)?;
+        let mut inputs = place.inputs();
         let outcome = outcome.map(|kept| {
             let value = match (place, kept.value_in_branch) {
                 (Place::Branch, Some(value)) => value,
@@ -71,12 +82,14 @@ impl Task {
             pend: BTreeSet::new(),
             respect: BTreeSet::new(),
             locks: BTreeMap::new(),
+            emits: Emits::default(),
         };
         for call in calls {
             let bound = bind(&call, procedures, &mut inputs)?;
             task.take_locks(&call, &bound, place)?;
             task.calls.push(bound);
         }
+        task.emits = Emits::take(emits, &mut inputs, topics, &mut task.locks)?;
         Ok(task)
     }
 
@@ -114,9 +127,30 @@ impl Task {
         &self.locks
     }
 
+    /// Returns true if it publishes events.
+    pub fn publishes(&self) -> bool {
+        !self.emits.is_empty()
+    }
+
+    /// Returns true if one of its events takes something from what its calls return.
+    pub fn publishes_results(&self) -> bool {
+        self.emits.need_results()
+    }
+
+    /// Returns its events, in order. `results`: what its calls returned; empty where no event takes anything from that.
+    pub fn events(
+        &self,
+        place: Place<'_>,
+        results: &Bytes,
+        outbox: &Outbox,
+        tx: &TxId,
+    ) -> Result<Vec<Outgoing>, Refusal> {
+        outbox.outgoing(self.emits.resolve(place, results)?, tx)
+    }
+
     /// Returns true if nothing of it writes.
     pub fn only_reads(&self) -> bool {
-        self.outcome.is_none() && self.calls.iter().all(|call| call.procedure.only_reads())
+        self.outcome.is_none() && !self.publishes() && self.calls.iter().all(|call| call.procedure.only_reads())
     }
 
     /// Returns true if it locks rows that it reads.

@@ -60,6 +60,7 @@ impl Runner {
             begun_at: self.surroundings.clock.now(),
             timeout: LOCK_TIMEOUT,
             work: None,
+            asking: None,
             advances,
             place: Some(Place { subscription, from: from.clone(), watermark, floor }),
             timer: None,

@@ -1,0 +1,52 @@
+CREATE TABLE IF NOT EXISTS undoubt_unnumbered (
+    inserted BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    topic VARBINARY(64) NOT NULL,
+    part SMALLINT UNSIGNED NOT NULL,
+    version BIGINT UNSIGNED,
+    record LONGBLOB NOT NULL
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_event (
+    position BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+    previous BIGINT UNSIGNED NOT NULL,
+    published_at BIGINT UNSIGNED NOT NULL,
+    version BIGINT UNSIGNED,
+    record LONGBLOB NOT NULL
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_log_end (
+    one TINYINT NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+    ends_at BIGINT UNSIGNED NOT NULL
+) ENGINE = InnoDB;
+INSERT IGNORE INTO undoubt_log_end (ends_at) VALUES (0);
+
+CREATE TABLE IF NOT EXISTS undoubt_lane (
+    topic VARBINARY(64) NOT NULL,
+    part SMALLINT UNSIGNED NOT NULL,
+    position BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (topic, part)
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_incarnation (
+    begins_at BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+    id BINARY(16) NOT NULL
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_topic (
+    name VARBINARY(64) NOT NULL PRIMARY KEY,
+    parts SMALLINT UNSIGNED NOT NULL
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_entity (
+    topic VARBINARY(64) NOT NULL,
+    name VARBINARY(1024) NOT NULL,
+    version BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (topic, name)
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS undoubt_subscription (
+    family VARBINARY(64) NOT NULL,
+    name VARBINARY(1024) NOT NULL,
+    value LONGBLOB NOT NULL,
+    PRIMARY KEY (family, name)
+) ENGINE = InnoDB;

@@ -1,0 +1,1 @@
+UPDATE undoubt.identity SET version = 5;
