@@ -22,9 +22,7 @@ use undoubt_platform::{Batch, Clock, Direction, Durability, Family, Store, Store
 use undoubt_proto::record::{LogTail, LogTails, StoredEvent, StoredTopic};
 use undoubt_stream::declarations::MAX_TOPICS;
 use undoubt_stream::log::{Lane, Positions};
-use undoubt_vocabulary::{
-    Event, Incarnation, NewEvent, Partition, Position, Refusal, Topic, TopicName, TxId,
-};
+use undoubt_vocabulary::{Event, Incarnation, NewEvent, Partition, Position, Refusal, Topic, TopicName, TxId};
 
 pub use incarnations::Incarnations;
 pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, read, unplaced};

@@ -175,8 +175,7 @@ async fn orders_end_everywhere_over_a_store_and_both_databases_whoever_is_killed
     let mut configs = BTreeMap::from([("shop".to_owned(), folder.path().join("shop.toml"))]);
     std::fs::write(&configs["shop"], shop).unwrap();
     let (stock_at, bank_at) = (postgresql.url(DATABASE), mariadb.url(DATABASE));
-    for (name, kind, url, declared) in
-        [("stock", "postgresql", &stock_at, STOCK), ("bank", "mariadb", &bank_at, BANK)]
+    for (name, kind, url, declared) in [("stock", "postgresql", &stock_at, STOCK), ("bank", "mariadb", &bank_at, BANK)]
     {
         configs.insert(name.to_owned(), front(&programs, folder.path(), (name, kind), url, declared).await.unwrap());
     }

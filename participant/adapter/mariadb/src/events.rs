@@ -69,8 +69,7 @@ impl Local<'_> {
                 version = next.to_string();
                 versions.insert(of_entity, next);
             }
-            let (topic, part, record) =
-                (bytes(event.topic.as_bytes()), event.partition, bytes(&event.encode_to_vec()));
+            let (topic, part, record) = (bytes(event.topic.as_bytes()), event.partition, bytes(&event.encode_to_vec()));
             sql.push_str(&format!(
                 "INSERT INTO undoubt_unnumbered (topic, part, version, record) VALUES ({topic}, {part}, {version}, {record}); "
             ));
@@ -215,7 +214,8 @@ impl EventTable for Table {
         let count = events.len() as u64;
         if found.get(..2) != Some(&[count, count][..]) {
             self.undo(&mut session).await?;
-            let cause = format!("{found:?} of {count} events that have committed were found again in undoubt_unnumbered");
+            let cause =
+                format!("{found:?} of {count} events that have committed were found again in undoubt_unnumbered");
             return Err(ResourceError::Stopped { cause });
         }
         let ended = session.run("COMMIT").await;
@@ -241,8 +241,7 @@ impl EventTable for Table {
 }
 
 fn event(row: &Row) -> Result<(Position, StoredEvent), ResourceError> {
-    let stored =
-        StoredEvent::decode(&binary(row, 4)?[..]).map_err(|cause| damaged(&format!("an event: {cause}")))?;
+    let stored = StoredEvent::decode(&binary(row, 4)?[..]).map_err(|cause| damaged(&format!("an event: {cause}")))?;
     let version = (number(row, 5)? == 0).then(|| number(row, 3)).transpose()?;
     let placed = StoredEvent { previous: number(row, 1)?, published_at_us: number(row, 2)?, version, ..stored };
     Ok((position(row, 0)?, placed))

@@ -51,8 +51,16 @@ async fn attempt(
             return keep_reading(shared, &task, worker, id, deadline, cancelled).await;
         }
         let most_bytes = shared.room().largest();
-        let local =
-            Local { shared, task: &task, session: worker.session(), step: None, keeps_records: false, deadline, cancelled, most_bytes };
+        let local = Local {
+            shared,
+            task: &task,
+            session: worker.session(),
+            step: None,
+            keeps_records: false,
+            deadline,
+            cancelled,
+            most_bytes,
+        };
         let tried = match (prepare.execution, task.only_reads()) {
             (Execution::OnePhase, true) => read(&local).await,
             (Execution::OnePhase, false) => commit_at_once(&local, id).await,
@@ -132,8 +140,7 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
     let declined = match result {
         Ok(result) if is_kept => return Ok(Vote::Prepared { result }),
         Ok(_) => {
-            let detail =
-                "the database did not keep the evidence of the branch or its events; look for triggers and rules on undoubt.finished and undoubt.unnumbered";
+            let detail = "the database did not keep the evidence of the branch or its events; look for triggers and rules on undoubt.finished and undoubt.unnumbered";
             Refusal::new(RefusalCode::Unavailable, detail).into()
         }
         Err(declined) => declined,
@@ -192,7 +199,16 @@ async fn keep_reading(
         return Err(Refusal::new(RefusalCode::Unavailable, detail).into());
     }
     let most_bytes = shared.room().largest();
-    let local = Local { shared, task, session: worker.session(), step: None, keeps_records: false, deadline, cancelled, most_bytes };
+    let local = Local {
+        shared,
+        task,
+        session: worker.session(),
+        step: None,
+        keeps_records: false,
+        deadline,
+        cancelled,
+        most_bytes,
+    };
     match local.run().await {
         Ok(result) => {
             shared.insert(id, Known::Reading(Box::new(worker)));

@@ -28,11 +28,8 @@ pub(crate) const APPEND_EVENT: &str = "WITH appended AS MATERIALIZED (SELECT und
 /// Returns what inserts events.
 pub(crate) fn put(session: &Session, events: &[Outgoing]) -> Vec<Part<'static>> {
     let put = |Outgoing { event, is_appended, expect, timer: _ }: &Outgoing| {
-        let mut literals = vec![
-            literal::text(&event.topic),
-            literal::number(event.partition),
-            literal::bytes(&event.encode_to_vec()),
-        ];
+        let mut literals =
+            vec![literal::text(&event.topic), literal::number(event.partition), literal::bytes(&event.encode_to_vec())];
         if !is_appended {
             return session.joined(PUT_EVENT, &literals);
         }
@@ -162,7 +159,19 @@ impl EventTable for Table {
         let rows = self
             .numbering(async |session| {
                 let parameters: &[crate::session::Parameter<'_>] = &[
-                    &after, &last, &run, &inserted, &positions, &previous, &topics, &partitions, &ends, &first, &incarnation, &names, &counts,
+                    &after,
+                    &last,
+                    &run,
+                    &inserted,
+                    &positions,
+                    &previous,
+                    &topics,
+                    &partitions,
+                    &ends,
+                    &first,
+                    &incarnation,
+                    &names,
+                    &counts,
                     &at,
                 ];
                 session.query(NUMBER, parameters).await

@@ -65,8 +65,8 @@ use undoubt_platform::{Clock, Store};
 use undoubt_sql::{Outbox, Procedures, TableLog, TableReactions};
 use undoubt_stream::declarations::Declarations;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, RunStep, Starts, StepOutcome,
-    Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, Incarnation, LowWaterMark, ParticipantName, Prepare, RunStep, Starts,
+    StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use check::check;

@@ -53,8 +53,16 @@ async fn action(
     let done = async {
         let worker = worker(shared, &step.tx, deadline, cancelled).await?;
         let most_bytes = shared.room().largest();
-        let local =
-            Local { shared, task: &task, session: worker.session(), step: Some(step), keeps_records: true, deadline, cancelled, most_bytes };
+        let local = Local {
+            shared,
+            task: &task,
+            session: worker.session(),
+            step: Some(step),
+            keeps_records: true,
+            deadline,
+            cancelled,
+            most_bytes,
+        };
         let tried = async {
             let result = local.run().await?;
             let own = own(step).map_err(Failed::free)?;

@@ -143,12 +143,10 @@ impl<T: ReactionTable> TableReactions<T> {
     async fn carried_out(&self, transaction: LocalTransaction) -> Result<Carried, ResourceError> {
         let task = match &transaction.work {
             None => Task::default(),
-            Some(work) => {
-                match Task::read(work, Place::Branch, self.0.procedures(), &self.0.outbox().topics) {
-                    Ok(task) => task,
-                    Err(refusal) => return Ok(Carried::Refused(refusal)),
-                }
-            }
+            Some(work) => match Task::read(work, Place::Branch, self.0.procedures(), &self.0.outbox().topics) {
+                Ok(task) => task,
+                Err(refusal) => return Ok(Carried::Refused(refusal)),
+            },
         };
         let id = transaction.id.clone();
         let age = Age { begun_at: transaction.begun_at, tx: id.clone() };

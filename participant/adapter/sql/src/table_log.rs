@@ -30,9 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::event_log::{
-    After, EventSource, EventsRead, Incarnations, LogState, ReadError, Topics, read,
-};
+use undoubt_participant::event_log::{After, EventSource, EventsRead, Incarnations, LogState, ReadError, Topics, read};
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Clock;
 use undoubt_platform::store::Pauses;

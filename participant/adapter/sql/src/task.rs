@@ -66,12 +66,7 @@ impl Task {
     ///
     /// # Errors
     /// With [`RefusalCode::InvalidWork`], naming procedure and argument.
-    pub fn read(
-        work: &Bytes,
-        place: Place<'_>,
-        procedures: &Procedures,
-        topics: &Topics,
-    ) -> Result<Task, Refusal> {
+    pub fn read(work: &Bytes, place: Place<'_>, procedures: &Procedures, topics: &Topics) -> Result<Task, Refusal> {
         let (Calls { calls, outcome }, emits) = call::read_with_events(work)?;
         let mut inputs = place.inputs();
         let outcome = outcome.map(|kept| {
