@@ -110,7 +110,9 @@ impl Shop {
     async fn refused(&self, number: u64, work: Bytes) -> Refusal {
         match self.one_phase(number, work).await {
             Vote::Refused(refusal) => refusal,
-            other => panic!("it has to be refused, not {other:?}"),
+            other @ (Vote::Prepared { .. } | Vote::ReadOnly { .. } | Vote::Committed { .. }) => {
+                panic!("it has to be refused, not {other:?}")
+            }
         }
     }
 
@@ -270,7 +272,7 @@ async fn concurrent_commits_have_dense_positions_and_keep_the_order_of_each_key(
                         }
                         // A deadlock, which the database has ended.
                         Vote::Refused(refusal) if refusal.code == RefusalCode::LockConflict => number += 100_000,
-                        other => panic!("{other:?}"),
+                        other @ (Vote::ReadOnly { .. } | Vote::Refused(_)) => panic!("{other:?}"),
                     }
                 }
             }
@@ -336,7 +338,7 @@ async fn a_crash_between_commit_and_numbering_loses_nothing_whoever_is_killed() 
 #[tokio::test]
 async fn commits_by_other_hands_and_lost_answers_are_numbered_without_being_told() {
     let shop = Shop::new().await;
-    let cut = shop.proxy.after("COMMIT").cut();
+    let cut = shop.proxy.after("; COMMIT").cut();
     let unclear = prepare(&shop.resource, 1, Execution::OnePhase, work::put_and_tell("b", "unheard")).await;
     assert!(matches!(unclear, Err(ResourceError::Unclear { .. })), "{unclear:?}");
     cut.happened().await.unwrap();

@@ -85,7 +85,9 @@ impl Shop {
     async fn refused(&self, number: u64, work: Bytes) -> Refusal {
         match self.one_phase(number, work).await {
             Vote::Refused(refusal) => refusal,
-            other => panic!("it has to be refused, not {other:?}"),
+            other @ (Vote::Prepared { .. } | Vote::ReadOnly { .. } | Vote::Committed { .. }) => {
+                panic!("it has to be refused, not {other:?}")
+            }
         }
     }
 
@@ -155,7 +157,7 @@ async fn every_kind_of_work_publishes_when_it_commits_and_leaves_nothing_when_it
         let (id, run) = step(number, work::add_and_tell(&format!("ends{number}"), 1), direction);
         let ended = match direction {
             Direction::Compensating => resource.compensate(id, run).await,
-            _ => resource.complete(id, run).await,
+            Direction::Forward | Direction::Completing => resource.complete(id, run).await,
         };
         assert!(matches!(ended, Ok(StepOutcome::Done { .. })), "{ended:?}");
     }

@@ -23,20 +23,23 @@
 //! run, readers notice, by the incarnation that each start draws and stores with its first position.
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::event_log::{After, EventSource, EventsRead, Incarnations, LogState, ReadError, Topics, read};
+use undoubt_participant::event_log::{
+    After, EventSource, EventsRead, Incarnations, KeepError, LogState, ReadError, Readers, Topics, read,
+};
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Clock;
 use undoubt_platform::store::Pauses;
 use undoubt_proto::record::StoredEvent;
 use undoubt_stream::log::{Lane, Place, Positions};
-use undoubt_vocabulary::{Incarnation, Partition, Position, Timestamp, Topic};
+use undoubt_stream::retention::{Keep, Reader};
+use undoubt_vocabulary::{Incarnation, Partition, Position, ReaderName, Timestamp, Topic};
 
 /// Events that get their positions in one transaction.
 pub const MAX_NUMBERED_EVENTS: usize = 1_024;
@@ -387,12 +390,30 @@ impl<T: EventTable> EventSource for TableLog<T> {
             let stable = *self.stable.borrow();
             let first = self.table.first().await?;
             let first = first.unwrap_or(stable.next()).min(stable.next());
-            Ok(LogState { first, stable, incarnation: self.incarnation })
+            Ok(LogState { first, stable, incarnation: self.incarnation, kept_bytes: 0 })
         }
         .boxed()
     }
 
     fn read(&self, after: After) -> BoxFuture<'_, Result<EventsRead, ReadError>> {
         self.read_after(after).boxed()
+    }
+
+    fn keep(&self, _: ReaderName, after: After, _: bool) -> BoxFuture<'_, Result<Position, KeepError>> {
+        let admitted = self.incarnations().admit(after, *self.stable.borrow());
+        ready(admitted.map(|()| Position::START).map_err(KeepError::from)).boxed()
+    }
+
+    fn readers(&self) -> BoxFuture<'_, Result<Readers, ResourceError>> {
+        ready(Ok(Readers { stable: *self.stable.borrow(), ..Readers::default() })).boxed()
+    }
+
+    fn forget(&self, _: ReaderName) -> BoxFuture<'_, Result<bool, ResourceError>> {
+        ready(Ok(false)).boxed()
+    }
+
+    /// Drops nothing: the tables keep all events.
+    fn trim(&self, _: Keep) -> BoxFuture<'_, Result<Vec<(ReaderName, Reader)>, ResourceError>> {
+        ready(Ok(Vec::new())).boxed()
     }
 }

@@ -90,7 +90,7 @@ impl EventTable for Tables {
             inserted: *inserted,
             topic: event.topic.clone(),
             partition: event.partition,
-            bytes: MAX_NUMBERED_BYTES / 3,
+            bytes: MAX_NUMBERED_BYTES / 3 + 1,
         };
         let mut found: Vec<_> = self.contents().unnumbered.iter().map(found).collect();
         found.sort_by_key(|event| event.inserted);

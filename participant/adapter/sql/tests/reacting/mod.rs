@@ -95,7 +95,20 @@ pub async fn refused(store: &dyn ReactionStore, transaction: LocalTransaction) -
     }
 }
 
-/// Takes two events with work that leaves 3 of 5, and shows that neither comes twice. `take` takes so many.
+/// Carries it out as a subscription does: again, as long as nothing was done.
+pub async fn done_in_the_end(store: &dyn ReactionStore, transaction: impl Fn() -> LocalTransaction) {
+    loop {
+        match store.carry_out(transaction()).await {
+            Ok(Carried::Done { written, .. }) => return written.await.unwrap(),
+            Ok(Carried::Refused(refusal)) if refusal.code == RefusalCode::Unavailable => {}
+            Err(ResourceError::Unavailable { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Takes two events with work that leaves 3 of 5, and shows that neither comes twice. `put` puts so many there.
 pub async fn takes_each_event_once(store: &dyn ReactionStore, put: impl Fn(i64) -> Bytes) {
     assert_eq!(store.stored().await.unwrap(), StoredSubscriptions::default());
     done(store, taking(Watermark(None), 1, put(5))).await;
