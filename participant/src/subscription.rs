@@ -2,12 +2,13 @@
 //!
 //! * `store` is what a resource has to be able to do; `rows` are the rows that adapters with a store keep.
 //! * `sources` are the logs that are read, `reading` reads one of them whatever becomes of its connection.
-//! * `runner` is one reaction at work. What it does about an event the pure machines of `undoubt-stream` say.
+//! * `runner` is one reaction at work, `showing` what is shown of it: what is on stable storage. What it does about an event the pure machines of `undoubt-stream` say.
 //! * `view` is how they stand.
 
-mod reading;
+pub mod reading;
 mod rows;
 mod runner;
+mod showing;
 mod sources;
 mod store;
 mod subject;
@@ -39,9 +40,9 @@ pub use rows::{
     FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, put_barrier, put_parked, put_place, put_timer,
 };
 pub(crate) use runner::Word;
-pub use sources::{Batches, DialSources, Sources};
+pub use sources::{Batches, CONNECT_TIMEOUT, DialSources, Sources};
 pub use store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, StoredParked, StoredSubscriptions, Then};
-pub(crate) use view::{Shown, ShownParked, View};
+pub(crate) use view::{Shown, ShownGivenUp, ShownParked, View};
 
 /// Words of operators that may wait for one subscription.
 const MAX_WORDS_WAITING: usize = 16;
@@ -135,14 +136,7 @@ pub(crate) async fn begin(
         let subscription = subject.subscription();
         words.insert(subscription.clone(), sender);
         let reading = |(from, topics): (ParticipantName, Vec<TopicName>)| {
-            let reading = Reading {
-                from: from.clone(),
-                topics,
-                sources: sources.clone(),
-                random: random.clone(),
-                retries: config.retries(),
-                again_from: Arc::default(),
-            };
+            let reading = Reading::new(from.clone(), topics, sources.clone(), random.clone(), config.retries());
             (from, reading)
         };
         let readings: BTreeMap<_, _> = topics_by_source(&subject).into_iter().map(reading).collect();

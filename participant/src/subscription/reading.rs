@@ -18,7 +18,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a source tells.
 #[derive(Debug)]
-pub(super) enum Told {
+pub enum Told {
     Events {
         events: Vec<Event>,
         through: Watermark,
@@ -27,34 +27,65 @@ pub(super) enum Told {
     /// It is tried again, after a pause.
     Away(String),
     /// Nothing more is told until somebody has looked at it.
-    Stopped(String),
+    Stopped(Gone, String),
+}
+
+/// Why a source cannot be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// What comes next is not kept any more.
+    Trimmed,
+    /// It was put back from an older copy.
+    PutBack,
 }
 
 /// A source, and the place from which it is read when it is opened next.
 #[derive(Clone)]
-pub(super) struct Reading {
-    pub(super) from: ParticipantName,
-    pub(super) topics: Vec<TopicName>,
-    pub(super) sources: Arc<dyn Sources>,
-    pub(super) random: Arc<dyn Random>,
-    pub(super) retries: Backoff,
+pub struct Reading {
+    from: ParticipantName,
+    topics: Vec<TopicName>,
+    sources: Arc<dyn Sources>,
+    random: Arc<dyn Random>,
+    retries: Backoff,
     /// Another place from which to go on, if somebody has asked for it.
-    pub(super) again_from: Arc<Mutex<Option<Watermark>>>,
+    again_from: Arc<Mutex<Option<Watermark>>>,
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("from", &self.from).field("topics", &self.topics).finish_non_exhaustive()
+    }
 }
 
 impl Reading {
+    /// Returns a reading of these topics of a source; of all its topics if there are none.
+    pub fn new(
+        from: ParticipantName,
+        topics: Vec<TopicName>,
+        sources: Arc<dyn Sources>,
+        random: Arc<dyn Random>,
+        retries: Backoff,
+    ) -> Reading {
+        Reading { from, topics, sources, random, retries, again_from: Arc::default() }
+    }
+
+    /// Reads on from another place.
+    pub(super) fn read_again(&self, after: Watermark) {
+        *self.again_from() = Some(after);
+    }
+
     fn again_from(&self) -> MutexGuard<'_, Option<Watermark>> {
         self.again_from.lock().expect("nothing panics while it is held")
     }
 
     /// Returns what the source tells behind a place. It never ends but by [`Told::Stopped`].
-    pub(super) fn after(self, place: Watermark) -> BoxStream<'static, (ParticipantName, Told)> {
+    pub fn after(self, place: Watermark) -> BoxStream<'static, (ParticipantName, Told)> {
         let from = self.from.clone();
         let reader = Reader { reading: self, place, batches: None, failures: 0 };
         stream::unfold(Some(reader), |reader| async {
             let mut reader = reader?;
             let told = reader.next().await;
-            let goes_on = !matches!(told, Told::Stopped(_));
+            let goes_on = !matches!(told, Told::Stopped(..));
             Some((told, goes_on.then_some(reader)))
         })
         .map(move |told| (from.clone(), told))
@@ -155,8 +186,12 @@ impl Reader {
 
     fn failed(&mut self, status: &Status) -> Told {
         let why = if status.message().is_empty() { status.to_string() } else { status.message().to_owned() };
-        let is_final = [Reason::LogPutBack, Reason::EventsTrimmed].map(Some).contains(&Reason::of(status));
-        if is_final { Told::Stopped(why) } else { self.away(why) }
+        let gone = match Reason::of(status) {
+            Some(Reason::LogPutBack) => Gone::PutBack,
+            Some(Reason::EventsTrimmed) => Gone::Trimmed,
+            Some(_) | None => return self.away(why),
+        };
+        Told::Stopped(gone, why)
     }
 
     fn away(&mut self, why: String) -> Told {

@@ -49,6 +49,9 @@ pub const TIMER: Family = Family("timer");
 /// The families of subscriptions.
 pub const FAMILIES: [Family; 5] = [INBOX, PARKED, GIVEN_UP, REACTION, TIMER];
 
+/// Records of what was given up that are read at a start.
+const MAX_GIVEN_UP_READ: usize = 10_000;
+
 const WATERMARK: &[u8] = b"watermark/";
 const PLACE: &[u8] = b"place/";
 
@@ -72,6 +75,12 @@ impl Rows {
         for (key, value) in store.scan(PARKED, b"", None, Direction::Forward, usize::MAX)? {
             let parked = read_parked(&key, value).map_err(|cause| unreadable(PARKED, &key, &cause))?;
             stored.parked.push(parked);
+        }
+        let given_up = store.scan(GIVEN_UP, b"", None, Direction::Forward, MAX_GIVEN_UP_READ + 1)?;
+        stored.given_up_is_cut = given_up.len() > MAX_GIVEN_UP_READ;
+        for (key, value) in given_up {
+            let given_up = read_given_up(&key, value).map_err(|cause| unreadable(GIVEN_UP, &key, &cause))?;
+            stored.given_up.push(given_up);
         }
         *self.watermarks() = stored.watermarks.iter().cloned().collect();
         Ok(stored)
@@ -230,10 +239,19 @@ fn parked_record(key: &Bytes, ParkedEvent { event, parked_at, attempts, refusal 
     }
 }
 
+fn read_given_up(key: &Bytes, value: Bytes) -> Result<StoredParked, Unreadable> {
+    let (parked_key, _) = key.split_last_chunk::<24>().ok_or(Unreadable::Length)?;
+    let record = StoredGivenUp::decode(value)?;
+    read_parked_record(parked_key, record.parked.unwrap_or_default())
+}
+
 fn read_parked(key: &Bytes, value: Bytes) -> Result<StoredParked, Unreadable> {
+    read_parked_record(key, StoredParkedEvent::decode(value)?)
+}
+
+fn read_parked_record(key: &[u8], record: StoredParkedEvent) -> Result<StoredParked, Unreadable> {
     let (subscription, turn) = key.split_last_chunk::<8>().ok_or(Unreadable::Length)?;
     let subscription = text(subscription)?.strip_suffix('\0').ok_or(Unreadable::Length)?;
-    let record = StoredParkedEvent::decode(value)?;
     let event = Reference {
         from: record.source.parse()?,
         topic: record.topic.parse()?,

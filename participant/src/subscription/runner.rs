@@ -8,9 +8,10 @@ mod timers;
 mod words;
 
 use super::reading::{Reading, Told};
+use super::showing::{MAX_GIVEN_UP_SHOWN, Showing};
 use super::store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
 use super::subject::Subject;
-use super::view::{Standing, View};
+use super::view::{ShownGivenUp, Standing, View};
 use crate::resource::ResourceError;
 use bytes::Bytes;
 use futures::future::{BoxFuture, pending};
@@ -65,6 +66,7 @@ pub(super) struct Runner {
     unanswered: BTreeMap<BarrierId, (u64, Barrier)>,
     under_way: FuturesUnordered<UnderWay>,
     writes: u64,
+    showing: Showing,
     words: mpsc::Receiver<Asked>,
 }
 
@@ -111,7 +113,13 @@ impl Runner {
                 *place = watermark;
             }
         }
+        let own_given_up = stored.given_up.iter().filter(|parked| parked.subscription == subscription).rev();
+        let given_up = own_given_up.map(|given_up| (given_up.key.to_vec(), given_up.turn, given_up.event.clone()));
+        let given_up: Vec<_> = given_up.take(MAX_GIVEN_UP_SHOWN + 1).collect();
+        let more = stored.given_up_is_cut || given_up.len() > MAX_GIVEN_UP_SHOWN;
+        let given_up = ShownGivenUp { events: given_up, more };
         Runner {
+            showing: Showing::new(surroundings.view.clone(), subscription.clone(), given_up),
             places,
             state: Subscription::found(
                 own_inboxes.map(|(inbox, watermark)| (inbox.source.clone(), *watermark)),
@@ -161,6 +169,7 @@ impl Runner {
         {
             self.unanswered.remove(&id);
         }
+        self.showing.answered(number);
     }
 
     /// Waits for a call of the store while what is under way goes on: what it waits for may be a lock of that.
@@ -190,7 +199,7 @@ impl Runner {
                 tracing::warn!(subscription = %self.subscription, source = %from, why, "the events of a source cannot be read, which is tried again");
                 self.surroundings.view.stands(&name, Standing::Away(why));
             }
-            Told::Stopped(why) => {
+            Told::Stopped(_, why) => {
                 tracing::error!(subscription = %self.subscription, source = %from, why, "a subscription has stopped reading a source; look at it, then start this participant again");
                 self.surroundings.view.stands(&name, Standing::Stopped(why));
             }
@@ -201,7 +210,8 @@ impl Runner {
                     }
                 }
                 let last_at = events.last().map(|event| event.published_at);
-                self.surroundings.view.reached(&name, through, stable, last_at);
+                self.surroundings.view.reads(&name, stable);
+                self.showing.reached(from, through, last_at, self.writes);
                 let stored = self.places.get(from).map_or(0, |place| place.position().0);
                 if through.position().0.saturating_sub(stored) >= PLACE_AFTER {
                     self.store_place(from, through).await?;
@@ -274,7 +284,7 @@ impl Runner {
 
     fn read_again(&self, from: &ParticipantName, after: Watermark) {
         if let Some(reading) = self.sources.get(from) {
-            *reading.again_from.lock().expect("nothing panics while it is held") = Some(after);
+            reading.read_again(after);
         }
     }
 
@@ -420,6 +430,7 @@ impl Runner {
     ) {
         self.writes += 1;
         let number = self.writes;
+        self.showing.queued(number);
         let id = barrier.as_ref().map(|(id, _)| id.clone());
         self.unanswered.extend(barrier.map(|(id, barrier)| (id, (number, barrier))));
         self.under_way.push(Box::pin(async move {
@@ -502,8 +513,8 @@ impl Runner {
         }
     }
 
-    fn show_parked(&self) {
-        self.surroundings.view.parked(&self.subscription, &self.state.parked);
+    fn show_parked(&mut self) {
+        self.showing.parked(&self.state.parked, self.writes);
     }
 }
 
