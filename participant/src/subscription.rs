@@ -42,7 +42,7 @@ pub use rows::{
 pub(crate) use runner::Word;
 pub use sources::{Batches, CONNECT_TIMEOUT, DialSources, Sources};
 pub use store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, StoredParked, StoredSubscriptions, Then};
-pub(crate) use view::{Shown, ShownGivenUp, ShownParked, View};
+pub(crate) use view::{Shown, ShownParked, View};
 
 /// Words of operators that may wait for one subscription.
 const MAX_WORDS_WAITING: usize = 16;

@@ -40,6 +40,7 @@ mod limits;
 mod lost_answers;
 mod memory;
 mod nested_sagas;
+mod observer;
 mod open_sagas;
 mod open_sagas_in_databases;
 mod operators;

@@ -26,7 +26,7 @@ use source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
-use undoubt_vocabulary::{CorrelationId, Event, ParticipantName, Position, Timestamp};
+use undoubt_vocabulary::{CorrelationId, Event, EventId, ParticipantName, Position, Timestamp};
 
 pub use evidence::{Survey, Surveyed};
 pub use ledger::{Change, MAX_OBSERVED_SAGAS};
@@ -43,6 +43,15 @@ pub struct Terms {
     pub max_ended: usize,
     /// The silence after which what is waited for is a finding.
     pub quiet_after: Duration,
+}
+
+/// What has come of a look.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// What is to be stored.
+    pub changes: Vec<Change>,
+    /// What all others have come to, by their correlations in order.
+    pub running: Vec<(CorrelationId, Verdict)>,
 }
 
 /// All that an observer knows of sagas that run, and of the participants that it hears.
@@ -176,7 +185,14 @@ impl Observer {
         }
     }
 
-    /// Notes that a participant cannot be read, or cannot be surveyed.
+    /// Notes that a participant cannot be asked how its subscriptions stand.
+    pub fn not_surveyed(&mut self, of: &ParticipantName, why: String, at: Timestamp) {
+        if let Some(source) = self.sources.get_mut(of) {
+            source.unasked(why, at);
+        }
+    }
+
+    /// Notes that a participant cannot be read.
     pub fn lost_contact(&mut self, from: &ParticipantName, why: String, at: Timestamp) {
         if let Some(source) = self.sources.get_mut(from) {
             source.away(why, at);
@@ -220,18 +236,21 @@ impl Observer {
         self.doubtful.as_ref().map(|doubt| doubt.why.as_str())
     }
 
-    /// Looks at all that runs, and lets go of what has ended and of what is too much. What is returned is stored.
-    pub fn look(&mut self, now: Timestamp) -> Vec<Change> {
-        let ended = self.ledger.running().filter_map(|saga| {
+    /// Looks at all that runs, and lets go of what has ended and of what is too much.
+    pub fn look(&mut self, now: Timestamp) -> Looked {
+        let (mut over, mut running) = (Vec::new(), Vec::new());
+        for saga in self.ledger.running() {
             let verdict = self.judge(saga, now);
             // What cannot be told is kept with what has ended, once nothing is awaited and nothing came for a while.
-            let is_over = verdict.standing == Standing::Unknown
+            let is_given_up = verdict.standing == Standing::Unknown
                 && verdict.awaited.is_empty()
                 && now.since(saga.latest_at()) >= self.terms.quiet_after;
-            (verdict.standing.has_ended() || is_over).then(|| (saga.correlation.clone(), verdict))
-        });
-        let ended: Vec<_> = ended.collect();
-        self.ledger.let_go(ended, self.terms, now)
+            let is_over = verdict.standing.has_ended() || is_given_up;
+            let looked = if is_over { &mut over } else { &mut running };
+            looked.push((saga.correlation.clone(), verdict));
+        }
+        let changes = self.ledger.let_go(over, self.terms, now);
+        Looked { changes, running }
     }
 
     /// Says what a saga has come to.
@@ -240,6 +259,12 @@ impl Observer {
             Some(end) => end.verdict.clone(),
             None => judging::judge(self, saga, now),
         }
+    }
+
+    /// Returns what an event of a saga says.
+    pub fn line(&self, saga: &Saga, event: EventId) -> Option<Line> {
+        let seen = saga.event(event)?;
+        Some(saga.line(seen, &self.choreography, &self.origins))
     }
 
     /// Returns what happened in a saga, event by event.

@@ -8,8 +8,9 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use undoubt_stream::observer::Standing;
-use world::{Action, DONE, ENDED, KNOWN, Mutant, UNDONE, World, choreography};
+use undoubt_stream::observer::{Change, Standing};
+use undoubt_vocabulary::Timestamp;
+use world::{Action, DONE, ENDED, KNOWN, Mutant, Outcome, UNDONE, World, choreography};
 
 const SHOP: &str = include_str!("../../examples/choreography/shop.toml");
 const STOCK: &str = include_str!("../../examples/choreography/stock.toml");
@@ -115,7 +116,7 @@ fn walk(mut world: World, seed: u64, steps: usize) -> Result<Standing, (&'static
 }
 
 /// Ways through a world that has to be right, and at most through one with a fault.
-const WALKS: u64 = 4_000;
+const WALKS: u64 = 2_000;
 const MAX_WALKS: u64 = 40_000;
 
 fn walks(of: impl Fn() -> World, walks: u64) -> Result<BTreeSet<Standing>, (&'static str, String)> {
@@ -131,7 +132,7 @@ fn with_trims(mut world: World) -> World {
 fn it_never_says_that_a_saga_has_ended_that_goes_on() {
     let mut world = small(Mutant::None);
     (world.surveys, world.refusals, world.crashes) = (2, 1, 1);
-    let states = search(world, 150_000).unwrap_or_else(|(rule, path)| panic!("{rule}: {path}"));
+    let states = search(world, 60_000).unwrap_or_else(|(rule, path)| panic!("{rule}: {path}"));
     println!("{states} states");
     assert!(states > 10_000, "it is no search of {states} states");
 }
@@ -174,4 +175,123 @@ fn each_fault_is_found() {
         let found = found(mutant);
         assert!(found.is_some_and(|rule| rules.contains(&rule)), "{mutant:?}: {found:?}");
     }
+}
+
+/// Writes down what the observer says.
+#[derive(Default)]
+struct Told(String);
+
+impl Told {
+    fn note(&mut self, what: &str, world: &World) {
+        self.0.push_str(&format!("{what}\n{}", world.told()));
+    }
+
+    fn check(&self, name: &str) {
+        // Relative to the package: several checkouts share what is compiled.
+        let path = format!("tests/golden/observer-{name}.txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &self.0).expect("the folder of golden files can be written");
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(self.0, expected, "{path} differs; look at the difference, then run with UPDATE_GOLDEN=1");
+    }
+}
+
+#[test]
+fn a_saga_that_is_done_is_told_once_what_publishes_nothing_has_said_so() {
+    let (mut world, mut told) = (example(Mutant::None), Told::default());
+    world.hear_all();
+    told.note("the order is heard of", &world);
+    world.react("stock", "reserve", "shop", Outcome::Done);
+    world.hear_all();
+    told.note("stock has reserved", &world);
+    world.react("bank", "pay", "stock", Outcome::Done);
+    world.hear_all();
+    told.note("it is paid", &world);
+    world.react("shop", "finish", "bank", Outcome::Done);
+    world.react("shop", "order.expired", "bank", Outcome::Done);
+    told.note("the shop has finished it, and publishes nothing", &world);
+    world.survey_all();
+    told.note("the participants were asked", &world);
+    told.check("done");
+}
+
+#[test]
+fn a_saga_that_is_refused_is_told_as_undone_once_nothing_is_in_effect() {
+    let (mut world, mut told) = (example(Mutant::None), Told::default());
+    world.react("stock", "reserve", "shop", Outcome::Done);
+    world.react("bank", "pay", "stock", Outcome::Refused);
+    world.hear_all();
+    told.note("it cannot be paid", &world);
+    world.react("stock", "reserve", "bank", Outcome::Done);
+    world.react("shop", "give-up", "bank", Outcome::Done);
+    world.react("shop", "order.expired", "bank", Outcome::Done);
+    world.survey_all();
+    told.note("the participants were asked", &world);
+    told.check("undone");
+}
+
+#[test]
+fn a_saga_whose_time_is_over_is_told_with_what_it_still_waits_for() {
+    let (mut world, mut told) = (example(Mutant::None), Told::default());
+    world.react("stock", "reserve", "shop", Outcome::Done);
+    world.step(&Action::Expire);
+    world.flush();
+    world.hear_all();
+    world.survey_all();
+    told.note("the time is over before it is paid", &world);
+    world.react("stock", "reserve", "shop", Outcome::Done);
+    world.survey_all();
+    told.note("the stock has undone it", &world);
+    world.react("bank", "pay", "shop", Outcome::Done);
+    world.react("bank", "pay", "shop", Outcome::Done);
+    world.react("bank", "pay", "stock", Outcome::Done);
+    world.survey_all();
+    told.note("the bank has heard of it before it paid", &world);
+    told.check("expired");
+}
+
+#[test]
+fn what_waits_for_an_operator_and_what_is_silent_for_too_long_is_told_as_that() {
+    let (mut world, mut told) = (example(Mutant::None), Told::default());
+    world.react("stock", "reserve", "shop", Outcome::Done);
+    world.hear_all();
+    world.survey_all();
+    world.now = Timestamp(2_000_000);
+    told.note("nobody was heard since", &world);
+    world.hear_all();
+    world.survey_all();
+    told.note("everybody was heard, and nothing has happened", &world);
+    world.lose("bank", "cannot connect: connection refused");
+    told.note("the bank is away", &world);
+    world.react("bank", "pay", "stock", Outcome::Done);
+    world.react("shop", "finish", "bank", Outcome::Refused);
+    world.hear_all();
+    world.survey_all();
+    told.note("the shop has parked the payment", &world);
+    world.give_up("shop", "finish");
+    world.react("shop", "order.expired", "bank", Outcome::Done);
+    world.survey_all();
+    told.note("an operator has given it up", &world);
+    told.check("parked");
+}
+
+#[test]
+fn of_more_than_may_run_the_oldest_are_given_up_and_of_more_than_is_kept_the_first_are_dropped() {
+    let mut world = example(Mutant::None);
+    world.hear_all();
+    let more = world.more_sagas(9);
+    let changes = world.observer.look(world.now).changes;
+    let given_up: Vec<_> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::End(saga) => Some((saga.correlation.to_string(), saga.end.clone().unwrap().verdict)),
+            Change::Drop { .. } => None,
+        })
+        .collect();
+    assert_eq!(given_up.len(), 2, "ten run, and eight may");
+    assert!(given_up.iter().all(|(_, verdict)| verdict.standing == Standing::Unknown), "{given_up:?}");
+    assert!(given_up[0].1.why.as_ref().unwrap().contains("max_running_sagas"), "{given_up:?}");
+    assert_eq!(world.observer.counts(), (8, 2));
+    drop(more);
 }

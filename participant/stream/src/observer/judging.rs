@@ -285,7 +285,11 @@ impl<'a> Judging<'a> {
     }
 
     fn verdict(mut self) -> Verdict {
-        self.awaited.sort_by_key(|awaited| awaited.since);
+        let rank = |awaited: &Awaited| {
+            let is_time = matches!(awaited.what, What::Limit | What::Time { .. });
+            (is_time, awaited.parked.is_none(), awaited.quiet_until.is_none(), awaited.since)
+        };
+        self.awaited.sort_by_key(rank);
         let unheard = self.saga.events.iter().find(|seen| seen.caused_by.is_some_and(|id| self.saga.event(id).is_none()));
         if let Some(seen) = unheard {
             self.why.push(format!("the event that led to {} was not heard", seen.event));

@@ -40,7 +40,8 @@ pub struct End {
 pub struct Line {
     pub at: Timestamp,
     pub kind: EventKind,
-    pub participant: ParticipantName,
+    /// `None`: it is about the whole saga.
+    pub participant: Option<ParticipantName>,
     pub detail: String,
 }
 
@@ -114,28 +115,43 @@ impl Saga {
         origins.get(&seen.event).into_iter().flatten().find_map(fits).unwrap_or(Cause::Other)
     }
 
-    pub(super) fn lines(&self, choreography: &Choreography, origins: &BTreeMap<Heard, Vec<Origin>>) -> Vec<Line> {
-        let line = |seen: &Seen| {
-            let Heard { from, topic, kind } = &seen.event;
-            let on = seen.caused_by.map(|id| match self.event(id) {
-                Some(Seen { event, .. }) => format!("on {} at {}", event.kind, event.from),
-                None => "on an event that was not heard".to_owned(),
-            });
-            let on = on.map_or_else(String::new, |on| format!(", {on}"));
-            let (what, by) = match self.cause(seen, choreography, origins) {
-                Cause::Begun => (EventKind::Begun, String::new()),
-                Cause::Expired => (EventKind::DeadlinePassed, String::new()),
-                Cause::Acted(step) => (EventKind::Acted, format!(", by {}{on}", step.name)),
-                Cause::Refused(step) => (EventKind::Refused, format!(", by {}{on}", step.name)),
-                Cause::Undone(step) => (EventKind::Compensated, format!(", by {}{on}", step.name)),
-                Cause::Other => (EventKind::Published, on),
-            };
-            let detail = format!("{kind} ({topic}, position {}){by}", seen.id.position);
-            Line { at: seen.published_at, kind: what, participant: from.clone(), detail }
+    pub(super) fn line(
+        &self,
+        seen: &Seen,
+        choreography: &Choreography,
+        origins: &BTreeMap<Heard, Vec<Origin>>,
+    ) -> Line {
+        let Heard { from, topic, kind } = &seen.event;
+        let on = seen.caused_by.map(|id| match self.event(id) {
+            Some(Seen { event, .. }) => format!(", on {} at {}", event.kind, event.from),
+            None => ", on an event that was not heard".to_owned(),
+        });
+        let on = on.unwrap_or_default();
+        let (what, by) = match self.cause(seen, choreography, origins) {
+            Cause::Begun => (EventKind::Begun, String::new()),
+            Cause::Expired => (EventKind::DeadlinePassed, String::new()),
+            Cause::Acted(step) => (EventKind::Acted, format!(", by {}{on}", step.name)),
+            Cause::Refused(step) => (EventKind::Refused, format!(", by {}{on}", step.name)),
+            Cause::Undone(step) => (EventKind::Compensated, format!(", by {}{on}", step.name)),
+            Cause::Other => (EventKind::Published, on),
         };
-        let mut lines: Vec<Line> = self.events.iter().map(line).collect();
-        // Clocks of participants differ; what leads to something comes before it all the same where they are close.
-        lines.sort_by_key(|line| line.at);
-        lines
+        let detail = format!("{kind} ({topic}, position {}){by}", seen.id.position);
+        Line { at: seen.published_at, kind: what, participant: Some(from.clone()), detail }
+    }
+
+    pub(super) fn lines(&self, choreography: &Choreography, origins: &BTreeMap<Heard, Vec<Origin>>) -> Vec<Line> {
+        let mut order: Vec<(Timestamp, usize, &Seen)> = self.events.iter().map(|seen| self.place(seen)).collect();
+        order.sort_by_key(|(at, depth, _)| (*at, *depth));
+        order.into_iter().map(|(_, _, seen)| self.line(seen, choreography, origins)).collect()
+    }
+
+    /// Returns the place of an event among the others: clocks of participants differ, and what leads to something comes before it all the
+    /// same.
+    fn place<'a>(&'a self, seen: &'a Seen) -> (Timestamp, usize, &'a Seen) {
+        let (mut at, mut depth, mut next) = (seen.published_at, 0, seen);
+        while let Some(cause) = next.caused_by.and_then(|id| self.event(id)).filter(|_| depth < self.events.len()) {
+            (at, depth, next) = (at.max(cause.published_at), depth + 1, cause);
+        }
+        (at, depth, seen)
     }
 }

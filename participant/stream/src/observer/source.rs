@@ -31,13 +31,15 @@ pub(super) struct Source {
     caught_up_at: Option<Timestamp>,
     surveyed_at: Option<Timestamp>,
     away: Option<(Timestamp, String)>,
+    /// The same of its subscriptions: they cannot be asked about.
+    unasked: Option<(Timestamp, String)>,
     listening_since: Timestamp,
 }
 
 impl Source {
     pub(super) fn found(place: Place, listening_since: Timestamp) -> Source {
         let stable = place.watermark.position();
-        Source { place, stable, caught_up_at: None, surveyed_at: None, away: None, listening_since }
+        Source { place, stable, caught_up_at: None, surveyed_at: None, away: None, unasked: None, listening_since }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -63,6 +65,12 @@ impl Source {
 
     pub(super) fn surveyed(&mut self, asked_at: Timestamp) {
         self.surveyed_at = Some(asked_at);
+        self.unasked = None;
+    }
+
+    pub(super) fn unasked(&mut self, why: String, at: Timestamp) {
+        let since = self.unasked.as_ref().map_or(at, |(since, _)| *since);
+        self.unasked = Some((since, why));
     }
 
     pub(super) fn away(&mut self, why: String, at: Timestamp) {
@@ -80,7 +88,7 @@ impl Source {
         Contact {
             stable: self.stable,
             caught_up_at: self.caught_up_at,
-            away: self.away.as_ref().map(|(since, why)| (*since, why.as_str())),
+            away: self.away.as_ref().or(self.unasked.as_ref()).map(|(since, why)| (*since, why.as_str())),
             listening_since: self.listening_since,
         }
     }

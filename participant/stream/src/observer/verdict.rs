@@ -180,7 +180,7 @@ pub struct Verdict {
     pub standing: Standing,
     /// Each reaction that has, or had, something to do with it.
     pub fates: BTreeMap<StepId, Fate>,
-    /// What it waits for, the longest first.
+    /// What it waits for: reactions before time limits, what asks for somebody first, the longest first.
     pub awaited: Vec<Awaited>,
     /// Why it is unknown, or mixed.
     pub why: Option<String>,

@@ -103,6 +103,7 @@ pub struct World {
     pub trims: usize,
     /// What the observer has stored as ended.
     pub ended: Option<Verdict>,
+    pub now: Timestamp,
 }
 
 pub fn choreography(files: &[(&str, &str)]) -> Choreography {
@@ -144,6 +145,7 @@ impl World {
             surveys: usize::MAX,
             trims: 0,
             ended: None,
+            now: Timestamp(3),
         }
     }
 
@@ -319,7 +321,7 @@ impl World {
             }
             Action::Ask { of } => self.ask(of),
             Action::Look => {
-                for change in self.observer.look(Timestamp(3)) {
+                for change in self.observer.look(self.now).changes {
                     match change {
                         undoubt_stream::observer::Change::End(saga) => {
                             self.ended = Some(saga.end.clone().unwrap().verdict);
@@ -337,7 +339,7 @@ impl World {
         let (read, log) = (self.read(from), self.participants[from].stable.log.clone());
         let events = &log[read..read + events];
         let through = log[..read + events.len()].last().map_or(Watermark(None), |event| event.id().into());
-        self.observer.hear(from, events, through, Position(log.len() as u64), Timestamp(2));
+        self.observer.hear(from, events, through, Position(log.len() as u64), self.now);
     }
 
     /// Takes the next part of a survey; the last one delivers it.
@@ -392,7 +394,7 @@ impl World {
             }
         }
         let log = if self.mutant == Mutant::LogNotAsked { 0 } else { log };
-        Survey { asked_at: Timestamp(2), subscriptions, log: Position(log as u64) }
+        Survey { asked_at: self.now, subscriptions, log: Position(log as u64) }
     }
 
     /// Deals with an event as a participant does.
@@ -444,9 +446,85 @@ impl World {
         append(&mut own.log, &name, written.events);
     }
 
+    /// Has a subscription take its next event of a source, and the participant store that.
+    pub fn react(&mut self, at: &str, subscription: &str, from: &str, outcome: Outcome) {
+        let at = (at.parse().unwrap(), subscription.parse().unwrap());
+        self.step(&Action::React { at, from: from.parse().unwrap(), outcome });
+        self.flush();
+    }
+
+    pub fn flush(&mut self) {
+        self.participants.values_mut().for_each(|own| own.stable = own.queued.clone());
+    }
+
+    pub fn give_up(&mut self, at: &str, subscription: &str) {
+        let at: Subscriber = (at.parse().unwrap(), subscription.parse().unwrap());
+        let parked = &self.participants[&at.0].stable.parked;
+        let (_, event) = parked.keys().find(|(parked, _)| *parked == at.1).unwrap().clone();
+        self.step(&Action::GiveUp { at, event });
+        self.flush();
+    }
+
+    pub fn lose(&mut self, from: &str, why: &str) {
+        self.observer.lost_contact(&from.parse().unwrap(), why.to_owned(), self.now);
+    }
+
+    pub fn hear_all(&mut self) {
+        for name in self.participants.keys().cloned().collect::<Vec<_>>() {
+            let rest = self.participants[&name].stable.log.len().saturating_sub(self.read(&name));
+            self.hear(&name, rest);
+        }
+    }
+
+    pub fn survey_all(&mut self) {
+        self.asking = None;
+        for name in self.participants.keys().cloned().collect::<Vec<_>>() {
+            self.ask(&name);
+            while self.asking.is_some() {
+                self.ask(&name);
+            }
+        }
+    }
+
+    /// Has so many sagas more begin, and be heard of.
+    pub fn more_sagas(&mut self, number: u64) -> Vec<Event> {
+        let name: ParticipantName = "shop".parse().unwrap();
+        let first = self.participants[&name].stable.log[0].clone();
+        let event = |at: u64| Event {
+            position: Position(at + 1),
+            previous: Position(at),
+            correlation: format!("saga-{}", at + 1).parse().unwrap(),
+            published_at: Timestamp(at + 1),
+            ..first.clone()
+        };
+        let events: Vec<Event> = (1..=number).map(event).collect();
+        let last = events.last().unwrap().id();
+        self.observer.hear(&name, &events, last.into(), last.position, self.now);
+        events
+    }
+
+    /// Returns all that the observer says of the saga, in words.
+    pub fn told(&self) -> String {
+        let Some(saga) = self.observer.saga(&World::correlation()) else { return "    nothing is known\n".to_owned() };
+        let verdict = self.observer.judge(saga, self.now);
+        let why = verdict.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        let mut told = format!("    {}{why}\n", verdict.standing);
+        for line in self.observer.lines(saga) {
+            let at = line.participant.map_or_else(String::new, |name| format!(" at {name}"));
+            told.push_str(&format!("    | {}{at}: {}\n", line.kind, line.detail));
+        }
+        for (step, fate) in &verdict.fates {
+            told.push_str(&format!("    {step}: {}\n", fate.as_str()));
+        }
+        for awaited in &verdict.awaited {
+            told.push_str(&format!("    waits: {awaited}\n"));
+        }
+        told
+    }
+
     pub fn verdict(&self) -> Option<Verdict> {
         let saga = self.observer.saga(&World::correlation())?;
-        Some(self.observer.judge(saga, Timestamp(3)))
+        Some(self.observer.judge(saga, self.now))
     }
 
     /// Returns true if events were missed.
@@ -526,18 +604,8 @@ impl World {
                 None => break,
             }
         }
-        let names: Vec<ParticipantName> = self.participants.keys().cloned().collect();
-        self.asking = None;
-        for name in &names {
-            let rest = self.participants[name].stable.log.len().saturating_sub(self.read(name));
-            self.hear(name, rest);
-        }
-        for name in &names {
-            self.ask(name);
-            while self.asking.is_some() {
-                self.ask(name);
-            }
-        }
+        self.hear_all();
+        self.survey_all();
     }
 }
 
