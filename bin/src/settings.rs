@@ -289,6 +289,8 @@ mod tests {
         check::<OfParticipant>(OfParticipant::default().ranges(), |config| config.check().err().map(|e| e.to_string()));
         // It observes somebody.
         let observed = |config: &OfObserver| OfObserver { participants: vec![observed()], ..config.clone() };
-        check::<OfObserver>(OfObserver::default().ranges(), |config| observed(config).check().err().map(|e| e.to_string()));
+        check::<OfObserver>(OfObserver::default().ranges(), |config| {
+            observed(config).check().err().map(|e| e.to_string())
+        });
     }
 }

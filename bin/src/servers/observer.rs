@@ -88,7 +88,10 @@ fn tell_findings(findings: &[Finding]) {
     for finding in findings {
         match finding.weight() {
             Weight::Fault => {
-                tracing::warn!(kind = finding.kind(), "the choreography has a fault: {finding}; look at undoubt choreography check");
+                tracing::warn!(
+                    kind = finding.kind(),
+                    "the choreography has a fault: {finding}; look at undoubt choreography check"
+                );
             }
             Weight::Hint => tracing::debug!(kind = finding.kind(), "{finding}"),
         }

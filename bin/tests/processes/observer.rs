@@ -1,7 +1,7 @@
 //! The observer of choreographed sagas, with participants that are real processes: what it says is what they have.
 
 use crate::support::api::value;
-use crate::support::choreography::{BANK, NAMES, SHOP, STOCK, Files, given, is, number, order, three};
+use crate::support::choreography::{BANK, Files, NAMES, SHOP, STOCK, given, is, number, order, three};
 use crate::support::cli::{Said, command, run, undoubt, undoubt_json};
 use crate::support::server::Server;
 use crate::support::until;
@@ -152,7 +152,20 @@ async fn it_says_exactly_what_is_though_it_and_the_participants_are_killed_and_i
 
     let (id, _) = standings.iter().find(|(_, standing)| *standing == "done").unwrap();
     let history = observing.asked(&["history", id]).await;
-    history.expect(0, &["begun", "order.placed", "shop", "stock.reserved", "by reserve", "payment.taken", "by pay", "decided", "done"]);
+    history.expect(
+        0,
+        &[
+            "begun",
+            "order.placed",
+            "shop",
+            "stock.reserved",
+            "by reserve",
+            "payment.taken",
+            "by pay",
+            "decided",
+            "done",
+        ],
+    );
     let listed = observing.asked(&["list", "--state", "committed", "--id-prefix", "bob"]).await;
     assert_eq!(listed.out.lines().filter(|line| line.starts_with("bob")).count(), 1, "{listed:?}");
     observing.asked(&["wait", id]).await.expect(0, &["committed"]);

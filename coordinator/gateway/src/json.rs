@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use undoubt_client::{
-    Answer, Awaited as AwaitedView, BranchView, Choreographed as ChoreographedView, CoordinatorView, HistoryEvent, Joined, KnownOutcome, Listing, Loss, ParticipantView, Results,
-    StuckStep, TransactionView, Watched,
+    Answer, Awaited as AwaitedView, BranchView, Choreographed as ChoreographedView, CoordinatorView, HistoryEvent,
+    Joined, KnownOutcome, Listing, Loss, ParticipantView, Results, StuckStep, TransactionView, Watched,
 };
 use undoubt_vocabulary::{
     CoordinatorPhase, EventKind, Outcome as Decided, OutcomeForm, PartName, PartState, TransactionPhase, TxId,

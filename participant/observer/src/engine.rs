@@ -5,14 +5,14 @@ use crate::config::Config;
 use crate::hub::Told as Happened;
 use crate::metrics::Figures;
 use crate::shared::{Shared, end_line, state_lines};
-use crate::store::{Gap, RowsError, put_back, put_ended, put_place, put_running};
+use crate::store::{Gap, MAX_GAPS_KEPT, RowsError, put_back, put_ended, put_place, put_running};
 use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 use undoubt_participant::subscription::Sources;
 use undoubt_participant::subscription::reading::{Gone, Reading, Told};
@@ -25,6 +25,9 @@ use undoubt_vocabulary::{CorrelationId, Event, ParticipantName, Position, Timest
 
 /// The period in which all that runs is looked at.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
+
+/// A look takes at most one part in so many of the time.
+const LOOK_SHARE: u32 = 9;
 
 /// Events whose sagas are stored in one write.
 const EVENTS_AT_ONCE: usize = 128;
@@ -100,14 +103,16 @@ impl Engine {
         for name in all {
             asked.push(self.asking(name, turns.clone()));
         }
-        let mut looks = interval(LOOK_PERIOD);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_look = Instant::now();
         loop {
             tokio::select! {
                 biased;
-                _ = looks.tick() => {
+                () = sleep_until(next_look) => {
                     heart.beat();
+                    let begun = Instant::now();
                     self.look().await?;
+                    // However much runs, most of the time is for what comes in.
+                    next_look = Instant::now() + LOOK_PERIOD.max(begun.elapsed() * LOOK_SHARE);
                 }
                 Some((of, generation, survey)) = asked.next() => self.surveyed(&of, generation, survey),
                 Some((from, said)) = told.next() => {
@@ -184,6 +189,14 @@ impl Engine {
         stable: Position,
     ) -> Result<(), RowsError> {
         let shared = self.parts.shared.clone();
+        let place = shared.state().observer.sources().find(|(name, _)| *name == from).map(|(_, place)| place.clone());
+        let place = place.unwrap_or_default();
+        let told = through.position().0.saturating_sub(place.watermark.position().0);
+        if told > events.len() as u64 {
+            let first = events.first().map_or(through.position().0 + 1, |event| event.position.0);
+            let what = format!("the log of {from} is not kept from the start: its first event is at position {first}");
+            self.note_gap(from, what, place).await?;
+        }
         let unknown = shared.state().observer.not_followed(from, events);
         let mut ended: BTreeMap<CorrelationId, Saga> = BTreeMap::new();
         for correlation in unknown {
@@ -229,14 +242,20 @@ impl Engine {
         }
     }
 
-    /// Goes on with a log that cannot be read on: what was missed is unknown, and said.
+    /// Goes on with a log that cannot be read on, from the first event that there is.
     async fn missed(&mut self, from: &ParticipantName, gone: Gone, why: &str) -> Result<Watermark, RowsError> {
-        let shared = self.parts.shared.clone();
         let what = match gone {
-            Gone::Trimmed => format!("events of {from} were trimmed before they were read"),
-            Gone::PutBack => format!("the log of {from} was put back to an earlier state"),
+            Gone::Trimmed => format!("events of {from} were trimmed before they were read ({why})"),
+            Gone::PutBack => format!("the log of {from} was put back to an earlier state ({why})"),
         };
-        tracing::error!(participant = %from, why, "{what}: of sagas that run it cannot be told any more how they stand; it is read on from the first event that there is");
+        self.note_gap(from, what, Place::default()).await?;
+        Ok(Watermark(None))
+    }
+
+    /// Notes that events were missed: of what runs, and of what is heard of first until all logs are read, nothing is known for sure.
+    async fn note_gap(&mut self, from: &ParticipantName, what: String, place: Place) -> Result<(), RowsError> {
+        let shared = self.parts.shared.clone();
+        tracing::error!(participant = %from, "{what}; of the sagas that run it cannot be told any more how they stand, nor of those that are heard of first until all logs are read");
         if let Some(own) = self.parts.figures.of(from.as_str()) {
             own.missed.fetch_add(1, Ordering::Relaxed);
         }
@@ -246,7 +265,7 @@ impl Engine {
         shared.rows.put_gap(&mut batch, &gap)?;
         let written = {
             let mut state = shared.state();
-            let changed = state.observer.missed(from, &what, Place::default());
+            let changed = state.observer.missed(from, &what, place.clone());
             let mut written = Vec::new();
             for saga in changed.iter().filter_map(|correlation| state.observer.saga(correlation)) {
                 put_running(&mut batch, saga);
@@ -255,15 +274,17 @@ impl Engine {
                 }
             }
             // Last: what a crash leaves out is missed again.
-            put_place(&mut batch, from, &Place::default());
+            put_place(&mut batch, from, &place);
             state.gaps.push(gap);
+            let excess = state.gaps.len().saturating_sub(usize::try_from(MAX_GAPS_KEPT).unwrap_or(usize::MAX));
+            state.gaps.drain(..excess);
             written.push(shared.rows.write(batch));
             written
         };
         for written in written {
             written.await?;
         }
-        Ok(Watermark(None))
+        Ok(())
     }
 
     async fn look(&mut self) -> Result<(), RowsError> {
@@ -378,14 +399,17 @@ impl Engine {
             let Some((since, why)) = state.observer.contact(name).and_then(|contact| contact.away) else { continue };
             if now.since(since) >= away_after {
                 let about = name.to_string();
-                conditions.insert(("away", about.clone()), Condition {
-                    kind: "away",
-                    about,
-                    number: 0,
-                    oldest: String::new(),
-                    since,
-                    text: format!("it cannot be observed: {why}"),
-                });
+                conditions.insert(
+                    ("away", about.clone()),
+                    Condition {
+                        kind: "away",
+                        about,
+                        number: 0,
+                        oldest: String::new(),
+                        since,
+                        text: format!("it cannot be observed: {why}"),
+                    },
+                );
             }
         }
         drop(state);
@@ -397,3 +421,7 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+mod tests;

@@ -15,8 +15,11 @@ const RUNNING: Metric = Metric::gauge(
     &["standing"],
     "Choreographed sagas that have not ended, by how they stand; `quiet` and `parked` ask for somebody",
 );
-const KEPT: Metric =
-    Metric::gauge("undoubt_observer_sagas_kept", &[], "Choreographed sagas that have ended and are kept (max_ended_sagas)");
+const KEPT: Metric = Metric::gauge(
+    "undoubt_observer_sagas_kept",
+    &[],
+    "Choreographed sagas that have ended and are kept (max_ended_sagas)",
+);
 const ENDED: Metric = Metric::counter(
     "undoubt_observer_sagas_ended",
     &["standing"],
@@ -24,8 +27,11 @@ const ENDED: Metric = Metric::counter(
 );
 const HEARD: Metric =
     Metric::counter("undoubt_observer_events_heard", &["participant"], "Events that were read of a participant's log");
-const BEHIND: Metric =
-    Metric::gauge("undoubt_observer_events_behind", &["participant"], "Events of a participant's log that are not read yet");
+const BEHIND: Metric = Metric::gauge(
+    "undoubt_observer_events_behind",
+    &["participant"],
+    "Events of a participant's log that are not read yet",
+);
 const MISSED: Metric = Metric::counter(
     "undoubt_observer_logs_missed",
     &["participant"],
@@ -95,7 +101,8 @@ impl Tell for Figures {
         telling.one(&KEPT, self.kept.load(Ordering::Relaxed))?;
         telling.each(&ENDED, by_standing(&lock(&self.ended)))?;
         let each = |count: fn(&OfParticipant) -> &AtomicU64| {
-            let of = move |(name, own): (&'_ String, &'_ OfParticipant)| (name.clone(), count(own).load(Ordering::Relaxed));
+            let of =
+                move |(name, own): (&'_ String, &'_ OfParticipant)| (name.clone(), count(own).load(Ordering::Relaxed));
             self.participants.iter().map(of).collect::<Vec<_>>()
         };
         let mut tell = |metric: &Metric, counts: Vec<(String, u64)>| {

@@ -100,8 +100,7 @@ pub async fn run(
     let found = rows.read()?;
     let (running, ended) = (found.running.len(), found.ended);
     tracing::info!(running, ended, "what was observed before is there again");
-    let mut observer =
-        Observer::found(choreography, config.terms(), found.places, found.running, ended, clock.now());
+    let mut observer = Observer::found(choreography, config.terms(), found.places, found.running, ended, clock.now());
     if let Some(gap) = found.gaps.iter().rev().find(|gap| gap.is_open) {
         observer.doubt(&gap.why);
     }
@@ -118,15 +117,8 @@ pub async fn run(
     metrics.looked_up_by(Arc::new(Serves));
     let calls = Calls::default();
     metrics.add(calls.clone());
-    let parts = Parts {
-        config: config.clone(),
-        shared: shared.clone(),
-        sources,
-        ask,
-        random,
-        figures: figures.clone(),
-        bell,
-    };
+    let parts =
+        Parts { config: config.clone(), shared: shared.clone(), sources, ask, random, figures: figures.clone(), bell };
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<CoordinatorServer<Service>>(&health, true).await;
     routes
@@ -162,9 +154,9 @@ pub async fn run(
 
 fn check_choreography(config: &Config, choreography: &Choreography) -> Result<(), ConfigError> {
     for (who, declared) in choreography.participants() {
-        let missing = declared.heard().find(|heard| {
-            !config.participants.iter().any(|observed| observed.name == heard.from.as_str())
-        });
+        let missing = declared
+            .heard()
+            .find(|heard| !config.participants.iter().any(|observed| observed.name == heard.from.as_str()));
         if let Some(heard) = missing {
             return Err(ConfigError::Missing { who: who.to_string(), from: heard.from.to_string() });
         }

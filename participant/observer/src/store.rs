@@ -20,9 +20,7 @@ use undoubt_stream::choreography::StepId;
 use undoubt_stream::declarations::Heard;
 use undoubt_stream::inbox::Watermark;
 use undoubt_stream::observer::{End, Fate, Place, Saga, Seen, Standing, Verdict};
-use undoubt_vocabulary::{
-    CorrelationId, EventId, Incarnation, ParticipantName, Position, Timestamp, TxId,
-};
+use undoubt_vocabulary::{CorrelationId, EventId, Incarnation, ParticipantName, Position, Timestamp, TxId};
 
 /// Its identity, and the count of its starts.
 pub const META: Family = Family(undoubt_platform::identity::META_NAME);
@@ -40,8 +38,8 @@ const STARTS: &[u8] = b"starts";
 /// The incarnations of a log that are kept: one for each start of its participant.
 const MAX_INCARNATIONS: usize = 10_000;
 
-/// Rows that are dropped in one write.
-const MAX_DROPPED_AT_ONCE: usize = 1_000;
+/// Gaps that are remembered.
+pub(crate) const MAX_GAPS_KEPT: u64 = 100;
 
 /// A record cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,7 +136,7 @@ impl Rows {
 
     /// Puts the removal of those that ended first.
     pub(crate) fn drop_oldest(&self, batch: &mut Batch, number: usize) -> Result<(), RowsError> {
-        for (key, _) in self.0.scan(ENDED, b"", None, Direction::Forward, number.min(MAX_DROPPED_AT_ONCE))? {
+        for (key, _) in self.0.scan(ENDED, b"", None, Direction::Forward, number)? {
             batch.delete(ENDED_ID, key.get(8..).unwrap_or_default());
             batch.delete(ENDED, key);
         }
@@ -149,13 +147,10 @@ impl Rows {
         let last = self.0.scan(GAP, b"", None, Direction::Backward, 1)?.into_iter().next();
         let last = last.and_then(|(key, _)| Some(u64::from_be_bytes(key[..].try_into().ok()?))).unwrap_or(0);
         let Gap { participant, why, at, is_open } = gap;
-        let record = ObservedGap {
-            participant: participant.to_string(),
-            why: why.clone(),
-            at_us: at.0,
-            open: *is_open,
-        };
+        let record =
+            ObservedGap { participant: participant.to_string(), why: why.clone(), at_us: at.0, open: *is_open };
         batch.put(GAP, (last + 1).to_be_bytes(), record.encode_to_vec());
+        batch.delete(GAP, (last + 1).saturating_sub(MAX_GAPS_KEPT).to_be_bytes());
         Ok(())
     }
 
@@ -262,10 +257,7 @@ fn read_saga(value: Bytes, family: Family) -> Result<Saga, RowsError> {
         });
         let fates = fates.collect::<Result<_, RowsError>>()?;
         let why = (!why.is_empty()).then_some(why);
-        Ok::<_, RowsError>(End {
-            at: Timestamp(at_us),
-            verdict: Verdict { standing, fates, awaited: Vec::new(), why },
-        })
+        Ok::<_, RowsError>(End { at: Timestamp(at_us), verdict: Verdict { standing, fates, awaited: Vec::new(), why } })
     };
     Ok(Saga {
         correlation: CorrelationId(TxId::new(correlation).map_err(|cause| bad(cause.to_string()))?),

@@ -147,7 +147,8 @@ fn in_the_end_it_says_exactly_what_is() {
 
 #[test]
 fn what_was_missed_is_unknown_and_never_guessed() {
-    let ended = walks(|| with_trims(example(Mutant::None)), WALKS).unwrap_or_else(|(rule, path)| panic!("{rule}: {path}"));
+    let ended =
+        walks(|| with_trims(example(Mutant::None)), WALKS).unwrap_or_else(|(rule, path)| panic!("{rule}: {path}"));
     assert!(ended.contains(&Standing::Unknown), "{ended:?}");
 }
 

@@ -166,7 +166,9 @@ impl Kind {
     }
 
     fn parse(stored: &[u8]) -> Option<Kind> {
-        [Kind::Coordinator, Kind::Participant, Kind::Observer].into_iter().find(|kind| kind.as_str().as_bytes() == stored)
+        [Kind::Coordinator, Kind::Participant, Kind::Observer]
+            .into_iter()
+            .find(|kind| kind.as_str().as_bytes() == stored)
     }
 }
 

@@ -6,7 +6,9 @@ use crate::output::{Format, fields, json_line, line, or_dash, span, table};
 use crate::submit;
 use futures::StreamExt;
 use std::pin::pin;
-use undoubt_client::{Awaited, BranchView, Choreographed, Cursor, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
+use undoubt_client::{
+    Awaited, BranchView, Choreographed, Cursor, Filter, HistoryEvent, ListQuery, TransactionView, Watched,
+};
 use undoubt_gateway::json::{self, Event, Transaction, Transactions, WatchLine};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::{Outcome, Timestamp, TxId};

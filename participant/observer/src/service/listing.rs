@@ -204,7 +204,8 @@ fn add_ended(shared: &Shared, query: &Query, page: &mut Page) -> Result<(), crat
         Some(Place::Ended(key)) => Some(key.clone()),
         Some(Place::Running(..)) | None => None,
     };
-    let ending: Vec<Saga> = if before.is_none() { shared.state().ending.values().cloned().collect() } else { Vec::new() };
+    let ending: Vec<Saga> =
+        if before.is_none() { shared.state().ending.values().cloned().collect() } else { Vec::new() };
     let mut ending: Vec<(Bytes, Saga)> = ending.into_iter().map(|saga| (ended_key(&saga).into(), saga)).collect();
     ending.sort_by(|(one, _), (other, _)| other.cmp(one));
     let mut seen = BTreeSet::new();

@@ -20,7 +20,12 @@ pub(crate) struct OperatorService {
 }
 
 impl OperatorService {
-    fn participant(&self, name: &ParticipantName, contact: Option<&Contact<'_>>, missed: Option<&str>) -> v1::ParticipantView {
+    fn participant(
+        &self,
+        name: &ParticipantName,
+        contact: Option<&Contact<'_>>,
+        missed: Option<&str>,
+    ) -> v1::ParticipantView {
         let address = self.config.participants.iter().find(|observed| observed.name == name.as_str());
         let away = contact.and_then(|contact| contact.away);
         let since = away.map(|(since, _)| since).or(contact.and_then(|contact| contact.caught_up_at));
@@ -111,10 +116,7 @@ impl Operator for OperatorService {
         refused("drain: nothing is open in it, so end its process")
     }
 
-    async fn accept_loss(
-        &self,
-        _: Request<v1::AcceptLossRequest>,
-    ) -> Result<Response<v1::AcceptLossResponse>, Status> {
+    async fn accept_loss(&self, _: Request<v1::AcceptLossRequest>) -> Result<Response<v1::AcceptLossResponse>, Status> {
         refused("lose anything that others do not have")
     }
 

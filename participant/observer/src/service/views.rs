@@ -38,9 +38,11 @@ pub(super) fn row(saga: &Saga, verdict: &Verdict) -> v1::Transaction {
         since_us: awaited.since.0,
         detail: awaited.to_string(),
     };
-    let mut branches: Vec<v1::BranchView> = verdict.fates.iter().map(|(step, fate)| branch(step, *fate, verdict)).collect();
+    let mut branches: Vec<v1::BranchView> =
+        verdict.fates.iter().map(|(step, fate)| branch(step, *fate, verdict)).collect();
     let limits = verdict.awaited.iter().filter(|awaited| !verdict.fates.contains_key(&awaited.step));
-    branches.extend(limits.map(|awaited| part(&awaited.step, state_of(awaited, PartState::Waiting), awaited.to_string())));
+    branches
+        .extend(limits.map(|awaited| part(&awaited.step, state_of(awaited, PartState::Waiting), awaited.to_string())));
     v1::Transaction {
         tx: saga.correlation.0.to_bytes(),
         phase: phase(verdict.standing).number(),

@@ -223,7 +223,8 @@ impl<'a> Judging<'a> {
 
     fn limit(&mut self, begun: &Seen, beginning: &Beginning, expiry: &Expiry) {
         let participant = begun.event.from.clone();
-        let over = Heard { from: participant.clone(), topic: expiry.emit.topic.clone(), kind: expiry.emit.kind.clone() };
+        let over =
+            Heard { from: participant.clone(), topic: expiry.emit.topic.clone(), kind: expiry.emit.kind.clone() };
         debug_assert_eq!(beginning.kind, begun.event.kind);
         if self.saga.events_of(&over).next().is_some() {
             self.has_failed = true;
@@ -254,14 +255,7 @@ impl<'a> Judging<'a> {
         self.wait(step, What::Time { due }, begun, None, None);
     }
 
-    fn wait(
-        &mut self,
-        step: StepId,
-        what: What,
-        seen: &Seen,
-        parked: Option<Option<String>>,
-        held_up: Option<String>,
-    ) {
+    fn wait(&mut self, step: StepId, what: What, seen: &Seen, parked: Option<Option<String>>, held_up: Option<String>) {
         let mut since = seen.published_at;
         if let What::Time { due } = what {
             since = due;
@@ -290,7 +284,8 @@ impl<'a> Judging<'a> {
             (is_time, awaited.parked.is_none(), awaited.quiet_until.is_none(), awaited.since)
         };
         self.awaited.sort_by_key(rank);
-        let unheard = self.saga.events.iter().find(|seen| seen.caused_by.is_some_and(|id| self.saga.event(id).is_none()));
+        let unheard =
+            self.saga.events.iter().find(|seen| seen.caused_by.is_some_and(|id| self.saga.event(id).is_none()));
         if let Some(seen) = unheard {
             self.why.push(format!("the event that led to {} was not heard", seen.event));
         }
@@ -302,10 +297,13 @@ impl<'a> Judging<'a> {
         let is_unknown = unheard.is_some_and(all_read)
             || self.saga.missed.is_some()
             || self.fates.values().any(|fate| *fate == Fate::Unknown);
-        let standing = match self.standing() {
-            _ if is_unknown => Standing::Unknown,
-            ended if ended.has_ended() && unheard.is_some() => Standing::Running,
-            standing => standing,
+        let seems = self.standing();
+        let standing = if is_unknown {
+            Standing::Unknown
+        } else if seems.has_ended() && unheard.is_some() {
+            Standing::Running
+        } else {
+            seems
         };
         let why = (!self.why.is_empty()).then(|| self.why.join("; "));
         Verdict { standing, fates: self.fates, awaited: self.awaited, why }

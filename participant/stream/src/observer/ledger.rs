@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_vocabulary::{CorrelationId, Event, Timestamp};
 
 /// The highest number of sagas that may be followed at a time, and of those that may be kept.
-pub const MAX_OBSERVED_SAGAS: usize = 10_000_000;
+pub const MAX_OBSERVED_SAGAS: usize = 1_000_000;
+
+/// Sagas that are dropped with one look.
+const MAX_DROPPED_AT_ONCE: usize = 1_000;
 
 /// A change of what is kept beside the sagas that run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +77,8 @@ impl Ledger {
         }
         let excess = self.running.len().saturating_sub(terms.max_running);
         if excess > 0 {
-            let mut oldest: Vec<_> = self.running.values().map(|saga| (saga.begun_at(), saga.correlation.clone())).collect();
+            let mut oldest: Vec<_> =
+                self.running.values().map(|saga| (saga.begun_at(), saga.correlation.clone())).collect();
             oldest.sort();
             let why = format!(
                 "more than {} sagas ran at a time (max_running_sagas), so this one is not followed any more",
@@ -90,7 +94,7 @@ impl Ledger {
                 changes.extend(self.end(&correlation, verdict, at));
             }
         }
-        let excess = self.ended.saturating_sub(terms.max_ended);
+        let excess = self.ended.saturating_sub(terms.max_ended).min(MAX_DROPPED_AT_ONCE);
         if excess > 0 {
             self.ended -= excess;
             changes.push(Change::Drop { oldest: excess });

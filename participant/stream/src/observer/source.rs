@@ -101,8 +101,7 @@ impl Source {
     /// Returns true if it has been read up to this place of its present log.
     pub(super) fn has_read(&self, place: Watermark) -> bool {
         place.0.is_none_or(|event| {
-            self.place.incarnations.contains(&event.incarnation)
-                && self.place.watermark.position() >= event.position
+            self.place.incarnations.contains(&event.incarnation) && self.place.watermark.position() >= event.position
         })
     }
 

@@ -59,27 +59,52 @@ pub struct Participant {
     pub queued: Stored,
 }
 
+/// What is parked at a moment, with its refusals, and what was given up until then.
+type ParkedNow = BTreeMap<(SubscriptionName, EventId), Option<String>>;
+type GivenUpNow = BTreeSet<(SubscriptionName, EventId)>;
+
 /// A survey that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Asking {
     of: ParticipantName,
     through: Option<BTreeMap<(SubscriptionName, ParticipantName), usize>>,
-    parked: Option<(BTreeMap<(SubscriptionName, EventId), Option<String>>, BTreeSet<(SubscriptionName, EventId)>)>,
+    parked: Option<(ParkedNow, GivenUpNow)>,
     log: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    React { at: Subscriber, from: ParticipantName, outcome: Outcome },
+    React {
+        at: Subscriber,
+        from: ParticipantName,
+        outcome: Outcome,
+    },
     Expire,
-    Flush { participant: ParticipantName },
-    Crash { participant: ParticipantName },
-    Retry { at: Subscriber, event: EventId },
-    GiveUp { at: Subscriber, event: EventId },
-    Hear { from: ParticipantName, events: usize },
+    Flush {
+        participant: ParticipantName,
+    },
+    Crash {
+        participant: ParticipantName,
+    },
+    Retry {
+        at: Subscriber,
+        event: EventId,
+    },
+    GiveUp {
+        at: Subscriber,
+        event: EventId,
+    },
+    Hear {
+        from: ParticipantName,
+        events: usize,
+    },
     /// The observer finds that what comes next is gone.
-    Trimmed { from: ParticipantName },
-    Ask { of: ParticipantName },
+    Trimmed {
+        from: ParticipantName,
+    },
+    Ask {
+        of: ParticipantName,
+    },
     Look,
 }
 
@@ -193,7 +218,7 @@ impl World {
             let own = &self.participants[&at.0].queued;
             for from in sources {
                 let next = own.through.get(&(at.1.clone(), from.clone())).copied().unwrap_or(0);
-                let Some(event) = self.log_for(&at.0, &from).get(next) else { continue };
+                let Some(event) = self.log_of(&from).get(next) else { continue };
                 let acts = self.role(&at, &from, event) == Some(Role::Act);
                 actions.push(Action::React { at: at.clone(), from: from.clone(), outcome: Outcome::Done });
                 if acts && self.refusals > 0 {
@@ -227,7 +252,8 @@ impl World {
         match &self.asking {
             Some(asking) => actions.push(Action::Ask { of: asking.of.clone() }),
             None if self.surveys > 0 => {
-                let worth = self.participants.keys().filter(|name| self.subscribers().iter().any(|(at, _)| at.0 == **name));
+                let worth =
+                    self.participants.keys().filter(|name| self.subscribers().iter().any(|(at, _)| at.0 == **name));
                 actions.extend(worth.map(|name| Action::Ask { of: name.clone() }));
             }
             None => {}
@@ -236,13 +262,14 @@ impl World {
         actions
     }
 
-    /// Returns the log that a participant reads: its own as soon as it is queued, as it reads what it has itself.
-    fn log_for(&self, _reader: &ParticipantName, from: &ParticipantName) -> &[Event] {
+    /// Returns the log that others read, and the participant itself.
+    fn log_of(&self, from: &ParticipantName) -> &[Event] {
         &self.participants[from].stable.log
     }
 
     fn read(&self, from: &ParticipantName) -> usize {
-        let place = self.observer.sources().find(|(name, _)| *name == from).map(|(_, place)| place.watermark.position());
+        let place =
+            self.observer.sources().find(|(name, _)| *name == from).map(|(_, place)| place.watermark.position());
         usize::try_from(place.unwrap_or_default().0).unwrap()
     }
 
@@ -267,8 +294,9 @@ impl World {
     pub fn step(&mut self, action: &Action) {
         match action {
             Action::React { at, from, outcome } => {
-                let next = self.participants[&at.0].queued.through.get(&(at.1.clone(), from.clone())).copied().unwrap_or(0);
-                let event = self.log_for(&at.0, from)[next].clone();
+                let next =
+                    self.participants[&at.0].queued.through.get(&(at.1.clone(), from.clone())).copied().unwrap_or(0);
+                let event = self.log_of(from)[next].clone();
                 if *outcome == Outcome::Refused {
                     self.refusals -= 1;
                 }
@@ -296,7 +324,8 @@ impl World {
             Action::Retry { at, event } => {
                 let own = &self.participants[&at.0].queued;
                 let (from, _) = own.parked[&(at.1.clone(), *event)].clone();
-                let found = self.participants[&from].stable.log.iter().find(|found| found.id() == *event).unwrap().clone();
+                let found =
+                    self.participants[&from].stable.log.iter().find(|found| found.id() == *event).unwrap().clone();
                 self.participants.get_mut(&at.0).unwrap().queued.parked.remove(&(at.1.clone(), *event));
                 self.deal(at, &from, &found, Outcome::Done);
             }
@@ -344,7 +373,8 @@ impl World {
 
     /// Takes the next part of a survey; the last one delivers it.
     pub fn ask(&mut self, of: &ParticipantName) {
-        let mut asking = self.asking.take().unwrap_or_else(|| Asking { of: of.clone(), through: None, parked: None, log: None });
+        let mut asking =
+            self.asking.take().unwrap_or_else(|| Asking { of: of.clone(), through: None, parked: None, log: None });
         let own = &self.participants[of];
         let shown = if self.mutant == Mutant::UnstableTold { &own.queued } else { &own.stable };
         let parked = || {
@@ -372,13 +402,14 @@ impl World {
     fn surveyed(
         &self,
         through: &BTreeMap<(SubscriptionName, ParticipantName), usize>,
-        parked: &BTreeMap<(SubscriptionName, EventId), Option<String>>,
-        given_up: &BTreeSet<(SubscriptionName, EventId)>,
+        parked: &ParkedNow,
+        given_up: &GivenUpNow,
         log: usize,
     ) -> Survey {
         let mut subscriptions: BTreeMap<SubscriptionName, Surveyed> = BTreeMap::new();
         for ((subscription, from), through) in through {
-            let mark = through.checked_sub(1).map_or(Watermark(None), |at| self.participants[from].stable.log[at].id().into());
+            let mark =
+                through.checked_sub(1).map_or(Watermark(None), |at| self.participants[from].stable.log[at].id().into());
             subscriptions.entry(subscription.clone()).or_default().through.insert(from.clone(), mark);
         }
         for ((subscription, event), refusal) in parked {
