@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod credentials;
 pub mod databases;
+pub mod declared;
 pub mod demo;
 pub mod process;
 pub mod restores;

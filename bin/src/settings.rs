@@ -252,11 +252,18 @@ mod tests {
         settings.iter().filter(|(_, value)| value.is_integer()).map(|(key, _)| key).filter(unbounded).cloned().collect()
     }
 
+    fn observed() -> undoubt_observer::Observed {
+        let (name, address, settings) = ("shop".into(), "http://127.0.0.1:7401".into(), "shop.toml".into());
+        undoubt_observer::Observed { name, address, settings }
+    }
+
     #[test]
     fn every_number_has_a_range_and_its_ends_are_taken_while_what_lies_beyond_is_refused_by_name() {
+        use undoubt_observer::Config as OfObserver;
         use undoubt_participant::Config as OfParticipant;
         assert_eq!(numbers_without_a_range::<Config>(&Config::default().ranges()), [""; 0]);
         assert_eq!(numbers_without_a_range::<OfParticipant>(&OfParticipant::default().ranges()), [""; 0]);
+        assert_eq!(numbers_without_a_range::<OfObserver>(&OfObserver::default().ranges()), [""; 0]);
         fn check<C: Default + Serialize + DeserializeOwned>(ranges: Vec<Ranged>, check: impl Fn(&C) -> Option<String>) {
             for Ranged { setting, value: _, min, max } in ranges {
                 let set = |value: u64| {
@@ -280,5 +287,10 @@ mod tests {
         }
         check::<Config>(Config::default().ranges(), |config| config.check().err().map(|error| error.to_string()));
         check::<OfParticipant>(OfParticipant::default().ranges(), |config| config.check().err().map(|e| e.to_string()));
+        // It observes somebody.
+        let observed = |config: &OfObserver| OfObserver { participants: vec![observed()], ..config.clone() };
+        check::<OfObserver>(OfObserver::default().ranges(), |config| {
+            observed(config).check().err().map(|e| e.to_string())
+        });
     }
 }

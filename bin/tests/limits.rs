@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use undoubt_coordinator::Config as OfCoordinator;
 use undoubt_gateway::Config as OfGateway;
+use undoubt_observer::Config as OfObserver;
 use undoubt_participant::Config as OfParticipant;
 use undoubt_platform::limits as platform;
 use undoubt_platform::range::Ranged;
@@ -39,6 +40,7 @@ fn tables() -> Vec<(&'static str, &'static [Limit])> {
         ("Tokens of an identity provider", undoubt_oidc::LIMITS),
         ("A coordinator", undoubt_coordinator::LIMITS),
         ("A participant", undoubt_participant::LIMITS),
+        ("An observer", undoubt_observer::LIMITS),
         ("Stores, metrics and alarms", platform::OF_SERVERS),
         ("The client's library", undoubt_client::LIMITS),
         ("A gateway", undoubt_gateway::LIMITS),
@@ -115,6 +117,7 @@ fn page() -> String {
             &["coordinator/src/config.rs", alarms, identities],
         ),
         &settings("Of a participant", &OfParticipant::default().ranges(), &["participant/src/config.rs", alarms]),
+        &settings("Of an observer", &OfObserver::default().ranges(), &["participant/observer/src/config.rs", alarms]),
         &settings("Of a gateway", &OfGateway::default().ranges(), &["coordinator/gateway/src/config.rs"]),
     ]
     .concat()
@@ -150,6 +153,7 @@ const INNER: &[&str] = &[
     "MAX_COLLECTED_ROWS",
     "MAX_COMMANDS_PER_ROUND",
     "MAX_DRAWS",
+    "MAX_DROPPED_AT_ONCE",
     "MAX_DROPPED_PER_BATCH",
     "MAX_EARLIER_EVENTS_PER_TRANSACTION",
     "MAX_EARLIER_TRANSACTIONS",
@@ -157,9 +161,13 @@ const INNER: &[&str] = &[
     "MAX_EVENTS_PER_SPAN",
     "MAX_EXPONENT_BYTES",
     "MAX_FIRST_WORD_BYTES",
+    "MAX_GAPS_KEPT",
     "MAX_GATHERING_BYTES",
+    "MAX_GIVEN_UP_READ",
+    "MAX_GIVEN_UP_SHOWN",
     "MAX_GROUP_BYTES",
     "MAX_HOST_BYTES",
+    "MAX_INCARNATIONS",
     "MAX_INLINE_BYTES",
     "MAX_IN_DOUBT",
     "MAX_KEEP_EVENTS_MS",
@@ -179,6 +187,7 @@ const INNER: &[&str] = &[
     "MAX_NAMED_BYTES",
     "MAX_NUMBERED_BYTES",
     "MAX_NUMBERED_EVENTS",
+    "MAX_OBSERVED_SAGAS",
     "MAX_OPEN_BYTES",
     "MAX_PAGE_BYTES_READ",
     "MAX_PAGE_ENTRIES",

@@ -148,7 +148,10 @@ impl Events for EventsService {
         let parked = self.subscriptions.view.parked_of(&subscription);
         let more = parked.len() > MAX_PARKED_LISTED;
         let events = parked.into_iter().take(MAX_PARKED_LISTED).map(shown_parked).collect();
-        Ok(Response::new(v1::ListParkedResponse { events, more }))
+        let given_up = self.subscriptions.view.given_up_of(&subscription);
+        let more_given_up = given_up.more || given_up.events.len() > MAX_PARKED_LISTED;
+        let given_up = given_up.events.into_iter().take(MAX_PARKED_LISTED).map(shown_parked).collect();
+        Ok(Response::new(v1::ListParkedResponse { events, more, given_up, more_given_up }))
     }
 
     async fn get_parked(
@@ -267,6 +270,7 @@ fn shown_subscription(
         standing: standing.as_str().to_owned(),
         why: standing.why().to_owned(),
         through: through.position().0,
+        incarnation: through.incarnation().map(|life| Bytes::copy_from_slice(&life.0)).unwrap_or_default(),
         stable: stable.0,
         last_published_at_us: last_at.map_or(0, |at| at.0),
         parked: u64::try_from(parked).unwrap_or(u64::MAX),

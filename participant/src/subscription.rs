@@ -2,12 +2,13 @@
 //!
 //! * `store` is what a resource has to be able to do; `rows` are the rows that adapters with a store keep.
 //! * `sources` are the logs that are read, `reading` reads one of them whatever becomes of its connection.
-//! * `runner` is one reaction at work. What it does about an event the pure machines of `undoubt-stream` say.
+//! * `runner` is one reaction at work, `showing` what is shown of it: what is on stable storage. What it does about an event the pure machines of `undoubt-stream` say.
 //! * `view` is how they stand.
 
-mod reading;
+pub mod reading;
 mod rows;
 mod runner;
+mod showing;
 mod sources;
 mod store;
 mod subject;
@@ -36,12 +37,12 @@ use undoubt_vocabulary::{ParticipantName, Position, ReaderName, SubscriptionName
 
 pub(crate) use rows::read_event;
 pub use rows::{
-    ATTEMPT, FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, barrier_key, delete_attempt, put_attempt,
-    put_barrier, put_parked, put_place, put_timer, read_barrier, read_timer, read_watermark, timer_keys, timer_row,
-    watermark_row,
+    ATTEMPT, FAMILIES, GIVEN_UP, GIVEN_UP_LIMIT, INBOX, PARKED, REACTION, Rows, TIMER, barrier_key, delete_attempt,
+    put_attempt, put_barrier, put_parked, put_place, put_timer, read_barrier, read_timer, read_watermark, timer_keys,
+    timer_row, watermark_row,
 };
 pub(crate) use runner::{Obeyed, Word};
-pub use sources::{Batches, DialSources, Sources};
+pub use sources::{Batches, CONNECT_TIMEOUT, DialSources, Sources};
 pub use store::{
     Asking, Carried, InboxId, LocalTransaction, Place, ReactionStore, StoredParked, StoredSubscriptions, Then,
 };
@@ -150,15 +151,8 @@ pub(crate) async fn begin(
         let subscription = subject.subscription();
         words.insert(subscription.clone(), sender);
         let reading = |(from, topics): (ParticipantName, Vec<TopicName>)| {
-            let reading = Reading {
-                from: from.clone(),
-                topics,
-                sources: sources.clone(),
-                random: random.clone(),
-                retries: config.retries(),
-                reader: ReaderName::of(&own_name, &subscription),
-                turn: Arc::default(),
-            };
+            let reading = Reading::new(from.clone(), topics, sources.clone(), random.clone(), config.retries())
+                .registered_as(ReaderName::of(&own_name, &subscription));
             (from, reading)
         };
         let readings: BTreeMap<_, _> = topics_by_source(&subject).into_iter().map(reading).collect();

@@ -42,6 +42,7 @@ mod log_readers;
 mod lost_answers;
 mod memory;
 mod nested_sagas;
+mod observer;
 mod open_sagas;
 mod open_sagas_in_databases;
 mod operators;

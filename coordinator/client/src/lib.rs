@@ -266,8 +266,8 @@ pub use submit_many::Completion;
 pub use transaction::Transaction;
 pub use undoubt_vocabulary::limit::{Limit, Unit as LimitUnit};
 pub use view::{
-    BranchView, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Loss, Mark,
-    ParticipantState, ParticipantView, TransactionView,
+    Awaited, BranchView, Choreographed, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent,
+    KnownCoordinator, Loss, Mark, ParticipantState, ParticipantView, TransactionView,
 };
 pub use watch::Watched;
 

@@ -48,6 +48,36 @@ pub struct TransactionView {
     pub parent: Option<TxId>,
     /// The sagas that are nested in it and have not ended.
     pub children: Vec<TxId>,
+    /// Set: no coordinator carries it out; an observer tells how it stands.
+    pub choreographed: Option<Choreographed>,
+}
+
+/// The standing of a choreographed saga, as far as its participants' events and subscriptions show it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Choreographed {
+    /// `running`, `undoing`, `done`, `undone`, `expired`, `mixed`, `parked`, `quiet` or `unknown`.
+    pub standing: String,
+    /// What it waits for; nothing once it has ended.
+    pub awaited: Vec<Awaited>,
+    /// Why, where the standing alone does not say it.
+    pub why: Option<String>,
+}
+
+/// A reaction, or the end of a time limit, that a choreographed saga waits for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Awaited {
+    /// The participant whose reaction it is.
+    pub participant: ParticipantName,
+    /// The name of the reaction.
+    pub reaction: String,
+    /// The type of the event that it has yet to deal with.
+    pub event: String,
+    /// The time at which that was published.
+    pub since: Timestamp,
+    /// What it waits for and what holds it up, in words.
+    pub detail: String,
 }
 
 /// One branch, as its coordinator sees it.
@@ -192,7 +222,27 @@ impl TryFrom<v1::Transaction> for TransactionView {
             unusable_because: Some(wire.unusable_because).filter(|why| !why.is_empty()),
             parent: (!wire.parent.is_empty()).then(|| tx(wire.parent)).transpose()?,
             children: wire.children.into_iter().map(tx).collect::<Result<_, _>>()?,
+            choreographed: wire.choreographed.map(TryInto::try_into).transpose()?,
         })
+    }
+}
+
+impl TryFrom<v1::Choreographed> for Choreographed {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Choreographed) -> Result<Self, Malformed> {
+        let v1::Choreographed { standing, awaited, why } = wire;
+        Ok(Choreographed { standing, awaited: all(awaited)?, why: unless_empty(why) })
+    }
+}
+
+impl TryFrom<v1::Awaited> for Awaited {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Awaited) -> Result<Self, Malformed> {
+        let v1::Awaited { participant, reaction, event, since_us, detail } = wire;
+        let participant = name("choreographed.awaited.participant", &participant)?;
+        Ok(Awaited { participant, reaction, event, since: Timestamp(since_us), detail })
     }
 }
 

@@ -19,8 +19,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use undoubt_client::{
-    Answer, BranchView, CoordinatorView, HistoryEvent, Joined, KnownOutcome, Listing, Loss, ParticipantView, Results,
-    StuckStep, TransactionView, Watched,
+    Answer, Awaited as AwaitedView, BranchView, Choreographed as ChoreographedView, CoordinatorView, HistoryEvent,
+    Joined, KnownOutcome, Listing, Loss, ParticipantView, Results, StuckStep, TransactionView, Watched,
 };
 use undoubt_vocabulary::{
     CoordinatorPhase, EventKind, Outcome as Decided, OutcomeForm, PartName, PartState, TransactionPhase, TxId,
@@ -139,8 +139,30 @@ pub struct Transaction {
     /// The sagas that are nested in it and have not ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<String>,
+    /// Set where an observer tells it: no coordinator carries it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choreographed: Option<Choreographed>,
     pub branches: Vec<Branch>,
     pub history: Vec<Event>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Choreographed {
+    /// `running`, `undoing`, `done`, `undone`, `expired`, `mixed`, `parked`, `quiet` or `unknown`.
+    pub standing: String,
+    pub awaited: Vec<Awaited>,
+    pub why: Option<String>,
+}
+
+/// A reaction, or the end of a time limit, that a choreographed saga waits for.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Awaited {
+    pub participant: String,
+    pub reaction: String,
+    /// The type of the event that it has yet to deal with.
+    pub event: String,
+    pub since: String,
+    pub detail: String,
 }
 
 #[derive(Debug, JsonSchema, Serialize)]
@@ -286,8 +308,26 @@ impl From<&TransactionView> for Transaction {
             unusable_because: view.unusable_because.clone(),
             parent: view.parent.as_ref().map(ToString::to_string),
             children: view.children.iter().map(ToString::to_string).collect(),
+            choreographed: view.choreographed.as_ref().map(Into::into),
             branches: view.branches.iter().map(Into::into).collect(),
             history: view.history.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&ChoreographedView> for Choreographed {
+    fn from(view: &ChoreographedView) -> Self {
+        let awaited = |awaited: &AwaitedView| Awaited {
+            participant: awaited.participant.to_string(),
+            reaction: awaited.reaction.clone(),
+            event: awaited.event.clone(),
+            since: awaited.since.to_string(),
+            detail: awaited.detail.clone(),
+        };
+        Choreographed {
+            standing: view.standing.clone(),
+            awaited: view.awaited.iter().map(awaited).collect(),
+            why: view.why.clone(),
         }
     }
 }

@@ -84,6 +84,7 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
         unusable_because: unusable_because.unwrap_or_default(),
         parent: parent.map(|parent| parent.to_bytes()).unwrap_or_default(),
         children: children.iter().map(TxId::to_bytes).collect(),
+        choreographed: None,
     }
 }
 
@@ -122,6 +123,7 @@ pub(super) fn row_of_ended(ended: Ended) -> v1::Transaction {
         unusable_because: String::new(),
         parent: Bytes::new(),
         children: Vec::new(),
+        choreographed: None,
         outcome: Some(outcome_without_results(Some(record.outcome), None)),
     }
 }

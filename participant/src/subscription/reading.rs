@@ -18,7 +18,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a source tells.
 #[derive(Debug)]
-pub(super) enum Told {
+pub enum Told {
     Events {
         events: Vec<Event>,
         through: Watermark,
@@ -29,15 +29,30 @@ pub(super) enum Told {
     /// Nothing was read before, and events were dropped up to this position: reading begins behind them.
     BeginsBehind(Position),
     /// Nothing more is told until somebody has looked at it.
-    Stopped(String),
+    Stopped(Gone, String),
+}
+
+/// Why a source cannot be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// What comes next is not kept any more.
+    Trimmed,
+    /// It was put back from an older copy.
+    PutBack,
 }
 
 /// A place from which to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct From {
-    pub(super) place: Watermark,
+pub struct Start {
+    pub place: Watermark,
     /// The position up to which everything counts as dealt with.
-    pub(super) floor: Position,
+    pub floor: Position,
+}
+
+impl From<Watermark> for Start {
+    fn from(place: Watermark) -> Start {
+        Start { place, floor: Position::START }
+    }
 }
 
 /// What somebody asks of a reader between two events.
@@ -51,18 +66,40 @@ pub(super) enum Turn {
 
 /// A source, and the place from which it is read when it is opened next.
 #[derive(Clone)]
-pub(super) struct Reading {
-    pub(super) from: ParticipantName,
-    pub(super) topics: Vec<TopicName>,
+pub struct Reading {
+    from: ParticipantName,
+    topics: Vec<TopicName>,
     pub(super) sources: Arc<dyn Sources>,
-    pub(super) random: Arc<dyn Random>,
-    pub(super) retries: Backoff,
-    /// The name under which the source knows the reader.
-    pub(super) reader: ReaderName,
-    pub(super) turn: Arc<Mutex<Option<Turn>>>,
+    random: Arc<dyn Random>,
+    retries: Backoff,
+    /// The name under which the source keeps events for the reader; `None`: it keeps none for it.
+    pub(super) reader: Option<ReaderName>,
+    turn: Arc<Mutex<Option<Turn>>>,
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").field("from", &self.from).field("topics", &self.topics).finish_non_exhaustive()
+    }
 }
 
 impl Reading {
+    /// Returns a reading of these topics of a source; of all its topics if there are none.
+    pub fn new(
+        from: ParticipantName,
+        topics: Vec<TopicName>,
+        sources: Arc<dyn Sources>,
+        random: Arc<dyn Random>,
+        retries: Backoff,
+    ) -> Reading {
+        Reading { from, topics, sources, random, retries, reader: None, turn: Arc::default() }
+    }
+
+    /// Has the source keep what was not read.
+    pub(super) fn registered_as(self, reader: ReaderName) -> Reading {
+        Reading { reader: Some(reader), ..self }
+    }
+
     fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
         self.turn.lock().expect("nothing panics while it is held")
     }
@@ -73,14 +110,15 @@ impl Reading {
     }
 
     /// Returns what the source tells behind a place. It ends by [`Told::Stopped`], or if it is [asked to](Turn::End).
-    pub(super) fn after(self, From { place, floor }: From) -> BoxStream<'static, (ParticipantName, Told)> {
-        let from = self.from.clone();
+    pub fn after(self, start: impl Into<Start>) -> BoxStream<'static, (ParticipantName, Told)> {
+        let (from, Start { place, floor }) = (self.from.clone(), start.into());
         *self.turn() = None;
-        let reader = Reader { reading: self, place, floor, is_registered: false, batches: None, failures: 0 };
+        let is_registered = self.reader.is_none();
+        let reader = Reader { reading: self, place, floor, is_registered, batches: None, failures: 0 };
         stream::unfold(Some(reader), |reader| async {
             let mut reader = reader?;
             let told = reader.next().await?;
-            let goes_on = !matches!(told, Told::Stopped(_));
+            let goes_on = !matches!(told, Told::Stopped(..));
             Some((told, goes_on.then_some(reader)))
         })
         .map(move |told| (from.clone(), told))
@@ -172,7 +210,7 @@ impl Reader {
     /// Has the source keep what is read next. Returns what is to be told of it, if there is something.
     async fn register(&mut self) -> Option<Told> {
         let (after, incarnation) = self.position();
-        let reader = self.reading.reader.as_str().to_owned();
+        let reader = self.reading.reader.as_ref()?.as_str().to_owned();
         let request = v1::KeepEventsRequest { reader, after, incarnation, anew: false };
         let v1::KeepEventsResponse { trimmed } =
             match timeout(OPEN_TIMEOUT, self.reading.sources.keep(&self.reading.from, request)).await {
@@ -226,8 +264,12 @@ impl Reader {
 
     fn failed(&mut self, status: &Status) -> Told {
         let why = if status.message().is_empty() { status.to_string() } else { status.message().to_owned() };
-        let is_final = [Reason::LogPutBack, Reason::EventsTrimmed].map(Some).contains(&Reason::of(status));
-        if is_final { Told::Stopped(why) } else { self.away(why) }
+        let gone = match Reason::of(status) {
+            Some(Reason::LogPutBack) => Gone::PutBack,
+            Some(Reason::EventsTrimmed) => Gone::Trimmed,
+            Some(_) | None => return self.away(why),
+        };
+        Told::Stopped(gone, why)
     }
 
     fn away(&mut self, why: String) -> Told {

@@ -53,6 +53,12 @@ pub const ATTEMPT: Family = Family("attempt");
 /// The families of subscriptions.
 pub const FAMILIES: [Family; 5] = [INBOX, PARKED, GIVEN_UP, REACTION, TIMER];
 
+/// Records of what was given up that are read at a start.
+const MAX_GIVEN_UP_READ: usize = 10_000;
+
+/// The rows of [`GIVEN_UP`] that are read to see whether there are more than are told.
+pub const GIVEN_UP_LIMIT: usize = MAX_GIVEN_UP_READ + 1;
+
 const WATERMARK: &[u8] = b"watermark/";
 const PLACE: &[u8] = b"place/";
 
@@ -69,8 +75,9 @@ impl Rows {
 
     /// Reads all but barriers.
     pub fn read(&self, store: &dyn Store) -> Result<StoredSubscriptions, ResourceError> {
-        let all = |family| store.scan(family, b"", None, Direction::Forward, usize::MAX);
-        let stored = StoredSubscriptions::read(all(INBOX)?, all(PARKED)?)?;
+        let rows = |family, limit| store.scan(family, b"", None, Direction::Forward, limit);
+        let given_up = rows(GIVEN_UP, GIVEN_UP_LIMIT)?;
+        let stored = StoredSubscriptions::read(rows(INBOX, usize::MAX)?, rows(PARKED, usize::MAX)?, given_up)?;
         *self.watermarks() = stored.watermarks.iter().cloned().collect();
         Ok(stored)
     }
@@ -132,10 +139,11 @@ impl Rows {
 }
 
 impl StoredSubscriptions {
-    /// Reads the rows of the families [`INBOX`] and [`PARKED`].
+    /// Reads the rows of the families [`INBOX`] and [`PARKED`], and the first [`GIVEN_UP_LIMIT`] of [`GIVEN_UP`].
     pub fn read(
         inbox: impl IntoIterator<Item = (Bytes, Bytes)>,
         parked: impl IntoIterator<Item = (Bytes, Bytes)>,
+        given_up: Vec<(Bytes, Bytes)>,
     ) -> Result<StoredSubscriptions, ResourceError> {
         let mut stored = StoredSubscriptions::default();
         for (key, value) in inbox {
@@ -143,6 +151,11 @@ impl StoredSubscriptions {
         }
         for (key, value) in parked {
             stored.parked.push(read_parked(&key, value).map_err(|cause| unreadable(PARKED, &key, &cause))?);
+        }
+        stored.given_up_is_cut = given_up.len() > MAX_GIVEN_UP_READ;
+        for (key, value) in given_up {
+            let given_up = read_given_up(&key, value).map_err(|cause| unreadable(GIVEN_UP, &key, &cause))?;
+            stored.given_up.push(given_up);
         }
         Ok(stored)
     }
@@ -301,10 +314,19 @@ fn parked_record(key: &Bytes, ParkedEvent { event, parked_at, attempts, refusal 
     }
 }
 
+fn read_given_up(key: &Bytes, value: Bytes) -> Result<StoredParked, Unreadable> {
+    let (parked_key, _) = key.split_last_chunk::<24>().ok_or(Unreadable::Length)?;
+    let record = StoredGivenUp::decode(value)?;
+    read_parked_record(parked_key, record.parked.unwrap_or_default())
+}
+
 fn read_parked(key: &Bytes, value: Bytes) -> Result<StoredParked, Unreadable> {
+    read_parked_record(key, StoredParkedEvent::decode(value)?)
+}
+
+fn read_parked_record(key: &[u8], record: StoredParkedEvent) -> Result<StoredParked, Unreadable> {
     let (subscription, turn) = key.split_last_chunk::<8>().ok_or(Unreadable::Length)?;
     let subscription = text(subscription)?.strip_suffix('\0').ok_or(Unreadable::Length)?;
-    let record = StoredParkedEvent::decode(value)?;
     let event = Reference {
         from: record.source.parse()?,
         topic: record.topic.parse()?,

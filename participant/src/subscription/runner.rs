@@ -9,10 +9,11 @@ mod resuming;
 mod timers;
 mod words;
 
-use super::reading::{From, Reading, Told, Turn};
+use super::reading::{Reading, Start, Told, Turn};
+use super::showing::{MAX_GIVEN_UP_SHOWN, Showing};
 use super::store::{Asking, Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
 use super::subject::Subject;
-use super::view::{Standing, View};
+use super::view::{ShownGivenUp, Standing, View};
 use crate::resource::ResourceError;
 use bytes::Bytes;
 use futures::future::{BoxFuture, pending};
@@ -73,6 +74,7 @@ pub(super) struct Runner {
     unanswered: BTreeMap<BarrierId, (u64, Barrier)>,
     under_way: FuturesUnordered<UnderWay>,
     writes: u64,
+    showing: Showing,
     words: mpsc::Receiver<Asked>,
 }
 
@@ -124,7 +126,13 @@ impl Runner {
             Parked::found(subscription.clone(), max_parked_events, own_parked),
         );
         own_places.for_each(|place| state.set_floor(place.from.clone(), place.floor));
+        let own_given_up = stored.given_up.iter().filter(|parked| parked.subscription == subscription).rev();
+        let given_up = own_given_up.map(|given_up| (given_up.key.to_vec(), given_up.turn, given_up.event.clone()));
+        let given_up: Vec<_> = given_up.take(MAX_GIVEN_UP_SHOWN + 1).collect();
+        let more = stored.given_up_is_cut || given_up.len() > MAX_GIVEN_UP_SHOWN;
+        let given_up = ShownGivenUp { events: given_up, more };
         Runner {
+            showing: Showing::new(surroundings.view.clone(), subscription.clone(), given_up),
             places,
             told: SelectAll::new(),
             stopped: BTreeSet::new(),
@@ -145,7 +153,7 @@ impl Runner {
     pub(super) async fn run(mut self) -> Result<(), ResourceError> {
         for (from, reading) in &self.sources {
             let place = self.places.get(from).copied().unwrap_or_default();
-            self.told.push(reading.clone().after(From { place, floor: self.state.floor(from) }));
+            self.told.push(reading.clone().after(Start { place, floor: self.state.floor(from) }));
         }
         self.show_parked();
         let mut keeping = interval(KEEP_PERIOD);
@@ -179,6 +187,7 @@ impl Runner {
             self.unanswered.remove(&id);
         }
         self.keeping_answered(number);
+        self.showing.answered(number);
     }
 
     /// Waits for a call of the store while what is under way goes on: what it waits for may be a lock of that.
@@ -208,9 +217,7 @@ impl Runner {
                 tracing::warn!(subscription = %self.subscription, source = %from, why, "the events of a source cannot be read, which is tried again");
                 self.surroundings.view.stands(&name, Standing::Away(why));
             }
-            Told::Stopped(why) => {
-                self.stop(from, why);
-            }
+            Told::Stopped(_, why) => self.stop(from, why),
             Told::BeginsBehind(floor) => {
                 tracing::warn!(subscription = %self.subscription, source = %from, %floor, "a subscription begins behind events that its source does not keep any more");
                 let mut failures = 0;
@@ -226,7 +233,8 @@ impl Runner {
                     }
                 }
                 let last_at = events.last().map(|event| event.published_at);
-                self.surroundings.view.reached(&name, through, stable, last_at);
+                self.surroundings.view.reads(&name, stable);
+                self.showing.reached(from, through, last_at, self.writes);
                 let stored = self.places.get(from).map_or(0, |place| place.position().0);
                 if through.position().0.saturating_sub(stored) >= PLACE_AFTER {
                     self.store_place(from, through).await?;
@@ -482,6 +490,7 @@ impl Runner {
     ) {
         self.writes += 1;
         let number = self.writes;
+        self.showing.queued(number);
         let id = barrier.as_ref().map(|(id, _)| id.clone());
         self.unanswered.extend(barrier.map(|(id, barrier)| (id, (number, barrier))));
         self.under_way.push(Box::pin(async move {
@@ -566,8 +575,8 @@ impl Runner {
         }
     }
 
-    fn show_parked(&self) {
-        self.surroundings.view.parked(&self.subscription, &self.state.parked);
+    fn show_parked(&mut self) {
+        self.showing.parked(&self.state.parked, self.writes);
     }
 }
 

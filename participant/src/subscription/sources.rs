@@ -18,7 +18,7 @@ use undoubt_vocabulary::ParticipantName;
 use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
 
 /// The time for connecting to a source.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Batches of events, as [`v1::EventBatch`] tells them.
 pub type Batches = BoxStream<'static, Result<v1::EventBatch, Status>>;
@@ -67,30 +67,32 @@ impl DialSources {
         }
     }
 
-    fn client(&self, from: &ParticipantName) -> BoxFuture<'static, Result<EventsClient<Channel>, Status>> {
-        let Some(address) = self.addresses.get(from) else {
+    /// Connects to a participant. The caller bounds how long that may take.
+    pub fn connect(
+        &self,
+        to: &ParticipantName,
+    ) -> impl Future<Output = Result<EventsClient<Channel>, Status>> + Send + 'static {
+        let address = self.addresses.get(to).cloned().ok_or_else(|| {
             let what = format!(
-                "no address of the participant {from} is known, whose events are subscribed to; add it to sources"
+                "no address of the participant {to} is known, whose events are subscribed to; add it to sources"
             );
-            return std::future::ready(Err(Reason::UnknownParticipant.refuse(what))).boxed();
-        };
-        let endpoint = Endpoint::from_shared(address.clone()).map(|endpoint| {
-            endpoint
-                .connect_timeout(self.connect_timeout)
-                .http2_keep_alive_interval(self.keep_alive / 2)
-                .keep_alive_timeout(self.keep_alive / 2)
-                .keep_alive_while_idle(true)
-                .tcp_nodelay(true)
+            Reason::UnknownParticipant.refuse(what)
         });
-        let dial = self.dial.clone();
+        let (connect_timeout, keep_alive, dial) = (self.connect_timeout, self.keep_alive, self.dial.clone());
         async move {
+            let endpoint = Endpoint::from_shared(address?);
             let endpoint = endpoint.map_err(|error| Reason::InvalidRequest.refuse(error.to_string()))?;
+            let endpoint = endpoint
+                .connect_timeout(connect_timeout)
+                .http2_keep_alive_interval(keep_alive / 2)
+                .keep_alive_timeout(keep_alive / 2)
+                .keep_alive_while_idle(true)
+                .tcp_nodelay(true);
             let channel = dial::connect(endpoint, dial).await;
             let channel =
                 channel.map_err(|error| Status::unavailable(format!("cannot connect: {}", root_cause(&error))))?;
             Ok(EventsClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES))
         }
-        .boxed()
     }
 }
 
@@ -100,7 +102,7 @@ impl Sources for DialSources {
         from: &ParticipantName,
         request: v1::ReadEventsRequest,
     ) -> BoxFuture<'static, Result<Batches, Status>> {
-        let client = self.client(from);
+        let client = self.connect(from);
         async move { Ok(client.await?.read(request).await?.into_inner().boxed()) }.boxed()
     }
 
@@ -109,7 +111,7 @@ impl Sources for DialSources {
         from: &ParticipantName,
         request: v1::KeepEventsRequest,
     ) -> BoxFuture<'static, Result<v1::KeepEventsResponse, Status>> {
-        let client = self.client(from);
+        let client = self.connect(from);
         async move { Ok(client.await?.keep_events(request).await?.into_inner()) }.boxed()
     }
 }

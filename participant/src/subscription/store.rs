@@ -48,6 +48,10 @@ pub struct StoredSubscriptions {
     pub watermarks: Vec<(InboxId, Watermark)>,
     pub places: Vec<Place>,
     pub parked: Vec<StoredParked>,
+    /// What operators have given up.
+    pub given_up: Vec<StoredParked>,
+    /// More is given up than is told here.
+    pub given_up_is_cut: bool,
 }
 
 /// One local transaction of a subscription: all of it takes effect, or nothing.

@@ -1,9 +1,10 @@
 //! How subscriptions stand, for operators and for figures.
 
+use super::showing::Stored;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use undoubt_stream::inbox::Watermark;
-use undoubt_stream::parked::{Parked, ParkedEvent, Turn};
+use undoubt_stream::parked::{ParkedEvent, Turn};
 use undoubt_vocabulary::{ParticipantName, Position, SubscriptionName, Timestamp};
 
 /// A subscription, and the source that it reads.
@@ -59,10 +60,19 @@ pub(crate) struct Shown {
 /// A parked event, with its key and its turn.
 pub(crate) type ShownParked = (Vec<u8>, Turn, ParkedEvent);
 
+/// What operators have given up of a subscription: the latest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShownGivenUp {
+    pub(crate) events: Vec<ShownParked>,
+    /// There are more.
+    pub(crate) more: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
     sources: BTreeMap<Name, Shown>,
     parked: BTreeMap<SubscriptionName, Vec<ShownParked>>,
+    given_up: BTreeMap<SubscriptionName, ShownGivenUp>,
 }
 
 /// What is shown of all subscriptions. Cheap to clone.
@@ -84,18 +94,25 @@ impl View {
         }
     }
 
-    pub(super) fn reached(&self, name: &Name, through: Watermark, stable: Position, last_at: Option<Timestamp>) {
+    /// Notes that a source was read, and where it ends.
+    pub(super) fn reads(&self, name: &Name, stable: Position) {
         if let Some(shown) = self.state().sources.get_mut(name) {
-            let last_at = last_at.or(shown.last_at);
-            *shown = Shown { standing: Standing::Reading, through, stable, last_at };
+            (shown.standing, shown.stable) = (Standing::Reading, stable);
         }
     }
 
-    pub(super) fn parked(&self, subscription: &SubscriptionName, parked: &Parked) {
-        let shown = parked
-            .keys()
-            .flat_map(|(key, events)| events.iter().map(move |(turn, event)| (key.to_vec(), *turn, event.clone())));
-        self.state().parked.insert(subscription.clone(), shown.collect());
+    /// Shows how far a subscription is, and what it has parked and given up: all in one moment, so that whoever sees the first sees the rest.
+    pub(super) fn show(&self, subscription: &SubscriptionName, stored: Stored) {
+        let mut state = self.state();
+        for (from, (through, last_at)) in stored.reached {
+            if let Some(shown) = state.sources.get_mut(&(subscription.clone(), from)) {
+                (shown.through, shown.last_at) = (through, last_at.or(shown.last_at));
+            }
+        }
+        if let Some((parked, given_up)) = stored.parked {
+            state.parked.insert(subscription.clone(), parked);
+            state.given_up.insert(subscription.clone(), given_up);
+        }
     }
 
     /// Returns all subscriptions, by name and source.
@@ -106,6 +123,11 @@ impl View {
     /// Returns the parked events of a subscription.
     pub(crate) fn parked_of(&self, subscription: &SubscriptionName) -> Vec<ShownParked> {
         self.state().parked.get(subscription).cloned().unwrap_or_default()
+    }
+
+    /// Returns what operators have given up of a subscription.
+    pub(crate) fn given_up_of(&self, subscription: &SubscriptionName) -> ShownGivenUp {
+        self.state().given_up.get(subscription).cloned().unwrap_or_default()
     }
 
     /// Returns the number of parked events of a subscription.

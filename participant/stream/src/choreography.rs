@@ -16,7 +16,7 @@ mod undoing;
 mod ways;
 
 use crate::declarations::{Beginning, Declarations, EventTemplate, Expiry, Heard, Reaction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use undoubt_vocabulary::{EventType, ParticipantName, ReactionName, TopicName};
 
@@ -65,30 +65,30 @@ pub enum Origin {
 
 /// A reaction with its name throughout the choreography.
 #[derive(Clone, Copy, Debug)]
-struct Step<'a> {
-    participant: &'a ParticipantName,
-    reaction: &'a Reaction,
+pub(crate) struct Step<'a> {
+    pub(crate) participant: &'a ParticipantName,
+    pub(crate) reaction: &'a Reaction,
 }
 
 impl Step<'_> {
-    fn id(&self) -> StepId {
+    pub(crate) fn id(&self) -> StepId {
         StepId { participant: self.participant.clone(), name: self.reaction.name.clone() }
     }
 
     /// Returns an event that it publishes.
-    fn event(&self, template: &EventTemplate) -> Heard {
+    pub(crate) fn event(&self, template: &EventTemplate) -> Heard {
         published(self.participant, &template.topic, &template.kind)
     }
 
-    fn emits(&self) -> impl Iterator<Item = Heard> {
+    pub(crate) fn emits(&self) -> impl Iterator<Item = Heard> {
         self.reaction.emit.iter().map(|template| self.event(template))
     }
 
-    fn refused(&self) -> Option<Heard> {
+    pub(crate) fn refused(&self) -> Option<Heard> {
         self.reaction.refused.as_ref().map(|template| self.event(template))
     }
 
-    fn undone(&self) -> Option<Heard> {
+    pub(crate) fn undone(&self) -> Option<Heard> {
         self.reaction.undone.as_ref().map(|template| self.event(template))
     }
 }
@@ -126,14 +126,14 @@ impl Choreography {
         self.participants.iter()
     }
 
-    fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         self.participants.iter().flat_map(|(participant, declarations)| {
             declarations.reactions.iter().map(move |reaction| Step { participant, reaction })
         })
     }
 
     /// Returns what begins, each with its event.
-    fn beginnings(&self) -> impl Iterator<Item = (Heard, &Beginning)> {
+    pub(crate) fn beginnings(&self) -> impl Iterator<Item = (Heard, &Beginning)> {
         self.participants.iter().flat_map(|(name, declarations)| {
             let event = move |beginning: &Beginning| published(name, &beginning.topic, &beginning.kind);
             declarations.beginnings.iter().map(move |beginning| (event(beginning), beginning))
@@ -149,7 +149,7 @@ impl Choreography {
     }
 
     /// Returns each event with all ways in which it comes to be published.
-    fn origins(&self) -> BTreeMap<Heard, Vec<Origin>> {
+    pub(crate) fn origins(&self) -> BTreeMap<Heard, Vec<Origin>> {
         let mut origins: BTreeMap<Heard, Vec<Origin>> = BTreeMap::new();
         let mut add = |event, origin| {
             let known = origins.entry(event).or_default();
@@ -165,6 +165,29 @@ impl Choreography {
             step.undone().into_iter().for_each(|event| add(event, Origin::Undone(step.id())));
         }
         origins
+    }
+
+    /// Returns all participants that publish events, or are heard.
+    pub fn publishers(&self) -> BTreeSet<ParticipantName> {
+        let own = self.participants().filter(|(_, declarations)| !declarations.topics.is_empty()).map(|(name, _)| name);
+        let heard = self.participants().flat_map(|(_, declarations)| declarations.heard().map(|heard| &heard.from));
+        own.chain(heard).cloned().collect()
+    }
+
+    fn step(&self, id: &StepId) -> Option<Step<'_>> {
+        let (participant, declarations) = self.participants.get_key_value(&id.participant)?;
+        let reaction = declarations.reactions.iter().find(|reaction| reaction.name == id.name)?;
+        Some(Step { participant, reaction })
+    }
+
+    /// Returns true if this reaction acts on the event.
+    pub(crate) fn acts_on(&self, id: &StepId, event: &Heard) -> bool {
+        self.step(id).is_some_and(|step| step.reaction.on == *event)
+    }
+
+    /// Returns true if the event undoes this reaction.
+    pub(crate) fn is_undone_by(&self, id: &StepId, event: &Heard) -> bool {
+        self.step(id).is_some_and(|step| step.reaction.undo_on.contains(event))
     }
 
     fn acting_on<'a>(&'a self, event: &'a Heard) -> impl Iterator<Item = Step<'a>> {

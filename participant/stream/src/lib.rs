@@ -7,6 +7,7 @@
 //! * [`inbox`] says of an event that comes whether it is the next one, a repetition, or behind a gap.
 //! * [`parked`] are the keys whose events wait for an operator.
 //! * [`subscription`] is a reaction's way through what it hears, by both.
+//! * [`observer`] says where choreographed sagas are, by their events.
 //! * [`reaction`] says what to do about an event, by the [`barrier`] of its saga; [`expiry`] the same of a time that is over.
 
 pub mod barrier;
@@ -17,6 +18,7 @@ pub mod facts;
 pub mod fault;
 pub mod inbox;
 pub mod log;
+pub mod observer;
 pub mod parked;
 pub mod reaction;
 pub mod request_template;

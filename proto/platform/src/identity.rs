@@ -42,6 +42,7 @@ const ID_KEY: &str = "id";
 pub enum Kind {
     Coordinator,
     Participant,
+    Observer,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,11 +161,14 @@ impl Kind {
         match self {
             Kind::Coordinator => "coordinator",
             Kind::Participant => "participant",
+            Kind::Observer => "observer",
         }
     }
 
     fn parse(stored: &[u8]) -> Option<Kind> {
-        [Kind::Coordinator, Kind::Participant].into_iter().find(|kind| kind.as_str().as_bytes() == stored)
+        [Kind::Coordinator, Kind::Participant, Kind::Observer]
+            .into_iter()
+            .find(|kind| kind.as_str().as_bytes() == stored)
     }
 }
 

@@ -101,6 +101,10 @@ labelled! {
     Completing = 22 "completing",
     /// A nested saga was closed and its steps are completed; it ends with its parent.
     Closed = 23 "closed",
+    /// Nothing was heard in time of what a choreographed saga waits for.
+    Quiet = 24 "quiet",
+    /// How a choreographed saga stands cannot be told from what was heard.
+    Unknown = 25 "unknown",
 }
 
 labelled! {
@@ -217,6 +221,12 @@ labelled! {
     Completed = 28 "completed",
     /// A nested saga was closed and its steps are completed; it ends with its parent.
     Kept = 29 "kept",
+    /// An event of a choreographed saga was published, by something that is not declared.
+    Published = 30 "published",
+    /// A reaction of a choreographed saga was refused, and has published that.
+    Refused = 31 "refused",
+    /// What happened cannot be known: events were missed.
+    Missed = 32 "missed",
 }
 
 labelled! {

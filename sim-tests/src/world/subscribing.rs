@@ -17,7 +17,7 @@ use undoubt_participant::resource::ResourceError;
 use undoubt_participant::subscription::{
     Batches, Carried, DialSources, InboxId, LocalTransaction, ReactionStore, Sources, StoredSubscriptions, Subscribing,
 };
-use undoubt_proto::v1::ReadEventsRequest;
+use undoubt_proto::v1::{KeepEventsRequest, KeepEventsResponse, ReadEventsRequest};
 use undoubt_stream::barrier::{Barrier, BarrierId, Written};
 use undoubt_stream::expiry::Timer;
 use undoubt_stream::inbox::Watermark;
@@ -90,6 +90,17 @@ impl Sources for Heard {
             Ok(heard.boxed())
         }
         .boxed()
+    }
+
+    fn keep(
+        &self,
+        from: &ParticipantName,
+        mut request: KeepEventsRequest,
+    ) -> BoxFuture<'static, Result<KeepEventsResponse, Status>> {
+        if self.shared.mutates(Mutant::IncarnationNotCompared) {
+            request.incarnation = Bytes::new();
+        }
+        self.dialled.keep(from, request)
     }
 }
 
@@ -171,6 +182,7 @@ fn position(of: &LocalTransaction) -> LocalTransaction {
         begun_at: of.begun_at,
         timeout: of.timeout,
         work: None,
+        asking: None,
         advances: Vec::new(),
         place: None,
         timer: None,

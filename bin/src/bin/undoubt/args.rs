@@ -47,6 +47,7 @@ pub struct Arguments {
 pub enum Program {
     Serve(crate::serve::Serve),
     Gateway(crate::gateway::Serve),
+    Observe(crate::observe::Observe),
     #[command(flatten)]
     Ask(Command),
 }

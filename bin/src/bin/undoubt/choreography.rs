@@ -6,13 +6,13 @@ use crate::output::{Format, json_line, line, table};
 use crate::show::verdict;
 use crate::submit;
 use clap::{Args, Subcommand, ValueEnum};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use undoubt::declared::{NotRead, read_declarations};
 use undoubt_client::{RetryPolicy, Step, Submission, Work};
 use undoubt_gateway::document::duration;
 use undoubt_stream::choreography::draw::{Language, draw};
@@ -21,9 +21,6 @@ use undoubt_stream::choreography::{Choreography, Coupling, Finding, Node, Weight
 use undoubt_stream::declarations::{Declarations, SCHEMA};
 use undoubt_stream::template::PLACES;
 use undoubt_vocabulary::ParticipantName;
-
-/// A participant's settings.
-const MAX_SETTINGS_BYTES: u64 = 4 << 20;
 
 const EXIT_CODES: &str = "Exit codes: 0 there are no faults, 1 there are; hints are none.";
 
@@ -112,12 +109,6 @@ pub fn carry_out(action: Action, global: &Global) -> Result<Exit, Failure> {
     }
 }
 
-/// Whatever else is in the file is somebody else's.
-#[derive(Deserialize)]
-struct Named {
-    name: Option<String>,
-}
-
 impl Files {
     fn read(&self) -> Result<Choreography, Failure> {
         let participants: Result<Vec<_>, Failure> = self.files.iter().map(|given| participant(given)).collect();
@@ -130,16 +121,16 @@ fn participant(given: &str) -> Result<(ParticipantName, Declarations), Failure> 
         Some((name, path)) => (Some(name.to_owned()), path),
         None => (None, given),
     };
+    let not_read = |why: NotRead| {
+        let exit = match &why {
+            NotRead::Unreadable { .. } => Exit::Usage,
+            NotRead::Faulty { .. } => Exit::Refused,
+        };
+        Failure::new(exit, why.to_string())
+    };
     let refused = |why: String| Failure::new(Exit::Refused, format!("{path}: {why}"));
-    let unreadable = |why| Failure::new(Exit::Usage, format!("cannot read {path}: {why}"));
-    let bytes = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-    if bytes > MAX_SETTINGS_BYTES {
-        return Err(unreadable(format!("it is larger than {MAX_SETTINGS_BYTES} bytes, more than any settings are")));
-    }
-    let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    let declarations = Declarations::read(&text).map_err(|faults| refused(faults.to_string()))?;
-    let said = || toml::from_str::<Named>(&text).ok().and_then(|named| named.name);
-    let name = name.or_else(said).ok_or_else(|| {
+    let (said, declarations) = read_declarations(Path::new(path)).map_err(not_read)?;
+    let name = name.or(said).ok_or_else(|| {
         Failure::new(
             Exit::Usage,
             format!("{path} does not say whose it is; add name = \"…\", or give it as NAME={path}"),

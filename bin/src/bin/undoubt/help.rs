@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory as _};
 
 /// The groups, and the commands of each in their order. A test holds it to the commands that there are.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Serve", &["serve", "gateway"]),
+    ("Serve", &["serve", "gateway", "observe"]),
     ("Run transactions", &["submit", "begin", "join", "close", "wait", "cancel", "run"]),
     (
         "Look",

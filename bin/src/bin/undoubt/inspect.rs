@@ -6,7 +6,9 @@ use crate::output::{Format, fields, json_line, line, or_dash, span, table};
 use crate::submit;
 use futures::StreamExt;
 use std::pin::pin;
-use undoubt_client::{BranchView, Cursor, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
+use undoubt_client::{
+    Awaited, BranchView, Choreographed, Cursor, Filter, HistoryEvent, ListQuery, TransactionView, Watched,
+};
 use undoubt_gateway::json::{self, Event, Transaction, Transactions, WatchLine};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::{Outcome, Timestamp, TxId};
@@ -18,6 +20,9 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
             view.branches.iter().map(|branch| [branch.name().to_owned(), state(branch), or_dash(branch.outcome)]);
         let kind = if view.saga { "step" } else { "participant" };
         let table = table([kind, "state", "outcome"], branches.collect(), "no branches are known any more");
+        if let Some(choreographed) = &view.choreographed {
+            return format!("{}\n{table}", observed(&view, choreographed));
+        }
         let results = json::Outcome::new(&view.tx, &view.known);
         let outcome = submit::describe(&results, None);
         let mut facts = vec![
@@ -31,6 +36,20 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
         facts.extend(view.children.iter().map(|child| ("holds", child.to_string())));
         format!("{outcome}{}\n{}\n{table}", warning(&view), fields(&facts))
     }))
+}
+
+/// Returns how a choreographed saga stands, as an observer tells it.
+fn observed(view: &TransactionView, Choreographed { standing, awaited, why, .. }: &Choreographed) -> String {
+    let mut facts = vec![
+        ("mode", "choreographed saga".to_owned()),
+        ("begun", began(view)),
+        ("took", or_dash(view.ended_at.map(|at| span(at.since(view.begun_at))))),
+    ];
+    let now = SystemClock.now();
+    let waits = |awaited: &Awaited| format!("{} (since {})", awaited.detail, span(now.since(awaited.since)));
+    facts.extend(awaited.iter().map(|awaited| ("waits for", waits(awaited))));
+    facts.extend(why.iter().map(|why| ("why", why.clone())));
+    format!("{} {standing}\n{}", view.tx, fields(&facts))
 }
 
 /// Returns the state of a branch, with what its participant said last, where a step cannot go on.
@@ -142,11 +161,23 @@ fn bytes_of(prefix: &str) -> Vec<u8> {
     hexadecimal.unwrap_or_else(|| prefix.as_bytes().to_vec())
 }
 
+/// Returns what a choreographed saga waits for longest, or why it stands as it does.
+fn waits(choreographed: &Choreographed, now: Timestamp) -> String {
+    match choreographed.awaited.first() {
+        Some(awaited) => format!("{} (since {})", awaited.detail, span(now.since(awaited.since))),
+        None => choreographed.why.clone().unwrap_or_default(),
+    }
+}
+
 fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
     let (state, why) = match &view.known.decided {
         None => ("pending", view.unusable_because.clone().unwrap_or_default()),
         Some(Outcome::Committed) => ("committed", String::new()),
         Some(Outcome::Aborted(reason)) => ("aborted", reason.label().to_owned()),
+    };
+    let (state, why) = match &view.choreographed {
+        Some(choreographed) => (choreographed.standing.as_str(), waits(choreographed, now)),
+        None => (state, why),
     };
     let branches = view.branches.iter().map(|branch| format!("{} {}", branch.name(), or_dash(branch.state)));
     [

@@ -17,6 +17,7 @@ mod help;
 mod inspect;
 mod lines;
 mod misuse;
+mod observe;
 mod open_saga;
 mod operate;
 mod output;
@@ -46,6 +47,7 @@ use undoubt_platform::terminal::{complain, say};
 fn main() -> ExitCode {
     match parse() {
         Ok(Arguments { program: Program::Serve(serve), .. }) => process::exit(run_server(serve.carry_out())),
+        Ok(Arguments { program: Program::Observe(observe), .. }) => process::exit(run_server(observe.carry_out())),
         Ok(Arguments { global, program: Program::Gateway(serve) }) => {
             process::exit(run_server(serve.carry_out(global.credentials)))
         }

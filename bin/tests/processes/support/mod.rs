@@ -1,6 +1,7 @@
 //! What the tests of real processes share.
 
 pub mod api;
+pub mod choreography;
 pub mod cli;
 pub mod http;
 pub mod program;

@@ -45,6 +45,11 @@ impl Server {
         kill_process(pid, Signal::HUP).unwrap();
     }
 
+    /// Ends it with kill -9.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     pub async fn stop(mut self) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
         kill_process(pid, Signal::TERM).unwrap();

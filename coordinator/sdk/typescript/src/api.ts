@@ -544,6 +544,15 @@ export interface components {
             /** @description The identity; absent of callers without one. */
             who: string | null;
         };
+        /** @description A reaction, or the end of a time limit, that a choreographed saga waits for. */
+        Awaited: {
+            detail: string;
+            /** @description The type of the event that it has yet to deal with. */
+            event: string;
+            participant: string;
+            reaction: string;
+            since: string;
+        };
         Branch: {
             /** @description The last refusal by its participant, while a step with no way but on is refused. */
             detail: string | null;
@@ -566,6 +575,12 @@ export interface components {
             ask: components["schemas"]["Work"];
             /** @description The participant that is asked. */
             at: string;
+        };
+        Choreographed: {
+            awaited: components["schemas"]["Awaited"][];
+            /** @description `running`, `undoing`, `done`, `undone`, `expired`, `mixed`, `parked`, `quiet` or `unknown`. */
+            standing: string;
+            why: string | null;
         };
         Completions: ("together" | "as-joined" | "reversed") | "two-phase";
         Coordinator: {
@@ -628,7 +643,7 @@ export interface components {
          * @description What happened. There may be more in later versions.
          * @enum {string}
          */
-        Kind: "begun" | "chosen" | "recovered" | "sent" | "voted" | "confirmed" | "decided" | "logged" | "finished" | "inquired" | "earlier-attempt" | "deadline-passed" | "retried" | "forgotten" | "acted" | "compensated" | "unanswered" | "compensating" | "stuck" | "held-up" | "resolved" | "closed" | "left-out" | "unusable" | "operator" | "joined" | "close-asked" | "completed" | "kept";
+        Kind: "begun" | "chosen" | "recovered" | "sent" | "voted" | "confirmed" | "decided" | "logged" | "finished" | "inquired" | "earlier-attempt" | "deadline-passed" | "retried" | "forgotten" | "acted" | "compensated" | "unanswered" | "compensating" | "stuck" | "held-up" | "resolved" | "closed" | "left-out" | "unusable" | "operator" | "joined" | "close-asked" | "completed" | "kept" | "published" | "refused" | "missed";
         /**
          * @description Two-phase commit, where it is not said; a saga; or the coordinator chooses.
          * @enum {string}
@@ -712,7 +727,7 @@ export interface components {
          * @description How far a transaction is. There may be more in later versions.
          * @enum {string}
          */
-        Phase: "preparing" | "confirming" | "logging-commit" | "committing" | "logging-delegation" | "delegated" | "settling" | "ending-committed" | "ending-aborted" | "falling-back" | "ended" | "beginning" | "running" | "stuck" | "logging-compensation" | "compensating" | "closing" | "ending" | "unusable" | "open" | "logging-close" | "completing" | "closed";
+        Phase: "preparing" | "confirming" | "logging-commit" | "committing" | "logging-delegation" | "delegated" | "settling" | "ending-committed" | "ending-aborted" | "falling-back" | "ended" | "beginning" | "running" | "stuck" | "logging-compensation" | "compensating" | "closing" | "ending" | "unusable" | "open" | "logging-close" | "completing" | "closed" | "quiet" | "unknown";
         /** @description The form in which it is told. */
         Problem: {
             /** @description The stable word of the reason. */
@@ -840,6 +855,8 @@ export interface components {
             branches: components["schemas"]["Branch"][];
             /** @description The sagas that are nested in it and have not ended. */
             children?: string[];
+            /** @description Set where an observer tells it: no coordinator carries it out. */
+            choreographed?: components["schemas"]["Choreographed"] | null;
             ended_at: string | null;
             heuristic_damage: boolean;
             history: components["schemas"]["Event"][];

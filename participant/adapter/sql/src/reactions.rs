@@ -19,9 +19,9 @@ use undoubt_lock::Age;
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::ResourceError;
 use undoubt_participant::subscription::{
-    Carried, INBOX, InboxId, LocalTransaction, PARKED, REACTION, ReactionStore, StoredSubscriptions, TIMER,
-    barrier_key, put_barrier, put_parked, put_place, read_barrier, read_timer, read_watermark, timer_keys,
-    watermark_row,
+    Carried, GIVEN_UP, GIVEN_UP_LIMIT, INBOX, InboxId, LocalTransaction, PARKED, REACTION, ReactionStore,
+    StoredSubscriptions, TIMER, barrier_key, put_barrier, put_parked, put_place, read_barrier, read_timer,
+    read_watermark, timer_keys, watermark_row,
 };
 use undoubt_platform::store::{Operation, Pauses};
 use undoubt_platform::{Batch, Family};
@@ -110,7 +110,8 @@ impl<T: ReactionTable> ReactionStore for TableReactions<T> {
         async {
             let inbox = self.0.rows(INBOX, b"", None, usize::MAX).await?;
             let parked = self.0.rows(PARKED, b"", None, usize::MAX).await?;
-            StoredSubscriptions::read(inbox, parked)
+            let given_up = self.0.rows(GIVEN_UP, b"", None, GIVEN_UP_LIMIT).await?;
+            StoredSubscriptions::read(inbox, parked, given_up)
         }
         .boxed()
     }

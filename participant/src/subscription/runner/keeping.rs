@@ -63,8 +63,9 @@ impl Runner {
             let told = self.keeping.told.get(&from);
             let is_news = told.is_none_or(|(told, at)| *told != position || at.elapsed() >= KEEP_ANYWAY_AFTER);
             let Some(reading) = self.sources.get(&from).filter(|_| is_news) else { continue };
+            let Some(reader) = &reading.reader else { continue };
             let incarnation = incarnation.map(|Incarnation(bytes)| Bytes::copy_from_slice(&bytes)).unwrap_or_default();
-            let reader = reading.reader.as_str().to_owned();
+            let reader = reader.as_str().to_owned();
             let request = v1::KeepEventsRequest { reader, after: position.0, incarnation, anew: false };
             let call = timeout(KEEP_TIMEOUT, reading.sources.keep(&from, request));
             let subscription = self.subscription.clone();

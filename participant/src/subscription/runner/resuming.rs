@@ -1,6 +1,6 @@
 //! The floor of a source: where a subscription begins behind what was dropped, or goes on at an operator's word.
 
-use super::super::reading::From;
+use super::super::reading::Start;
 use super::super::store::{Carried, LocalTransaction, Place};
 use super::{LOCK_TIMEOUT, Runner, moved};
 use crate::resource::ResourceError;
@@ -29,7 +29,7 @@ impl Runner {
             let why = "only where it has stopped may events be passed over";
             return Ok(Err(format!("the subscription has not stopped reading {from}; {why}")));
         }
-        let reader = reading.reader.as_str().to_owned();
+        let reader = reading.reader.as_ref().map_or_else(String::new, |reader| reader.as_str().to_owned());
         let asked = after.map_or(0, |after| after.0);
         let request = v1::KeepEventsRequest { reader, after: asked, incarnation: bytes::Bytes::new(), anew: true };
         let kept = timeout(RESUME_TIMEOUT, reading.sources.keep(from, request)).await;
@@ -44,7 +44,7 @@ impl Runner {
             return Ok(Err("it cannot be written now where the subscription goes on; try again".to_owned()));
         }
         self.stopped.remove(from);
-        self.told.push(reading.after(From { place: Watermark(None), floor }));
+        self.told.push(reading.after(Start { place: Watermark(None), floor }));
         Ok(Ok(floor))
     }
 

@@ -157,7 +157,10 @@ impl Runner {
         match self.waiting(Box::pin(async move { store.carry_out(transaction).await })).await {
             Ok(Carried::Done { written, .. }) => {
                 self.queued(None, written);
-                changes.iter().for_each(|change| self.state.parked.note(change));
+                for change in &changes {
+                    self.state.parked.note(change);
+                    self.showing.gave_up(change);
+                }
             }
             Ok(Carried::Refused(refusal)) => return Ok(Err(refusal.to_string())),
             Ok(Carried::Moved { inbox, stored }) => return Err(moved(&inbox, stored)),

@@ -103,7 +103,7 @@ fn watermark(key: &Bytes, value: &Bytes) -> Option<(Inbox, EventName)> {
     let mut names = names.split('\0');
     let subscription = names.next()?.to_owned();
     let (source, topic) = (number_of(names.next()?)?, names.next()?.to_owned());
-    let StoredWatermark { incarnation, position } = StoredWatermark::decode(value.clone()).ok()?;
+    let StoredWatermark { incarnation, position, floor: _ } = StoredWatermark::decode(value.clone()).ok()?;
     let event = (incarnation[..].try_into().ok()?, position);
     Some((Inbox { subscription, source, topic, partition: u16::from_be_bytes(*partition).into() }, event))
 }

@@ -58,6 +58,7 @@ pub fn taking(from: Watermark, to: u64, work: Bytes) -> LocalTransaction {
         begun_at: Timestamp(1),
         timeout: Duration::from_secs(1),
         work: Some(work),
+        asking: None,
         advances: vec![(inbox(), Advance { from, to: event(to).into() })],
         place: None,
         timer: None,
@@ -138,7 +139,7 @@ pub async fn parks_and_gives_up(store: &dyn ReactionStore) {
         attempts: 5,
         refusal,
     };
-    let place = Place { subscription: subscription(), from, watermark: event(8).into() };
+    let place = Place { subscription: subscription(), from, watermark: event(8).into(), floor: Position(2) };
     let park = Change::Park { key: "k".into(), turn: Turn(3), event: parked.clone() };
     let parking = LocalTransaction {
         advances: vec![(inbox(), Advance { from: Watermark(None), to: event(7).into() })],
