@@ -15,6 +15,9 @@
 //!   is dropped from a log, and nobody told so.
 //! * `put-back`: a reader is told that the log was put back if a disk has lost what it had read, and only then: what it was told was
 //!   stable. A reader that was told otherwise than before was not told of it.
+//! * `lost`, `invented` and `once` are excused, as to marks, for a transaction that may have been run anew: whose records a lying disk
+//!   destroyed, which its coordinator has lost, whose retention has passed, or whose branch somebody else committed before auto went on.
+//!
 //! Those who react to events publish one with whatever they do, in the same write, that names the event that led to it; so these are held to
 //! the same, at each start of their participants and in the end:
 //!
@@ -24,9 +27,6 @@
 //! * `once`: a reaction has acted on an event once.
 //! * `order`: those of one key in their order, and on none behind one that is parked.
 //! * `put-back`: a subscription has stopped if a disk has lost what it had read, and only if one has lost something.
-//!
-//! * `lost`, `invented` and `once` are excused, as to marks, for a transaction that may have been run anew: whose records a lying disk
-//!   destroyed, which its coordinator has lost, whose retention has passed, or whose branch somebody else committed before auto went on.
 
 mod reactions;
 

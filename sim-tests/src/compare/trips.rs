@@ -123,7 +123,10 @@ pub fn runs() -> usize {
     cells().len()
 }
 
-fn cells() -> Vec<(&'static Failure, Way, u8)> {
+/// A failure, in a way, with so many steps.
+type Cell = (&'static Failure, Way, u8);
+
+fn cells() -> Vec<Cell> {
     let costs = STEPS.flat_map(|steps| WAYS.map(|way| (&FAILURES[0], way, steps)));
     let failures = FAILURES.iter().flat_map(|failure| WAYS.map(|way| (failure, way, STEPS_UNDER_FAILURES)));
     costs.chain(failures).collect()
@@ -137,13 +140,10 @@ pub fn compare(first: u64, seeds: u64, jobs: Option<NonZeroUsize>, progress: &(d
         measure(&simulate(&failure.plan(way, steps, seed)), way)
     });
     let count = STEPS.count() * WAYS.len();
-    let cost = |((_, way, steps), found): (&(&Failure, Way, u8), &Vec<(u64, Measured)>)| cost(*way, *steps, found);
-    let row =
-        |((failure, way, _), found): (&(&'static Failure, Way, u8), &Vec<(u64, Measured)>)| row(failure, *way, found);
-    let all: Vec<_> = cells.iter().zip(&found).collect();
+    let all = || cells.iter().zip(&found);
     Report {
-        costs: all[..count].iter().copied().map(cost).collect(),
-        rows: all[count..].iter().copied().map(row).collect(),
+        costs: all().take(count).map(|((_, way, steps), found)| cost(*way, *steps, found)).collect(),
+        rows: all().skip(count).map(|((failure, way, _), found)| row(failure, *way, found)).collect(),
     }
 }
 
