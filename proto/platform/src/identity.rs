@@ -25,7 +25,8 @@ use crate::store::{Batch, Direction, Durability, Family, Store, StoreError, writ
 ///
 /// * 5: the first that is kept.
 /// * 6: a participant over a key-value store keeps the events that work publishes, and subscriptions, in families of their own.
-pub const FORMAT: u32 = 6;
+/// * 7: logs of events are dropped behind their readers, and subscriptions may begin behind what was dropped; attempts of reactions over HTTP.
+pub const FORMAT: u32 = 7;
 
 /// The oldest version whose folders this program opens.
 pub const OLDEST_FORMAT: u32 = 5;
