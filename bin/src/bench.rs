@@ -2,11 +2,13 @@
 //! run.
 
 mod by_hand;
+mod choreography;
 mod collector;
 mod databases;
 mod delays;
 pub mod echo;
 mod endurance;
+mod events;
 mod finding;
 mod floor;
 mod gateway;
@@ -99,6 +101,8 @@ pub enum Part {
     Contention,
     Databases,
     Services,
+    Events,
+    Choreography,
     Payloads,
     OpenLoop,
     Slow,
@@ -133,6 +137,8 @@ pub async fn bench(
             Part::Contention => sweep::contention(&stage, effort, report).await?,
             Part::Databases => databases::databases(&stage, effort, report).await?,
             Part::Services => services::services(&stage, effort, report).await?,
+            Part::Events => events::events(&stage, effort, report).await?,
+            Part::Choreography => choreography::choreography(&stage, effort, report).await?,
             Part::Payloads => sweep::payloads(&stage, effort, report).await?,
             Part::OpenLoop => open_loop::open_loop(&stage, effort, report).await?,
             Part::Slow => delays::slow(&stage, effort, report).await?,

@@ -11,11 +11,12 @@ use tempfile::TempDir;
 use undoubt_platform::metrics::{Kind, Metric};
 
 /// All metrics, by who tells them.
-fn tables() -> [(&'static str, &'static [Metric]); 7] {
+fn tables() -> [(&'static str, &'static [Metric]); 8] {
     [
         ("Every server", undoubt_platform::metrics::METRICS),
         ("A coordinator", undoubt_coordinator::metrics::METRICS),
         ("A participant", undoubt_participant::metrics::METRICS),
+        ("The events of a participant", undoubt_participant::event_upkeep::METRICS),
         ("The store of a server", undoubt_platform::metrics::STORE_METRICS),
         ("Requests and connections", undoubt_platform::server::METRICS),
         ("Spans", undoubt_platform::traces::METRICS),

@@ -12,14 +12,21 @@ use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, check_range
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
 use undoubt_platform::traces::{BadTraces, TracesConfig};
+use undoubt_stream::retention::Keep;
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::{Backoff, InvalidId};
 
 /// One connection has a quarter of it, and that has to hold the largest request.
 const MIN_ROOM_BYTES: u64 = 64 << 20;
 
-/// The highest value of `min_free_bytes`: no device has more.
+/// The highest value of `min_free_bytes` and `max_log_bytes`: no device has more.
 const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
+
+/// A log drops events by the thousand, and each may be large.
+const MIN_LOG_BYTES: u64 = 128 << 20;
+
+/// The highest value of `keep_events_ms`: a century.
+const MAX_KEEP_EVENTS_MS: u64 = CENTURY_S * 1_000;
 
 /// A participant's configuration. [`Config::check`] says what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +57,11 @@ pub struct Config {
     pub max_kept_result_bytes: usize,
     /// The participants whose events it reads.
     pub sources: Vec<SourceAddress>,
+    /// The age below which published events are kept though all registered readers have taken them, so that new ones can begin there.
+    pub keep_events_ms: u64,
+    /// The bytes of all events that are kept. Beyond it young events are dropped that all have taken, then the readers that are furthest
+    /// behind.
+    pub max_log_bytes: u64,
     /// Coordinators whose keys are pinned at first contact, without an operator's word. Whoever comes after that needs one.
     pub max_unvouched_pins: usize,
     /// Takes coordinators of which no key is pinned without a proof, as those that speak version 1 of the protocol, and pins the key
@@ -108,6 +120,8 @@ impl Default for Config {
             max_open_branches: 100_000,
             max_kept_result_bytes: 128 << 20,
             sources: Vec::new(),
+            keep_events_ms: DAY_MS,
+            max_log_bytes: 4 << 30,
             max_unvouched_pins: 256,
             accept_unproven_coordinators: false,
             sweep_period_ms: 1_000,
@@ -182,6 +196,11 @@ impl Config {
         Ok(())
     }
 
+    /// Returns how much of the log of events is kept.
+    pub(crate) fn log_keep(&self) -> Keep {
+        Keep { keep: Duration::from_millis(self.keep_events_ms), max_bytes: self.max_log_bytes }
+    }
+
     pub(crate) fn audit_bounds(&self) -> Bounds {
         Bounds { max_bytes: self.audit_max_bytes, retention: Duration::from_secs(self.audit_retention_s) }
     }
@@ -203,6 +222,8 @@ impl Config {
             pause("sweep_period_ms", self.sweep_period_ms),
             pause("retry_first_pause_ms", self.retry_first_pause_ms),
             pause("retry_max_pause_ms", self.retry_max_pause_ms),
+            ranged("keep_events_ms", self.keep_events_ms, 0, MAX_KEEP_EVENTS_MS),
+            ranged("max_log_bytes", self.max_log_bytes, MIN_LOG_BYTES, MAX_MIN_FREE_BYTES),
             ranged("keep_alive_ms", self.keep_alive_ms, 10, DAY_MS),
             ranged("audit_max_bytes", self.audit_max_bytes, MIN_AUDIT_BYTES, MAX_AUDIT_BYTES),
             ranged("audit_retention_s", self.audit_retention_s, 1, CENTURY_S),

@@ -5,28 +5,31 @@
 //! They are read once the batch is on stable storage.
 
 mod incarnations;
+mod keeping;
+mod opening;
+mod reading;
 mod record;
 mod source;
 mod topics;
 
 use crate::resource::ResourceError;
 use crate::subscription::put_timer;
-use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, ready};
 use prost::Message as _;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use undoubt_platform::{Batch, Clock, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::record::{LogTail, LogTails, StoredEvent, StoredTopic};
 use undoubt_stream::declarations::MAX_TOPICS;
 use undoubt_stream::log::{Lane, Positions};
-use undoubt_vocabulary::{Event, Incarnation, NewEvent, Partition, Position, Refusal, Topic, TopicName, TxId};
+use undoubt_stream::retention::{Mark, Retention};
+use undoubt_vocabulary::{Incarnation, NewEvent, Partition, Position, Refusal, Topic, TopicName, TxId};
 
 pub use incarnations::Incarnations;
 pub use record::{ENTITY, EVENT, EVENT_LOG, Unreadable, read, unplaced};
-pub use source::{After, EventSource, EventsRead, LogState, MAX_READ_BYTES, MAX_READ_EVENTS, ReadError};
+pub use source::{
+    After, EventSource, EventsRead, KeepError, LogState, MAX_READ_BYTES, MAX_READ_EVENTS, ReadError, Readers,
+};
 pub use topics::{Topics, other_version};
 
 /// The families of the log.
@@ -35,7 +38,8 @@ pub const FAMILIES: [Family; 3] = [EVENT, ENTITY, EVENT_LOG];
 /// The bytes that an event is stored with beside its own.
 pub const BESIDE_EVENT_BYTES: usize = 64;
 
-/// The positions after which the tails of all partitions are written anew: a start reads no more events than these.
+/// The positions after which the tails of all partitions are written anew, and a mark up to which events may be dropped: a start reads no
+/// more events than these.
 const TAILS_AFTER: u64 = 1_024;
 
 /// The reason why a log cannot be opened.
@@ -70,6 +74,9 @@ struct State {
     /// What the first write of this start has to bring along: the incarnation, and the topics that are new.
     is_begun: bool,
     tails_at: Position,
+    /// The bytes of all events so far, those that were dropped among them.
+    bytes: u64,
+    retention: Retention,
     /// The reason why a position will be missing for good, if one will.
     gap: Option<String>,
 }
@@ -88,12 +95,9 @@ impl EventLog {
         incarnation: Incarnation,
         clock: Arc<dyn Clock>,
     ) -> Result<EventLog, OpenError> {
-        check(store.as_ref(), &topics)?;
-        let positions = found(store.as_ref(), topics.as_slice())?;
-        let stable = watch::Sender::new(positions.stable());
-        let tails_at = positions.last();
-        let incarnations = incarnations(store.as_ref())?;
-        let state = State { positions, incarnations, is_begun: false, tails_at, gap: None };
+        opening::check(store.as_ref(), &topics)?;
+        let state = opening::found(store.as_ref(), topics.as_slice())?;
+        let stable = watch::Sender::new(state.positions.stable());
         let state = Arc::new(Mutex::new(state));
         Ok(EventLog { store, topics, incarnation, clock, state, stable })
     }
@@ -138,8 +142,10 @@ impl EventLog {
         let allotted = state.positions.allot(events.iter().map(|event| self.lane(event)));
         let first = allotted.places[0].position;
         let last = allotted.last().expect("there is an event");
+        let mut bytes = 0;
         for (event, place) in events.iter().zip(&allotted.places) {
             let placed = StoredEvent { previous: place.previous.0, published_at_us: now.0, ..event.clone() };
+            bytes += stored_bytes(&placed);
             batch.put_with(EVENT, place.position.0.to_be_bytes(), |bytes| {
                 placed.encode(bytes).expect("a vector takes any message");
             });
@@ -159,8 +165,11 @@ impl EventLog {
             self.begin(first, &mut batch);
         }
         let brings_tails = last.0 - state.tails_at.0 >= TAILS_AFTER;
+        let bytes = state.bytes + bytes;
+        let mark = Mark { position: last, published_at: now, bytes };
         if brings_tails {
-            batch.put(EVENT_LOG, record::TAILS, self.tails(&state.positions).encode_to_vec());
+            batch.put(EVENT_LOG, record::TAILS, self.tails(&state.positions, bytes).encode_to_vec());
+            batch.put(EVENT_LOG, record::mark_key(last), record::mark(mark).encode_to_vec());
         }
         let mut written = self.store.write(batch, durability);
         let answered = (&mut written).now_or_never();
@@ -172,8 +181,10 @@ impl EventLog {
             state.is_begun = true;
             state.incarnations.begin(first, self.incarnation);
         }
+        state.bytes = bytes;
         if brings_tails {
             state.tails_at = last;
+            state.retention.note_mark(mark);
         }
         let positions = allotted.places.iter().map(|place| place.position).collect();
         let noting = (self.state.clone(), self.stable.clone());
@@ -202,14 +213,19 @@ impl EventLog {
         }
     }
 
-    fn tails(&self, positions: &Positions) -> LogTails {
+    fn tails(&self, positions: &Positions, bytes: u64) -> LogTails {
         let tail = |(lane, position): (&Lane, &Position)| {
             let topic = self.topics.as_slice().get(usize::from(lane.topic))?;
             let (topic, partition) = (topic.name.as_str().to_owned(), lane.partition.0.into());
             Some(LogTail { topic, partition, position: position.0 })
         };
-        LogTails { position: positions.last().0, tails: positions.tails().iter().filter_map(tail).collect() }
+        LogTails { position: positions.last().0, tails: positions.tails().iter().filter_map(tail).collect(), bytes }
     }
+}
+
+/// Returns the bytes that an event takes in the log, about.
+fn stored_bytes(event: &StoredEvent) -> u64 {
+    u64::try_from(event.encoded_len() + BESIDE_EVENT_BYTES).unwrap_or(u64::MAX)
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -236,132 +252,9 @@ fn note(
     }
 }
 
-fn check(store: &dyn Store, topics: &Topics) -> Result<(), OpenError> {
-    for topic in topics.as_slice() {
-        let key = record::topic_key(&topic.name);
-        if let Some(stored) = store.get(EVENT_LOG, &key).map_err(ResourceError::from)? {
-            let stored =
-                StoredTopic::decode(stored).map_err(|cause| unreadable(EVENT_LOG, &key, &cause.into()))?.partitions;
-            topics.check_partitions([(topic.name.as_str(), stored)])?;
-        }
-    }
-    Ok(())
-}
-
-/// Finds where the log ends, and the last position in each partition.
-fn found(store: &dyn Store, topics: &[Topic]) -> Result<Positions, ResourceError> {
-    let lane = |topic: &str, partition: u32| {
-        let topic = topics.iter().position(|declared| declared.name.as_str() == topic)?;
-        Some(Lane { topic: u16::try_from(topic).ok()?, partition: Partition(u16::try_from(partition).ok()?) })
-    };
-    let mut tails = BTreeMap::new();
-    let mut last = Position::START;
-    if let Some(stored) = store.get(EVENT_LOG, record::TAILS)? {
-        let stored = LogTails::decode(stored).map_err(|cause| unreadable(EVENT_LOG, record::TAILS, &cause.into()))?;
-        last = Position(stored.position);
-        let known = |tail: LogTail| Some((lane(&tail.topic, tail.partition)?, Position(tail.position)));
-        tails.extend(stored.tails.into_iter().filter_map(known));
-    }
-    loop {
-        let page = store.scan(EVENT, &last.next().0.to_be_bytes(), None, Direction::Forward, MAX_READ_EVENTS)?;
-        let is_last = page.len() < MAX_READ_EVENTS;
-        for (key, value) in page {
-            last = Position(record::number(&key).map_err(|cause| unreadable(EVENT, &key, &cause))?);
-            let event = StoredEvent::decode(value).map_err(|cause| unreadable(EVENT, &key, &cause.into()))?;
-            tails.extend(lane(&event.topic, event.partition).map(|lane| (lane, last)));
-        }
-        if is_last {
-            return Ok(Positions::found(last, tails));
-        }
-    }
-}
-
-fn incarnations(store: &dyn Store) -> Result<Incarnations, ResourceError> {
-    let (from, to) = (record::INCARNATION, record::AFTER_INCARNATIONS);
-    let stored = store.scan(EVENT_LOG, from, Some(to), Direction::Forward, usize::MAX)?;
-    let read = |(key, value): (Bytes, Bytes)| {
-        let first = record::number(&key[from.len()..]).map_err(|cause| unreadable(EVENT_LOG, &key, &cause))?;
-        let incarnation =
-            Incarnation::try_from(&value[..]).map_err(|cause| unreadable(EVENT_LOG, &key, &cause.into()))?;
-        Ok((Position(first), incarnation))
-    };
-    stored.into_iter().map(read).collect()
-}
-
 fn unreadable(Family(family): Family, key: &[u8], cause: &Unreadable) -> ResourceError {
     let key = undoubt_work::text::shown(key);
     ResourceError::Stopped { cause: format!("the record {key} of the family {family} cannot be read: {cause}") }
-}
-
-impl EventLog {
-    fn read_after(&self, after: After) -> Result<EventsRead, ReadError> {
-        let stable = {
-            let state = self.state();
-            let stable = state.positions.stable();
-            state.incarnations.admit(after, stable)?;
-            stable
-        };
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        let mut through = after.position;
-        while through < stable && events.len() < MAX_READ_EVENTS && bytes < MAX_READ_BYTES {
-            // Few at a time, for each may be large.
-            let limit = READ_AT_ONCE.min(MAX_READ_EVENTS - events.len());
-            let (from, to) = (through.next().0.to_be_bytes(), stable.next().0.to_be_bytes());
-            let page =
-                self.store.scan(EVENT, &from, Some(&to), Direction::Forward, limit).map_err(ResourceError::from)?;
-            let Some((first, _)) = page.first() else {
-                return Err(ReadError::Trimmed { after: through, first: stable.next() });
-            };
-            let first = Position(record::number(first).map_err(|cause| unreadable(EVENT, first, &cause))?);
-            if first != through.next() {
-                return Err(ReadError::Trimmed { after: through, first });
-            }
-            for (key, value) in page {
-                through = through.next();
-                bytes += value.len();
-                let stored = StoredEvent::decode(value).map_err(|cause| unreadable(EVENT, &key, &cause.into()))?;
-                events.push(self.event(through, stored).map_err(|cause| unreadable(EVENT, &key, &cause))?);
-            }
-        }
-        let incarnation = self.state().incarnations.at(through);
-        Ok(EventsRead { events, through: After { position: through, incarnation }, stable })
-    }
-
-    fn event(&self, position: Position, stored: StoredEvent) -> Result<Event, Unreadable> {
-        let incarnation = self.state().incarnations.at(position).unwrap_or(self.incarnation);
-        record::read(position, incarnation, stored)
-    }
-
-    fn look(&self) -> Result<LogState, ResourceError> {
-        let stable = self.state().positions.stable();
-        let first = self.store.scan(EVENT, &[], None, Direction::Forward, 1)?;
-        let first = match first.first() {
-            Some((key, _)) => Position(record::number(key).map_err(|cause| unreadable(EVENT, key, &cause))?),
-            None => stable.next(),
-        };
-        Ok(LogState { first: first.min(stable.next()), stable, incarnation: self.incarnation })
-    }
-}
-
-/// Events that are read from the store at once.
-const READ_AT_ONCE: usize = 64;
-
-impl EventSource for EventLog {
-    fn topics(&self) -> &[Topic] {
-        self.topics.as_slice()
-    }
-
-    fn stable(&self) -> watch::Receiver<Position> {
-        self.stable.subscribe()
-    }
-
-    fn state(&self) -> BoxFuture<'_, Result<LogState, ResourceError>> {
-        ready(self.look()).boxed()
-    }
-
-    fn read(&self, after: After) -> BoxFuture<'_, Result<EventsRead, ReadError>> {
-        ready(self.read_after(after)).boxed()
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The service for readers of the events that the participant publishes.
 
-use crate::event_log::{After, EventSource, EventsRead, LogState, ReadError};
+use crate::event_log::{After, EventSource, EventsRead, KeepError, LogState, ReadError, Readers};
 use crate::resource::ResourceError;
-use crate::subscription::{Shown, ShownParked, Subscriptions, Word, give_up, retry};
+use crate::subscription::{Obeyed, Shown, ShownParked, Subscriptions, Word, give_up, resume, retry, show};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use std::collections::BTreeSet;
@@ -16,7 +16,8 @@ use undoubt_platform::audit::{Audit, Call, Origin, audited};
 use undoubt_proto::v1;
 use undoubt_proto::v1::events_server::Events;
 use undoubt_stream::parked::ParkedEvent;
-use undoubt_vocabulary::{Incarnation, ParticipantName, Position, SubscriptionName, Topic, TopicName};
+use undoubt_stream::retention::Reader as LogReader;
+use undoubt_vocabulary::{Incarnation, ParticipantName, Position, ReaderName, SubscriptionName, Topic, TopicName};
 
 /// The time after which a reader for whom there is nothing is told that all is well.
 pub(crate) const QUIET_AFTER: Duration = Duration::from_secs(5);
@@ -26,6 +27,7 @@ pub(crate) struct EventsService {
     source: Option<Arc<dyn EventSource>>,
     subscriptions: Subscriptions,
     audit: Weak<Audit>,
+    max_log_bytes: u64,
 }
 
 /// Parked events in one answer.
@@ -37,8 +39,9 @@ impl EventsService {
         source: Option<Arc<dyn EventSource>>,
         subscriptions: Subscriptions,
         audit: Weak<Audit>,
+        max_log_bytes: u64,
     ) -> EventsService {
-        EventsService { name, source, subscriptions, audit }
+        EventsService { name, source, subscriptions, audit, max_log_bytes }
     }
 
     /// Returns the subscription of this name, as an operator calls it.
@@ -51,10 +54,9 @@ impl EventsService {
         })
     }
 
-    async fn obeyed(&self, subscription: &str, word: Word) -> Result<u64, Status> {
+    async fn obeyed(&self, subscription: &str, word: Word) -> Result<Obeyed, Status> {
         let subscription = self.subscription(subscription)?;
-        let left = self.subscriptions.tell(&subscription, word).await.map_err(|why| Reason::WrongState.refuse(why))?;
-        Ok(u64::try_from(left).unwrap_or(u64::MAX))
+        self.subscriptions.tell(&subscription, word).await.map_err(|why| Reason::WrongState.refuse(why))
     }
 
     fn source(&self) -> Result<&Arc<dyn EventSource>, Status> {
@@ -78,14 +80,51 @@ impl Events for EventsService {
         _: Request<v1::DescribeLogRequest>,
     ) -> Result<Response<v1::DescribeLogResponse>, Status> {
         let source = self.source()?;
-        let LogState { first, stable, incarnation } = source.state().await.map_err(|error| failed(&error))?;
+        let LogState { first, stable, incarnation, kept_bytes } =
+            source.state().await.map_err(|error| failed(&error))?;
         Ok(Response::new(v1::DescribeLogResponse {
             name: self.name.clone(),
             first: first.0,
             stable: stable.0,
             incarnation: Bytes::copy_from_slice(&incarnation.0),
             topics: source.topics().iter().map(described).collect(),
+            bytes: kept_bytes,
+            max_bytes: self.max_log_bytes,
         }))
+    }
+
+    async fn keep_events(
+        &self,
+        request: Request<v1::KeepEventsRequest>,
+    ) -> Result<Response<v1::KeepEventsResponse>, Status> {
+        keep(self.source()?.as_ref(), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_readers(
+        &self,
+        _: Request<v1::ListReadersRequest>,
+    ) -> Result<Response<v1::ListReadersResponse>, Status> {
+        let Readers { readers, stable, .. } = self.source()?.readers().await.map_err(|error| failed(&error))?;
+        let readers = readers.into_iter().map(|(name, reader)| shown_reader(&name, reader, stable)).collect();
+        Ok(Response::new(v1::ListReadersResponse { readers }))
+    }
+
+    async fn forget_reader(
+        &self,
+        request: Request<v1::ForgetReaderRequest>,
+    ) -> Result<Response<v1::ForgetReaderResponse>, Status> {
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
+        let v1::ForgetReaderRequest { reader, who, reason } = request.into_inner();
+        let call = Call::new(origin, "forget-reader").about(&reader).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let Signed { .. } = caller.sign(who, reason)?;
+            let name = reader_name(&reader)?;
+            if self.source()?.forget(name).await.map_err(|error| failed(&error))? {
+                return Ok(Response::new(v1::ForgetReaderResponse {}));
+            }
+            Err(Reason::NotFound.refuse(format!("no reader {reader} is registered here; list the readers")))
+        })
+        .await
     }
 
     async fn list_subscriptions(
@@ -112,6 +151,17 @@ impl Events for EventsService {
         Ok(Response::new(v1::ListParkedResponse { events, more }))
     }
 
+    async fn get_parked(
+        &self,
+        request: Request<v1::GetParkedRequest>,
+    ) -> Result<Response<v1::GetParkedResponse>, Status> {
+        let v1::GetParkedRequest { subscription, key, turn } = request.into_inner();
+        match self.obeyed(&subscription, show(key, turn)).await? {
+            Obeyed::Event(event) => Ok(Response::new(v1::GetParkedResponse { event: Some((*event).into()) })),
+            Obeyed::Left(_) | Obeyed::GoesOn(_) => Err(Reason::Internal.refuse("another question was answered")),
+        }
+    }
+
     async fn retry_parked(
         &self,
         request: Request<v1::RetryParkedRequest>,
@@ -121,7 +171,7 @@ impl Events for EventsService {
         let call = Call::new(origin, "retry-parked").about(&subscription).note(&who, &reason);
         audited(&self.audit, call, async {
             let Signed { .. } = caller.sign(who, reason)?;
-            let left = self.obeyed(&subscription, retry(key)).await?;
+            let left = number(&self.obeyed(&subscription, retry(key)).await?);
             Ok(Response::new(v1::RetryParkedResponse { left }))
         })
         .await
@@ -136,10 +186,73 @@ impl Events for EventsService {
         let call = Call::new(origin, "give-up-parked").about(&subscription).note(&who, &reason);
         audited(&self.audit, call, async {
             let Signed { who, reason } = caller.sign(who, reason)?;
-            let left = self.obeyed(&subscription, give_up(key, turn, who, reason)).await?;
+            let left = number(&self.obeyed(&subscription, give_up(key, turn, who, reason)).await?);
             Ok(Response::new(v1::GiveUpParkedResponse { left }))
         })
         .await
+    }
+
+    async fn resume_subscription(
+        &self,
+        request: Request<v1::ResumeSubscriptionRequest>,
+    ) -> Result<Response<v1::ResumeSubscriptionResponse>, Status> {
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
+        let v1::ResumeSubscriptionRequest { subscription, source, after, who, reason } = request.into_inner();
+        let call = Call::new(origin, "resume-subscription").about(&subscription).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let Signed { .. } = caller.sign(who, reason)?;
+            let from: ParticipantName =
+                source.parse().map_err(|bad| Reason::InvalidRequest.refuse_field("source", format!("{bad}")))?;
+            let after = number(&self.obeyed(&subscription, resume(from, after.map(Position))).await?);
+            Ok(Response::new(v1::ResumeSubscriptionResponse { after }))
+        })
+        .await
+    }
+}
+
+/// Returns the number in an answer to an operator.
+fn number(obeyed: &Obeyed) -> u64 {
+    match obeyed {
+        Obeyed::Left(left) => *left,
+        Obeyed::GoesOn(after) => after.0,
+        Obeyed::Event(event) => event.position.0,
+    }
+}
+
+fn reader_name(text: &str) -> Result<ReaderName, Status> {
+    text.parse().map_err(|bad| Reason::InvalidRequest.refuse_field("reader", format!("{bad}")))
+}
+
+/// Registers a reader at a log, or notes how far it has come.
+pub(crate) async fn keep(
+    source: &dyn EventSource,
+    request: v1::KeepEventsRequest,
+) -> Result<v1::KeepEventsResponse, Status> {
+    let v1::KeepEventsRequest { reader, after, incarnation, anew } = request;
+    let after = After { position: Position(after), incarnation: read_incarnation(&incarnation)? };
+    let trimmed = source.keep(reader_name(&reader)?, after, anew).await.map_err(|error| match error {
+        KeepError::Read(error) => refused(error),
+        KeepError::TooMany => Reason::TooManyReaders.refuse(error.to_string()),
+    })?;
+    Ok(v1::KeepEventsResponse { trimmed: trimmed.0 })
+}
+
+fn read_incarnation(bytes: &[u8]) -> Result<Option<Incarnation>, Status> {
+    match bytes {
+        [] => Ok(None),
+        some => Incarnation::try_from(some)
+            .map(Some)
+            .map_err(|bad| Reason::InvalidRequest.refuse_field("incarnation", format!("{bad}"))),
+    }
+}
+
+fn shown_reader(name: &ReaderName, reader: LogReader, stable: Position) -> v1::LogReader {
+    v1::LogReader {
+        name: name.as_str().to_owned(),
+        after: reader.after.0,
+        behind: stable.0.saturating_sub(reader.after.0),
+        heard_at_us: reader.heard_at.0,
+        dropped_at_us: reader.dropped_at.map(|at| at.0),
     }
 }
 
@@ -223,10 +336,7 @@ impl Wanted {
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
             Err(refused("topics", format!("no topic {topic} is declared here; there are: {there}")))
         };
-        let incarnation = match &incarnation[..] {
-            [] => None,
-            some => Some(Incarnation::try_from(some).map_err(|bad| refused("incarnation", format!("{bad}")))?),
-        };
+        let incarnation = read_incarnation(&incarnation)?;
         Ok(Wanted {
             topics: topics.into_iter().map(topic).collect::<Result<_, _>>()?,
             key,

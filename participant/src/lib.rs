@@ -18,6 +18,7 @@ pub mod conformance;
 pub mod decoders;
 mod engine;
 pub mod event_log;
+pub mod event_upkeep;
 mod events;
 pub mod heuristic;
 mod limits;

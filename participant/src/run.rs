@@ -3,6 +3,7 @@
 use crate::admin::AdminService;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Command, Engine};
+use crate::event_upkeep::Upkeep;
 use crate::events::EventsService;
 use crate::metrics::{Figures, Looking, Recovery};
 use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
@@ -106,7 +107,7 @@ pub async fn run<R: Branches>(
     let mut shutdown = std::pin::pin!(shutdown);
     let bell = config.alarm.webhook().map_err(ConfigError::from)?.map(|url| {
         let (bell, ringing) = Bell::new(dial, url, "participant", config.name.clone());
-        // It ends with the engine, which holds the bell.
+        // It ends with those that hold the bell.
         tokio::spawn(ringing.run());
         bell
     });
@@ -117,7 +118,7 @@ pub async fn run<R: Branches>(
         config.clone(),
         by,
         crash.clone(),
-        (figures.clone(), bell, traces.clone()),
+        (figures.clone(), bell.clone(), traces.clone()),
     );
     let (engine, handle) = tokio::select! {
         biased;
@@ -143,6 +144,14 @@ pub async fn run<R: Branches>(
         }
         (Some(_), None) | (None, _) => (Subscriptions::default(), pending().boxed()),
     };
+    let upkeep = Upkeep {
+        log: resource.events(),
+        keep: config.log_keep(),
+        subscriptions: subscriptions.view.clone(),
+        clock: clock.clone(),
+        bell: bell.clone(),
+        away_after: config.alarm.waits_after(),
+    };
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<ParticipantServer<SessionService>>(&health, true).await;
     pulse.set_life(Life::Serving);
@@ -158,6 +167,7 @@ pub async fn run<R: Branches>(
         resource.events(),
         subscriptions,
         record.clone(),
+        config.max_log_bytes,
     )));
     let keeping = Keeping {
         access,
@@ -173,7 +183,9 @@ pub async fn run<R: Branches>(
     let mut server = Serving::new(routes.routes(), incoming, keeping, clock, calls);
     let mut engine = Task::spawn(engine.run(pulse.begin()));
     let no_more_calls = CancellationToken::new();
-    let mut background = Task::spawn(in_background(resource, reacting, no_more_calls.clone()));
+    let (of_events, upkeep) = upkeep.begin();
+    metrics.add(of_events);
+    let mut background = Task::spawn(in_background(resource, reacting, upkeep, no_more_calls.clone()));
     let unanswered = "the resource does not answer; what was not answered yet is carried on as after a crash";
     tokio::select! {
         ended = engine.ended() => {
@@ -225,11 +237,13 @@ async fn kept(audit: Option<&Audit>) -> Infallible {
 async fn in_background<R: Branches>(
     resource: Arc<R>,
     reacting: BoxFuture<'static, Result<(), ResourceError>>,
+    upkeep: impl Future<Output = Result<Infallible, ResourceError>>,
     stop: CancellationToken,
 ) -> Result<(), ResourceError> {
     tokio::select! {
         ended = resource.background(stop.clone()) => ended?,
         failed = reacting => return failed,
+        failed = upkeep => match failed? {},
     }
     if stop.is_cancelled() {
         return Ok(());

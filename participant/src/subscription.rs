@@ -32,17 +32,17 @@ use undoubt_platform::{Clock, Random};
 use undoubt_stream::declarations::Declarations;
 use undoubt_stream::inbox::Watermark;
 use undoubt_stream::parked::{DEFAULT_MAX_PARKED_EVENTS, Operator};
-use undoubt_vocabulary::{ParticipantName, SubscriptionName, TopicName};
+use undoubt_vocabulary::{ParticipantName, Position, ReaderName, SubscriptionName, TopicName};
 
 pub(crate) use rows::read_event;
 pub use rows::{
     FAMILIES, GIVEN_UP, INBOX, PARKED, REACTION, Rows, TIMER, barrier_key, put_barrier, put_parked, put_place,
     put_timer, read_barrier, read_timer, read_watermark, timer_keys, timer_row, watermark_row,
 };
-pub(crate) use runner::Word;
+pub(crate) use runner::{Obeyed, Word};
 pub use sources::{Batches, DialSources, Sources};
 pub use store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, StoredParked, StoredSubscriptions, Then};
-pub(crate) use view::{Shown, ShownParked, View};
+pub(crate) use view::{Shown, ShownParked, Standing, View};
 
 /// Words of operators that may wait for one subscription.
 const MAX_WORDS_WAITING: usize = 16;
@@ -75,8 +75,8 @@ impl Subscriptions {
         self.words.keys()
     }
 
-    /// Has a word of an operator carried out. Returns the number of events that are still parked under its key; `Err` says why not.
-    pub(crate) async fn tell(&self, subscription: &SubscriptionName, word: Word) -> Result<usize, String> {
+    /// Has a word of an operator carried out. Returns what the [`Word`] says; `Err` says why not.
+    pub(crate) async fn tell(&self, subscription: &SubscriptionName, word: Word) -> Result<Obeyed, String> {
         let known = || self.names().map(SubscriptionName::as_str).collect::<Vec<_>>().join(", ");
         let words = self.words.get(subscription);
         let words =
@@ -106,6 +106,16 @@ pub(crate) fn give_up(key: Bytes, turn: Option<u64>, who: String, reason: String
     Word::GiveUp { key, turn, by: Operator { who, reason } }
 }
 
+/// Returns an operator's word that has a subscription go on from another position of a source.
+pub(crate) fn resume(from: ParticipantName, after: Option<Position>) -> Word {
+    Word::Resume { from, after }
+}
+
+/// Returns an operator's word that tells a parked event.
+pub(crate) fn show(key: Bytes, turn: u64) -> Word {
+    Word::Show { key, turn }
+}
+
 /// Begins all subscriptions. Returns them for operators, and what has to be driven: it ends when the resource fails.
 pub(crate) async fn begin(
     config: &Config,
@@ -126,6 +136,7 @@ pub(crate) async fn begin(
     if subjects.is_empty() {
         return Ok((Subscriptions::default(), pending().boxed()));
     }
+    let own_name = name.clone();
     let sources: Arc<dyn Sources> = Arc::new(WithOwn { name, own, others: sources });
     let stored = store.stored().await?;
     let view = View::default();
@@ -142,7 +153,8 @@ pub(crate) async fn begin(
                 sources: sources.clone(),
                 random: random.clone(),
                 retries: config.retries(),
-                again_from: Arc::default(),
+                reader: ReaderName::of(&own_name, &subscription),
+                turn: Arc::default(),
             };
             (from, reading)
         };

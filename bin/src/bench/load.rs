@@ -3,6 +3,7 @@
 //! In a closed loop as many as asked are kept under way. In an open loop they are due at a steady rate whatever becomes
 //! of them, and latency counts from the moment one was due: what waits to be sent waits too (no coordinated omission).
 
+use super::events::TOPIC;
 use anyhow::Context;
 use futures::{Stream, StreamExt};
 use hdrhistogram::Histogram;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::work::call::Call;
+use undoubt_client::work::event::Emit;
 use undoubt_client::work::http::Request;
 use undoubt_client::{Client, ClientOptions, Completion, Saga, Step, Submission, SubmitError, Transaction, Work};
 use undoubt_vocabulary::{AbortReason, Outcome};
@@ -45,6 +47,8 @@ pub struct Shape {
     pub service: Option<String>,
     /// The bytes that each branch puts under its counter's key instead of adding to it.
     pub payload_bytes: Option<usize>,
+    /// The bytes of an event that each branch publishes besides.
+    pub event_bytes: Option<usize>,
     /// Ids and keys begin with it.
     pub run: String,
     pub timeout: Duration,
@@ -89,6 +93,7 @@ impl Shape {
             procedure: None,
             service: None,
             payload_bytes: None,
+            event_bytes: None,
             run: run.to_owned(),
             timeout: Duration::from_secs(10),
         }
@@ -124,7 +129,11 @@ impl Shape {
             }
             match self.payload_bytes {
                 Some(bytes) => KvWork::new().put(key(), vec![b'x'; bytes]).into(),
-                None => KvWork::new().add(key(), Add::of(by)).into(),
+                None => {
+                    let work = KvWork::new().add(key(), Add::of(by));
+                    let emit = |bytes| Emit::new(TOPIC, "added", key()).data(vec![b'x'; bytes]);
+                    self.event_bytes.into_iter().fold(work, |work, bytes| work.emit(emit(bytes))).into()
+                }
             }
         };
         let saga = |id| {

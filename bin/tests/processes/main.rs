@@ -38,6 +38,7 @@ mod kinds;
 mod large_values;
 mod life;
 mod limits;
+mod log_readers;
 mod lost_answers;
 mod memory;
 mod nested_sagas;

@@ -63,6 +63,25 @@ pub struct EventLogState {
     pub stable: Position,
     /// Its topics: their names, with the number of their partitions.
     pub topics: Vec<(String, u32)>,
+    /// The bytes of the events that are kept, about.
+    pub bytes: u64,
+    /// Their bound.
+    pub max_bytes: u64,
+}
+
+/// Somebody for whom a participant keeps its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogReaderState {
+    /// Its name.
+    pub name: String,
+    /// The position up to which it needs nothing any more.
+    pub after: Position,
+    /// The number of events behind it.
+    pub behind: u64,
+    /// The time at which it was last heard of.
+    pub heard_at: Timestamp,
+    /// The time at which events were dropped that it has not taken; `None`: they are kept for it.
+    pub dropped_at: Option<Timestamp>,
 }
 
 impl EventQuery {
@@ -144,9 +163,9 @@ impl ParticipantClient {
         };
         let connection = &self.connection;
         let described = connection.call(connection.deadline(), Repeat::Always, "describe-log", attempt).await;
-        let v1::DescribeLogResponse { name, first, stable, incarnation: _, topics } = described?;
+        let v1::DescribeLogResponse { name, first, stable, incarnation: _, topics, bytes, max_bytes } = described?;
         let topics = topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
-        Ok(EventLogState { name, first: Position(first), stable: Position(stable), topics })
+        Ok(EventLogState { name, first: Position(first), stable: Position(stable), topics, bytes, max_bytes })
     }
 }
 
@@ -286,6 +305,97 @@ impl ParticipantClient {
         let v1::GiveUpParkedResponse { left } =
             self.connection.act("give-up-parked", Repeat::OnlyIfNotReceived, request, give_up).await?;
         Ok(left)
+    }
+}
+
+/// For operators: for whom a participant keeps its events, and what becomes of a subscription that has stopped.
+impl ParticipantClient {
+    /// Returns the readers of the participant's log.
+    pub async fn log_readers(&self) -> Result<Vec<LogReaderState>, OperatorError> {
+        let list = |question| {
+            let mut reader = self.reader();
+            async move { reader.list_readers(question).await }
+        };
+        let response: v1::ListReadersResponse =
+            self.connection.act("readers", Repeat::Always, v1::ListReadersRequest {}, list).await?;
+        let state = |shown: v1::LogReader| LogReaderState {
+            name: shown.name,
+            after: Position(shown.after),
+            behind: shown.behind,
+            heard_at: Timestamp(shown.heard_at_us),
+            dropped_at: shown.dropped_at_us.map(Timestamp),
+        };
+        Ok(response.readers.into_iter().map(state).collect())
+    }
+
+    /// Registers a reader, or tells how far it has come: events behind its place are kept for it. Returns the position up to which events
+    /// were dropped: a reader that has taken nothing begins behind it.
+    pub async fn keep_events(&self, reader: &str, after: EventPlace) -> Result<Position, OperatorError> {
+        let keep = |request| {
+            let mut reader = self.reader();
+            async move { reader.keep_events(request).await }
+        };
+        let incarnation = after.incarnation.map(|Incarnation(bytes)| Bytes::copy_from_slice(&bytes));
+        let request = v1::KeepEventsRequest {
+            reader: reader.to_owned(),
+            after: after.position.0,
+            incarnation: incarnation.unwrap_or_default(),
+            anew: false,
+        };
+        let v1::KeepEventsResponse { trimmed } =
+            self.connection.act("keep-events", Repeat::Always, request, keep).await?;
+        Ok(Position(trimmed))
+    }
+
+    /// Has the participant keep nothing for a reader any more.
+    pub async fn forget_reader(&self, reader: &str, who: &str, reason: &str) -> Result<(), OperatorError> {
+        let forget = |request| {
+            let mut reader = self.reader();
+            async move { reader.forget_reader(request).await }
+        };
+        let (reader, who, reason) = (reader.to_owned(), who.to_owned(), reason.to_owned());
+        let request = v1::ForgetReaderRequest { reader, who, reason };
+        let v1::ForgetReaderResponse {} =
+            self.connection.act("forget-reader", Repeat::OnlyIfNotReceived, request, forget).await?;
+        Ok(())
+    }
+
+    /// Has a subscription that has stopped go on from another position of its source, for good; without one, behind what the source does
+    /// not keep any more. Returns the position.
+    pub async fn resume_subscription(
+        &self,
+        subscription: &str,
+        source: &str,
+        after: Option<Position>,
+        who: &str,
+        reason: &str,
+    ) -> Result<Position, OperatorError> {
+        let resume = |request| {
+            let mut reader = self.reader();
+            async move { reader.resume_subscription(request).await }
+        };
+        let request = v1::ResumeSubscriptionRequest {
+            subscription: subscription.to_owned(),
+            source: source.to_owned(),
+            after: after.map(|after| after.0),
+            who: who.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let v1::ResumeSubscriptionResponse { after } =
+            self.connection.act("resume-subscription", Repeat::OnlyIfNotReceived, request, resume).await?;
+        Ok(Position(after))
+    }
+
+    /// Returns one parked event, as its source has it.
+    pub async fn parked_event(&self, subscription: &str, key: &Bytes, turn: u64) -> Result<Event, OperatorError> {
+        let get = |request| {
+            let mut reader = self.reader();
+            async move { reader.get_parked(request).await }
+        };
+        let request = v1::GetParkedRequest { subscription: subscription.to_owned(), key: key.clone(), turn };
+        let v1::GetParkedResponse { event } = self.connection.act("get-parked", Repeat::Always, request, get).await?;
+        let event = event.ok_or(Malformed::Missing { field: "event" }).and_then(Event::try_from);
+        event.map_err(|cause| OperatorError::malformed(&self.connection.address, cause))
     }
 }
 

@@ -249,7 +249,7 @@ pub use error::{
     CancelError, InvalidAddress, InvalidSubmission, JoinError, OperatorError, QueryError, SubmitError, Unanswered,
     WaitError,
 };
-pub use events::{EventLogState, EventNews, EventPlace, EventQuery, ParkedState, SubscriptionState};
+pub use events::{EventLogState, EventNews, EventPlace, EventQuery, LogReaderState, ParkedState, SubscriptionState};
 pub use figures::Figures;
 pub use held::{Held, HeldFilter, HeldQuery};
 pub use limits::LIMITS;

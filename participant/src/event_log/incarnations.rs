@@ -25,6 +25,16 @@ impl Incarnations {
         self.0.range(..=position).next_back().map(|(_, incarnation)| *incarnation)
     }
 
+    /// Returns the first position of the incarnation that has published what is at this position.
+    pub fn first_of(&self, position: Position) -> Option<Position> {
+        self.0.range(..=position).next_back().map(|(first, _)| *first)
+    }
+
+    /// Forgets the incarnations that begin before this position.
+    pub fn forget_before(&mut self, first: Position) {
+        self.0 = self.0.split_off(&first);
+    }
+
     /// Refuses a reader that has taken what the log does not have. `stable`: the log's last position.
     pub fn admit(&self, After { position, incarnation }: After, stable: Position) -> Result<(), ReadError> {
         if position > stable {

@@ -7,14 +7,18 @@
 //! | `event-log` | `tails` | `LogTails` |
 //! | `event-log` | `incarnation/`, the first position that it published (8 bytes) | 16 bytes |
 //! | `event-log` | `topic/`, its name | `StoredTopic` |
+//! | `event-log` | `mark/`, its position (8 bytes) | `LogMark` |
+//! | `event-log` | `trimmed` | `LogMark`: the one up to which events were dropped |
+//! | `event-log` | `reader/`, its name | `StoredReader` |
 
 use bytes::Bytes;
 use smol_str::SmolStr;
 use undoubt_platform::Family;
-use undoubt_proto::record::StoredEvent;
+use undoubt_proto::record::{LogMark, StoredEvent, StoredReader};
+use undoubt_stream::retention::{Mark, Reader};
 use undoubt_vocabulary::{
-    CorrelationId, Event, EventId, Incarnation, InvalidEvent, InvalidId, NewEvent, Partition, Position, Timestamp,
-    Topic, TopicName, TxId,
+    CorrelationId, Event, EventId, Incarnation, InvalidEvent, InvalidId, NewEvent, Partition, Position, ReaderName,
+    Timestamp, Topic, TopicName, TxId,
 };
 
 /// The events, by their positions.
@@ -29,6 +33,11 @@ pub const EVENT_LOG: Family = Family("event-log");
 pub(super) const TAILS: &[u8] = b"tails";
 pub(super) const INCARNATION: &[u8] = b"incarnation/";
 pub(super) const AFTER_INCARNATIONS: &[u8] = b"incarnation0";
+pub(super) const TRIMMED: &[u8] = b"trimmed";
+pub(super) const MARK: &[u8] = b"mark/";
+pub(super) const AFTER_MARKS: &[u8] = b"mark0";
+pub(super) const READER: &[u8] = b"reader/";
+pub(super) const AFTER_READERS: &[u8] = b"reader0";
 const TOPIC: &[u8] = b"topic/";
 
 /// The reason why a record is no event.
@@ -52,6 +61,22 @@ pub(super) fn topic_key(topic: &TopicName) -> Vec<u8> {
 
 pub(super) fn incarnation_key(first: Position) -> Vec<u8> {
     [INCARNATION, &first.0.to_be_bytes()].concat()
+}
+
+pub(super) fn mark_key(position: Position) -> Vec<u8> {
+    [MARK, &position.0.to_be_bytes()].concat()
+}
+
+pub(super) fn mark(Mark { position, published_at, bytes }: Mark) -> LogMark {
+    LogMark { position: position.0, published_at_us: published_at.0, bytes }
+}
+
+pub(super) fn reader_key(name: &ReaderName) -> Vec<u8> {
+    [READER, name.as_str().as_bytes()].concat()
+}
+
+pub(super) fn reader(Reader { after, heard_at, dropped_at }: Reader) -> StoredReader {
+    StoredReader { position: after.0, heard_at_us: heard_at.0, dropped_at_us: dropped_at.map(|at| at.0) }
 }
 
 /// Returns the beginning of the keys of an entity's versions.

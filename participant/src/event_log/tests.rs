@@ -84,7 +84,7 @@ async fn a_restart_goes_on_with_the_next_position_and_another_incarnation() {
     assert_eq!(positions(&read), [(1, 0), (2, 1), (3, 2)]);
     let incarnations: Vec<u8> = read.events.iter().map(|event| event.incarnation.0[0]).collect();
     assert_eq!(incarnations, [1, 2, 3]);
-    assert_eq!(log.look().unwrap().stable, Position(3));
+    assert_eq!(log.look().stable, Position(3));
 }
 
 #[tokio::test]
@@ -173,4 +173,78 @@ async fn what_expires_may_be_filled_in_with_the_transactions_id() {
     let store = Arc::new(Memory::default().open(&FAMILIES).unwrap());
     let log = EventLog::open(store, topics, Incarnation([1; 16]), Arc::new(Still)).unwrap();
     assert!(log.admit(&event("orders", "a"), None, &tx()).is_ok());
+}
+
+fn reader(name: &str) -> undoubt_vocabulary::ReaderName {
+    name.parse().unwrap()
+}
+
+/// Nothing is kept for its age: what all readers have taken goes.
+const KEEP: undoubt_stream::retention::Keep =
+    undoubt_stream::retention::Keep { keep: std::time::Duration::ZERO, max_bytes: u64::MAX };
+
+async fn publish_many(log: &EventLog, topic: &str, count: usize) {
+    for _ in 0..count.div_ceil(64) {
+        publish(log, vec![event(topic, "a"); 64]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_all_readers_have_taken_is_dropped_and_is_so_after_a_restart() {
+    let memory = Memory::default();
+    let log = open_as(&memory, 1);
+    publish_many(&log, "orders", 3_072).await;
+    assert_eq!(log.keep(reader("stock/reserve"), after(1_500, 1), false).await, Ok(Position::START));
+    assert_eq!(log.trim(KEEP).await, Ok(Vec::new()));
+    assert_eq!(log.look().first, Position(1_025), "up to the last mark that it has passed");
+    let refused = log.read_after(after(1_000, 1)).unwrap_err();
+    assert_eq!(refused, ReadError::Trimmed { after: Position(1_000), first: Position(1_025) });
+    assert!(matches!(
+        log.keep(reader("late"), after(1_000, 1), false).await,
+        Err(KeepError::Read(ReadError::Trimmed { .. }))
+    ));
+    let next = log.read_after(after(1_024, 1)).unwrap();
+    assert_eq!(next.events[0].id().position, Position(1_025));
+    assert!(
+        matches!(log.read_after(after(1_024, 9)), Err(ReadError::PutBack { .. })),
+        "the life there is still compared"
+    );
+    drop(log);
+    let log = open_as(&memory, 2);
+    assert_eq!(log.look().first, Position(1_025));
+    assert_eq!(log.readers().await.unwrap().readers[0].1.after, Position(1_500));
+    assert_eq!(log.keep(reader("new"), After::default(), false).await, Ok(Position(1_024)));
+    assert_eq!(log.read_after(After::default()).unwrap().events[0].position, Position(1_025));
+    publish_many(&log, "orders", 64).await;
+    assert_eq!(log.look().stable, Position(3_136));
+}
+
+#[tokio::test]
+async fn a_full_log_drops_the_reader_that_is_furthest_behind_and_says_so_when_it_comes_back() {
+    let log = open_as(&Memory::default(), 1);
+    publish_many(&log, "orders", 4_096).await;
+    log.keep(reader("slow"), after(10, 1), false).await.unwrap();
+    log.keep(reader("fast"), after(4_000, 1), false).await.unwrap();
+    let kept = log.look().kept_bytes;
+    let half = undoubt_stream::retention::Keep { max_bytes: kept / 2, ..KEEP };
+    let dropped = log.trim(undoubt_stream::retention::Keep { keep: std::time::Duration::from_secs(60), ..half }).await;
+    assert_eq!(dropped.unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>(), [reader("slow")]);
+    assert!(log.look().kept_bytes <= kept / 2 && log.look().first == Position(2_049));
+    let back = log.keep(reader("slow"), after(10, 1), false).await;
+    assert!(matches!(back, Err(KeepError::Read(ReadError::Trimmed { .. }))), "{back:?}");
+    assert_eq!(log.keep(reader("slow"), After::default(), true).await, Ok(Position(2_048)));
+    assert_eq!(log.forget(reader("slow")).await, Ok(true));
+    assert_eq!(log.forget(reader("slow")).await, Ok(false));
+}
+
+#[tokio::test]
+async fn the_events_of_entities_stay() {
+    let log = open_as(&Memory::default(), 1);
+    publish(&log, vec![event("accounts", "x")]).await.unwrap();
+    publish_many(&log, "orders", 1_088).await;
+    log.trim(KEEP).await.unwrap();
+    assert_eq!(log.look().first.0, 1_090, "a mark is written with the write that passes it");
+    let left = log.store.scan(EVENT, &[], None, undoubt_platform::Direction::Forward, 3).unwrap();
+    assert_eq!(record::number(&left[0].0), Ok(1));
+    assert_eq!(log.version_of(&"accounts".parse().unwrap(), b"x"), Ok(1));
 }

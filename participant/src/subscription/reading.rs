@@ -6,12 +6,12 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
-use tonic::Status;
+use tonic::{Code, Status};
 use undoubt_platform::{Random, Reason};
 use undoubt_proto::v1;
 use undoubt_stream::inbox::Watermark;
 use undoubt_stream::parked::Reference;
-use undoubt_vocabulary::{Backoff, Event, EventId, Incarnation, ParticipantName, Position, TopicName};
+use undoubt_vocabulary::{Backoff, Event, EventId, Incarnation, ParticipantName, Position, ReaderName, TopicName};
 
 /// The time in which a source's log is opened.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,8 +26,27 @@ pub(super) enum Told {
     },
     /// It is tried again, after a pause.
     Away(String),
+    /// Nothing was read before, and events were dropped up to this position: reading begins behind them.
+    BeginsBehind(Position),
     /// Nothing more is told until somebody has looked at it.
     Stopped(String),
+}
+
+/// A place from which to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct From {
+    pub(super) place: Watermark,
+    /// The position up to which everything counts as dealt with.
+    pub(super) floor: Position,
+}
+
+/// What somebody asks of a reader between two events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It goes on from another place.
+    To(Watermark),
+    /// It ends.
+    End,
 }
 
 /// A source, and the place from which it is read when it is opened next.
@@ -38,22 +57,29 @@ pub(super) struct Reading {
     pub(super) sources: Arc<dyn Sources>,
     pub(super) random: Arc<dyn Random>,
     pub(super) retries: Backoff,
-    /// Another place from which to go on, if somebody has asked for it.
-    pub(super) again_from: Arc<Mutex<Option<Watermark>>>,
+    /// The name under which the source knows the reader.
+    pub(super) reader: ReaderName,
+    pub(super) turn: Arc<Mutex<Option<Turn>>>,
 }
 
 impl Reading {
-    fn again_from(&self) -> MutexGuard<'_, Option<Watermark>> {
-        self.again_from.lock().expect("nothing panics while it is held")
+    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
+        self.turn.lock().expect("nothing panics while it is held")
     }
 
-    /// Returns what the source tells behind a place. It never ends but by [`Told::Stopped`].
-    pub(super) fn after(self, place: Watermark) -> BoxStream<'static, (ParticipantName, Told)> {
+    /// Has the reader go on otherwise, before it tells more.
+    pub(super) fn ask(&self, turn: Turn) {
+        *self.turn() = Some(turn);
+    }
+
+    /// Returns what the source tells behind a place. It ends by [`Told::Stopped`], or if it is [asked to](Turn::End).
+    pub(super) fn after(self, From { place, floor }: From) -> BoxStream<'static, (ParticipantName, Told)> {
         let from = self.from.clone();
-        let reader = Reader { reading: self, place, batches: None, failures: 0 };
+        *self.turn() = None;
+        let reader = Reader { reading: self, place, floor, is_registered: false, batches: None, failures: 0 };
         stream::unfold(Some(reader), |reader| async {
             let mut reader = reader?;
-            let told = reader.next().await;
+            let told = reader.next().await?;
             let goes_on = !matches!(told, Told::Stopped(_));
             Some((told, goes_on.then_some(reader)))
         })
@@ -94,18 +120,33 @@ impl Reading {
 struct Reader {
     reading: Reading,
     place: Watermark,
+    floor: Position,
+    is_registered: bool,
     batches: Option<Batches>,
     failures: u32,
 }
 
 impl Reader {
-    async fn next(&mut self) -> Told {
-        if let Some(place) = self.reading.again_from().take() {
-            (self.place, self.batches) = (place, None);
+    /// Returns what the source tells next; `None` if it was asked to end.
+    async fn next(&mut self) -> Option<Told> {
+        let turn = self.reading.turn().take();
+        match turn {
+            Some(Turn::End) => return None,
+            Some(Turn::To(place)) => (self.place, self.batches) = (place, None),
+            None => {}
         }
+        Some(self.told().await)
+    }
+
+    async fn told(&mut self) -> Told {
         if self.batches.is_none() {
             if self.failures > 0 {
                 sleep(self.reading.random.pause(self.reading.retries, self.failures - 1)).await;
+            }
+            if !self.is_registered
+                && let Some(told) = self.register().await
+            {
+                return told;
             }
             let opening = self.reading.sources.open(&self.reading.from, self.request());
             match timeout(OPEN_TIMEOUT, opening).await {
@@ -128,12 +169,42 @@ impl Reader {
         }
     }
 
-    fn request(&self) -> v1::ReadEventsRequest {
+    /// Has the source keep what is read next. Returns what is to be told of it, if there is something.
+    async fn register(&mut self) -> Option<Told> {
+        let (after, incarnation) = self.position();
+        let reader = self.reading.reader.as_str().to_owned();
+        let request = v1::KeepEventsRequest { reader, after, incarnation, anew: false };
+        let v1::KeepEventsResponse { trimmed } =
+            match timeout(OPEN_TIMEOUT, self.reading.sources.keep(&self.reading.from, request)).await {
+                Ok(Ok(kept)) => kept,
+                // A source that registers nobody drops nothing.
+                Ok(Err(status)) if status.code() == Code::Unimplemented => v1::KeepEventsResponse::default(),
+                Ok(Err(status)) => return Some(self.failed(&status)),
+                Err(_) => return Some(self.away(format!("it does not answer within {OPEN_TIMEOUT:?}"))),
+            };
+        self.is_registered = true;
+        if after > 0 || trimmed == 0 {
+            return None;
+        }
+        self.floor = Position(trimmed);
+        Some(Told::BeginsBehind(self.floor))
+    }
+
+    /// Returns the position after which to read, and the incarnation there; empty where it is not known.
+    fn position(&self) -> (u64, Bytes) {
+        if self.place.position() < self.floor {
+            return (self.floor.0, Bytes::new());
+        }
         let incarnation = self.place.incarnation().map(|Incarnation(bytes)| Bytes::copy_from_slice(&bytes));
+        (self.place.position().0, incarnation.unwrap_or_default())
+    }
+
+    fn request(&self) -> v1::ReadEventsRequest {
+        let (after, incarnation) = self.position();
         v1::ReadEventsRequest {
             topics: self.reading.topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
-            after: self.place.position().0,
-            incarnation: incarnation.unwrap_or_default(),
+            after,
+            incarnation,
             ..Default::default()
         }
     }

@@ -136,12 +136,14 @@ pub fn watermark_row(inbox: &InboxId, watermark: Watermark) -> (Vec<u8>, Vec<u8>
 
 /// Reads the value of such a row.
 pub fn read_watermark(value: Bytes) -> Result<Watermark, ResourceError> {
-    watermark(value).map_err(|cause| unreadable(INBOX, b"watermark", &cause))
+    let read = watermark_and_floor(value).map_err(|cause| unreadable(INBOX, b"watermark", &cause));
+    read.map(|(watermark, _)| watermark)
 }
 
-pub fn put_place(batch: &mut Batch, Place { subscription, from, watermark }: &Place) {
+pub fn put_place(batch: &mut Batch, Place { subscription, from, watermark, floor }: &Place) {
     let key = [PLACE, subscription.as_str().as_bytes(), &[0], from.as_str().as_bytes()].concat();
-    batch.put(INBOX, key, watermark_record(*watermark).encode_to_vec());
+    let record = StoredWatermark { floor: floor.0, ..watermark_record(*watermark) };
+    batch.put(INBOX, key, record.encode_to_vec());
 }
 
 pub fn put_parked(batch: &mut Batch, subscription: &SubscriptionName, change: &Change) {
@@ -216,15 +218,19 @@ fn watermark_record(Watermark(event): Watermark) -> StoredWatermark {
     event.map_or_else(StoredWatermark::default, |EventId { incarnation, position }| StoredWatermark {
         incarnation: Bytes::copy_from_slice(&incarnation.0),
         position: position.0,
+        floor: 0,
     })
 }
 
-fn watermark(value: Bytes) -> Result<Watermark, Unreadable> {
-    let StoredWatermark { incarnation, position } = StoredWatermark::decode(value)?;
+/// Returns the watermark, and the floor, which places have.
+fn watermark_and_floor(value: Bytes) -> Result<(Watermark, Position), Unreadable> {
+    let StoredWatermark { incarnation, position, floor } = StoredWatermark::decode(value)?;
+    let floor = Position(floor);
     if incarnation.is_empty() {
-        return Ok(Watermark(None));
+        return Ok((Watermark(None), floor));
     }
-    Ok(EventId { incarnation: Incarnation::try_from(&incarnation[..])?, position: Position(position) }.into())
+    let incarnation = Incarnation::try_from(&incarnation[..])?;
+    Ok((EventId { incarnation, position: Position(position) }.into(), floor))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
@@ -232,10 +238,10 @@ fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
 }
 
 fn read_inbox(key: &Bytes, value: Bytes, stored: &mut StoredSubscriptions) -> Result<(), Unreadable> {
-    let watermark = watermark(value)?;
+    let (watermark, floor) = watermark_and_floor(value)?;
     if let Some(rest) = key.strip_prefix(PLACE) {
         let (subscription, from) = text(rest)?.split_once('\0').ok_or(Unreadable::Length)?;
-        stored.places.push(Place { subscription: subscription.parse()?, from: from.parse()?, watermark });
+        stored.places.push(Place { subscription: subscription.parse()?, from: from.parse()?, watermark, floor });
         return Ok(());
     }
     let rest = key.strip_prefix(WATERMARK).ok_or(Unreadable::Length)?;
@@ -396,8 +402,12 @@ mod tests {
         let step = |from, to| [(inbox.clone(), Advance { from, to })];
         let mut batch = Batch::default();
         rows.advance(&mut batch, &step(Watermark(None), id(4).into())).unwrap();
-        let place =
-            Place { subscription: inbox.subscription.clone(), from: source.from.clone(), watermark: id(5).into() };
+        let place = Place {
+            subscription: inbox.subscription.clone(),
+            from: source.from.clone(),
+            watermark: id(5).into(),
+            floor: Position(2),
+        };
         put_place(&mut batch, &place);
         let Source { from, topic, partition } = source;
         let event = Reference { from, topic, partition, id: id(4) };

@@ -4,18 +4,20 @@
 //! order in which it was asked, so no crash keeps the later without the earlier. What was queued and not answered yet is remembered
 //! here: barriers, which a read of the store may not see.
 
+mod keeping;
+mod resuming;
 mod timers;
 mod words;
 
-use super::reading::{Reading, Told};
+use super::reading::{From, Reading, Told, Turn};
 use super::store::{Carried, InboxId, LocalTransaction, Place, ReactionStore, Then};
 use super::subject::Subject;
 use super::view::{Standing, View};
 use crate::resource::ResourceError;
 use bytes::Bytes;
 use futures::future::{BoxFuture, pending};
-use futures::stream::{FuturesUnordered, SelectAll, StreamExt as _};
-use std::collections::BTreeMap;
+use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -29,8 +31,9 @@ use undoubt_stream::reaction::{AfterRefusal, Decision, Role, undone};
 use undoubt_stream::subscription::{Received, Source, Subscription};
 use undoubt_vocabulary::{Backoff, Event, ParticipantName, Refusal, SubscriptionName, TxId};
 
+use keeping::{KEEP_PERIOD, Keeping};
 use timers::TIMER_PERIOD;
-pub(crate) use words::{Asked, Word};
+pub(crate) use words::{Asked, Obeyed, Word};
 
 /// Local transactions of one reaction that are queued and not on stable storage yet.
 const MAX_UNDER_WAY: usize = 256;
@@ -60,6 +63,11 @@ pub(super) struct Runner {
     surroundings: Surroundings,
     sources: BTreeMap<ParticipantName, Reading>,
     places: BTreeMap<ParticipantName, Watermark>,
+    /// What the sources tell.
+    told: SelectAll<BoxStream<'static, (ParticipantName, Told)>>,
+    /// The sources that are not read until an operator says from where.
+    stopped: BTreeSet<ParticipantName>,
+    keeping: Keeping,
     state: Subscription,
     /// Barriers whose writes were not answered yet, each with the number of its write.
     unanswered: BTreeMap<BarrierId, (u64, Barrier)>,
@@ -102,7 +110,7 @@ impl Runner {
         let own_parked = own_parked.map(|parked| (parked.key.clone(), parked.turn, parked.event.clone()));
         // A source is read in one order, so what comes before the last event that was dealt with was dealt with too.
         let mut places: BTreeMap<ParticipantName, Watermark> = BTreeMap::new();
-        let reached = own_places.map(|place| (&place.from, place.watermark));
+        let reached = own_places.clone().map(|place| (&place.from, place.watermark));
         for (from, watermark) in
             reached.chain(own_inboxes.clone().map(|(inbox, watermark)| (&inbox.source.from, *watermark)))
         {
@@ -111,12 +119,17 @@ impl Runner {
                 *place = watermark;
             }
         }
+        let mut state = Subscription::found(
+            own_inboxes.map(|(inbox, watermark)| (inbox.source.clone(), *watermark)),
+            Parked::found(subscription.clone(), max_parked_events, own_parked),
+        );
+        own_places.for_each(|place| state.set_floor(place.from.clone(), place.floor));
         Runner {
             places,
-            state: Subscription::found(
-                own_inboxes.map(|(inbox, watermark)| (inbox.source.clone(), *watermark)),
-                Parked::found(subscription.clone(), max_parked_events, own_parked),
-            ),
+            told: SelectAll::new(),
+            stopped: BTreeSet::new(),
+            keeping: Keeping::default(),
+            state,
             subject,
             subscription,
             surroundings,
@@ -130,11 +143,13 @@ impl Runner {
 
     /// Runs until its resource fails.
     pub(super) async fn run(mut self) -> Result<(), ResourceError> {
-        let mut told = SelectAll::new();
         for (from, reading) in &self.sources {
-            told.push(reading.clone().after(self.places.get(from).copied().unwrap_or_default()));
+            let place = self.places.get(from).copied().unwrap_or_default();
+            self.told.push(reading.clone().after(From { place, floor: self.state.floor(from) }));
         }
         self.show_parked();
+        let mut keeping = interval(KEEP_PERIOD);
+        keeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut timers = interval(TIMER_PERIOD);
         timers.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -147,7 +162,9 @@ impl Runner {
                     // Whoever asked may have gone.
                     let _ = reply.send(answer);
                 }
-                Some((from, told)) = told.next(), if has_room => self.take(&from, told).await?,
+                Some((from, told)) = self.told.next(), if has_room => self.take(&from, told).await?,
+                Some(()) = self.keeping.under_way.next() => {}
+                _ = keeping.tick() => self.keep(),
                 _ = timers.tick(), if self.subject.has_timers() => self.fire_due().await?,
                 // All sources have stopped, and nobody can say a word.
                 else => return pending().await,
@@ -161,6 +178,7 @@ impl Runner {
         {
             self.unanswered.remove(&id);
         }
+        self.keeping_answered(number);
     }
 
     /// Waits for a call of the store while what is under way goes on: what it waits for may be a lock of that.
@@ -191,8 +209,15 @@ impl Runner {
                 self.surroundings.view.stands(&name, Standing::Away(why));
             }
             Told::Stopped(why) => {
-                tracing::error!(subscription = %self.subscription, source = %from, why, "a subscription has stopped reading a source; look at it, then start this participant again");
-                self.surroundings.view.stands(&name, Standing::Stopped(why));
+                self.stop(from, why);
+            }
+            Told::BeginsBehind(floor) => {
+                tracing::warn!(subscription = %self.subscription, source = %from, %floor, "a subscription begins behind events that its source does not keep any more");
+                let mut failures = 0;
+                while !self.set_floor(from, floor).await? {
+                    self.pause(failures).await?;
+                    failures += 1;
+                }
             }
             Told::Events { events, through, stable } => {
                 for event in &events {
@@ -236,9 +261,10 @@ impl Runner {
                     let why = format!(
                         "where the event {watermark} was, there is {found} now: the source was put back from an older copy"
                     );
-                    tracing::error!(subscription = %self.subscription, %source, why, "a subscription has stopped reading a source");
-                    let name = (self.subscription.clone(), source.from.clone());
-                    self.surroundings.view.stands(&name, Standing::Stopped(why));
+                    if let Some(reading) = self.sources.get(&source.from) {
+                        reading.ask(Turn::End);
+                    }
+                    self.stop(&source.from, why);
                     return Ok(false);
                 }
                 Received::React { role, advance } => {
@@ -274,8 +300,14 @@ impl Runner {
 
     fn read_again(&self, from: &ParticipantName, after: Watermark) {
         if let Some(reading) = self.sources.get(from) {
-            *reading.again_from.lock().expect("nothing panics while it is held") = Some(after);
+            reading.ask(Turn::To(after));
         }
+    }
+
+    fn stop(&mut self, from: &ParticipantName, why: String) {
+        tracing::error!(subscription = %self.subscription, source = %from, why, "a subscription has stopped reading a source; look at it, then say where it goes on: undoubt resume-subscription");
+        self.stopped.insert(from.clone());
+        self.surroundings.view.stands(&(self.subscription.clone(), from.clone()), Standing::Stopped(why));
     }
 
     /// Does what follows from an event, until it is written or its key is parked.
@@ -465,7 +497,8 @@ impl Runner {
         let unstored = self.state.unstored(from);
         let advances: Vec<_> = unstored.iter().map(|(source, advance)| (self.inbox(source), *advance)).collect();
         let Some(number) = through.0 else { return Ok(()) };
-        let place = Place { subscription: self.subscription.clone(), from: from.clone(), watermark: through };
+        let floor = self.state.floor(from);
+        let place = Place { subscription: self.subscription.clone(), from: from.clone(), watermark: through, floor };
         let transaction = LocalTransaction {
             id: TxId::new([&number.incarnation.0[..], &number.position.0.to_be_bytes(), b"place"].concat())
                 .expect("29 bytes are an id"),

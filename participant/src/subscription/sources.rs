@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::Status;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use undoubt_platform::Reason;
 use undoubt_platform::dial::{self, Dial};
 use undoubt_proto::v1;
@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Batches of events, as [`v1::EventBatch`] tells them.
 pub type Batches = BoxStream<'static, Result<v1::EventBatch, Status>>;
 
-/// Opens the logs of sources.
+/// The logs of sources, as readers reach them.
 pub trait Sources: Send + Sync + 'static {
     /// Opens the log of a participant. The caller bounds how long that may take.
     fn open(
@@ -31,6 +31,13 @@ pub trait Sources: Send + Sync + 'static {
         from: &ParticipantName,
         request: v1::ReadEventsRequest,
     ) -> BoxFuture<'static, Result<Batches, Status>>;
+
+    /// Has the log of a participant keep what is behind a position. The caller bounds how long that may take.
+    fn keep(
+        &self,
+        from: &ParticipantName,
+        request: v1::KeepEventsRequest,
+    ) -> BoxFuture<'static, Result<v1::KeepEventsResponse, Status>>;
 }
 
 /// Sources that are reached over the network by their addresses.
@@ -59,14 +66,8 @@ impl DialSources {
             keep_alive: Duration::from_millis(config.keep_alive_ms),
         }
     }
-}
 
-impl Sources for DialSources {
-    fn open(
-        &self,
-        from: &ParticipantName,
-        request: v1::ReadEventsRequest,
-    ) -> BoxFuture<'static, Result<Batches, Status>> {
+    fn client(&self, from: &ParticipantName) -> BoxFuture<'static, Result<EventsClient<Channel>, Status>> {
         let Some(address) = self.addresses.get(from) else {
             let what = format!(
                 "no address of the participant {from} is known, whose events are subscribed to; add it to sources"
@@ -87,10 +88,29 @@ impl Sources for DialSources {
             let channel = dial::connect(endpoint, dial).await;
             let channel =
                 channel.map_err(|error| Status::unavailable(format!("cannot connect: {}", root_cause(&error))))?;
-            let mut client = EventsClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
-            Ok(client.read(request).await?.into_inner().boxed())
+            Ok(EventsClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES))
         }
         .boxed()
+    }
+}
+
+impl Sources for DialSources {
+    fn open(
+        &self,
+        from: &ParticipantName,
+        request: v1::ReadEventsRequest,
+    ) -> BoxFuture<'static, Result<Batches, Status>> {
+        let client = self.client(from);
+        async move { Ok(client.await?.read(request).await?.into_inner().boxed()) }.boxed()
+    }
+
+    fn keep(
+        &self,
+        from: &ParticipantName,
+        request: v1::KeepEventsRequest,
+    ) -> BoxFuture<'static, Result<v1::KeepEventsResponse, Status>> {
+        let client = self.client(from);
+        async move { Ok(client.await?.keep_events(request).await?.into_inner()) }.boxed()
     }
 }
 
@@ -110,6 +130,20 @@ impl Sources for WithOwn {
         match &self.own {
             Some(own) if *from == self.name => std::future::ready(events::read(own.clone(), request)).boxed(),
             Some(_) | None => self.others.open(from, request),
+        }
+    }
+
+    fn keep(
+        &self,
+        from: &ParticipantName,
+        request: v1::KeepEventsRequest,
+    ) -> BoxFuture<'static, Result<v1::KeepEventsResponse, Status>> {
+        match &self.own {
+            Some(own) if *from == self.name => {
+                let own = own.clone();
+                async move { events::keep(own.as_ref(), request).await }.boxed()
+            }
+            Some(_) | None => self.others.keep(from, request),
         }
     }
 }

@@ -12,7 +12,9 @@ use undoubt_stream::facts::Unfit;
 use undoubt_stream::inbox::{Advance, Watermark};
 use undoubt_stream::parked::{Change, ParkedEvent, Turn};
 use undoubt_stream::subscription::Source;
-use undoubt_vocabulary::{CorrelationId, ParticipantName, ReactionName, Refusal, SubscriptionName, Timestamp, TxId};
+use undoubt_vocabulary::{
+    CorrelationId, ParticipantName, Position, ReactionName, Refusal, SubscriptionName, Timestamp, TxId,
+};
 
 /// One partition of a source's topic, as one subscription reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +29,8 @@ pub struct Place {
     pub subscription: SubscriptionName,
     pub from: ParticipantName,
     pub watermark: Watermark,
+    /// The position up to which everything counts as dealt with, whatever the watermarks of its partitions say.
+    pub floor: Position,
 }
 
 /// A parked event, with its key and its turn.

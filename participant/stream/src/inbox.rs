@@ -7,6 +7,9 @@
 //! previous < watermark < position                         the watermark's event is not there any more
 //! ```
 //!
+//! A source has a *floor* besides: the position up to which everything counts as dealt with, where a reader has begun behind what was
+//! dropped, or an operator has said where to go on. Below it no watermark is asked.
+//!
 //! The watermark is written with the work, by a compare-and-set: a reader that was replaced and goes on is refused by what is stored.
 //! It names the incarnation of its event too. What is below the watermark and of another incarnation may be of an earlier life of the
 //! source, or of one that was put back and uses the position again; only the source's own log knows, and says it to whoever reads after
@@ -108,11 +111,14 @@ impl Inbox {
         self.stored
     }
 
-    /// Says what to do with an event of this partition.
-    pub fn judge(&self, arrival: Arrival) -> Verdict {
+    /// Says what to do with an event of this partition. `floor`: that of its source.
+    pub fn judge(&self, arrival: Arrival, floor: Position) -> Verdict {
         let Arrival { id, previous } = arrival;
-        let Some(reached) = self.reached.0 else {
-            return if previous == Position::START {
+        if id.position <= floor {
+            return Verdict::Repetition;
+        }
+        let Some(reached) = self.reached.0.filter(|reached| reached.position > floor) else {
+            return if previous <= floor {
                 Verdict::Apply(Advance { from: self.stored, to: id.into() })
             } else {
                 Verdict::Gap { after: self.reached }
@@ -143,9 +149,10 @@ impl Inbox {
         (self.passed >= MAX_PASSED_UNSTORED).then_some(advance)
     }
 
-    /// Returns the step of the watermark by which an operator says where to go on, after a log was put back.
-    pub fn go_on_after(&self, to: Watermark) -> Advance {
-        Advance { from: self.stored, to }
+    /// Returns the step by which the watermark is given up, where an operator has said where to go on: the floor of the source has the place
+    /// then.
+    pub fn given_up(&self) -> Advance {
+        Advance { from: self.stored, to: Watermark(None) }
     }
 
     /// Notes that a step of the watermark is stored.
@@ -171,7 +178,7 @@ mod tests {
     }
 
     fn applies(inbox: Inbox, arrival: Arrival) -> bool {
-        inbox.judge(arrival) == Verdict::Apply(Advance { from: inbox.stored(), to: arrival.id.into() })
+        inbox.judge(arrival, Position::START) == Verdict::Apply(Advance { from: inbox.stored(), to: arrival.id.into() })
     }
 
     #[test]
@@ -183,14 +190,17 @@ mod tests {
     #[test]
     fn what_is_not_above_the_watermark_is_a_repetition() {
         for position in [1, 2, 3] {
-            assert_eq!(at(1, 3).judge(arrival(1, position, 0)), Verdict::Repetition);
+            assert_eq!(at(1, 3).judge(arrival(1, position, 0), Position::START), Verdict::Repetition);
         }
     }
 
     #[test]
     fn what_is_not_the_next_is_a_gap() {
-        assert_eq!(at(1, 3).judge(arrival(1, 9, 5)), Verdict::Gap { after: id(1, 3).into() });
-        assert_eq!(Inbox::default().judge(arrival(1, 9, 5)), Verdict::Gap { after: Watermark::default() });
+        assert_eq!(at(1, 3).judge(arrival(1, 9, 5), Position::START), Verdict::Gap { after: id(1, 3).into() });
+        assert_eq!(
+            Inbox::default().judge(arrival(1, 9, 5), Position::START),
+            Verdict::Gap { after: Watermark::default() }
+        );
     }
 
     #[test]
@@ -202,26 +212,42 @@ mod tests {
     fn a_log_that_was_put_back_is_noticed_where_it_shows_and_asked_where_it_may_be_so() {
         let watermark = id(1, 3).into();
         for found in [arrival(2, 3, 2), arrival(2, 5, 2), arrival(1, 5, 0)] {
-            assert_eq!(at(1, 3).judge(found), Verdict::PutBack { watermark, found: found.id });
+            assert_eq!(at(1, 3).judge(found, Position::START), Verdict::PutBack { watermark, found: found.id });
         }
-        assert_eq!(at(1, 3).judge(arrival(2, 2, 1)), Verdict::Gap { after: watermark });
+        assert_eq!(at(1, 3).judge(arrival(2, 2, 1), Position::START), Verdict::Gap { after: watermark });
     }
 
     #[test]
     fn what_passes_is_stored_with_the_next_that_is_applied_or_after_a_while() {
         let mut inbox = at(1, 3);
-        let Verdict::Apply(passing) = inbox.judge(arrival(1, 4, 3)) else { panic!() };
+        let Verdict::Apply(passing) = inbox.judge(arrival(1, 4, 3), Position::START) else { panic!() };
         assert_eq!(inbox.pass(passing), None);
-        assert_eq!(inbox.judge(arrival(1, 4, 3)), Verdict::Repetition);
+        assert_eq!(inbox.judge(arrival(1, 4, 3), Position::START), Verdict::Repetition);
         let next = Advance { from: id(1, 3).into(), to: id(1, 5).into() };
-        assert_eq!(inbox.judge(arrival(1, 5, 4)), Verdict::Apply(next));
+        assert_eq!(inbox.judge(arrival(1, 5, 4), Position::START), Verdict::Apply(next));
         let passed = (5..).map(|position| {
-            let Verdict::Apply(passing) = inbox.judge(arrival(1, position, position - 1)) else { panic!() };
+            let Verdict::Apply(passing) = inbox.judge(arrival(1, position, position - 1), Position::START) else {
+                panic!()
+            };
             inbox.pass(passing)
         });
         let stored = passed.take(MAX_PASSED_UNSTORED as usize).find_map(|stored| stored).expect("it is stored at last");
         assert_eq!(stored.from, id(1, 3).into());
         inbox.advanced(stored);
         assert_eq!(inbox, Inbox::found(stored.to));
+    }
+
+    #[test]
+    fn up_to_the_floor_all_counts_as_dealt_with_and_the_first_behind_it_is_next() {
+        let floor = Position(10);
+        for inbox in [Inbox::default(), at(1, 3), at(1, 10)] {
+            assert_eq!(inbox.judge(arrival(2, 10, 3), floor), Verdict::Repetition);
+            let next = Advance { from: inbox.stored(), to: id(2, 12).into() };
+            assert_eq!(inbox.judge(arrival(2, 12, 9), floor), Verdict::Apply(next), "{inbox:?}");
+            assert!(matches!(inbox.judge(arrival(2, 14, 12), floor), Verdict::Gap { .. }), "{inbox:?}");
+        }
+        let behind = at(1, 12);
+        assert_eq!(behind.judge(arrival(1, 14, 13), floor), Verdict::Gap { after: behind.stored() });
+        assert!(matches!(behind.judge(arrival(2, 14, 9), floor), Verdict::PutBack { .. }));
     }
 }

@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{EventId, ParticipantName, Partition, Refusal, SubscriptionName, Timestamp, TopicName};
+use undoubt_vocabulary::{
+    EventId, ParticipantName, Partition, Position, Refusal, SubscriptionName, Timestamp, TopicName,
+};
 use undoubt_work::text::shown;
 
 /// Parked events of one subscription, where a setting says nothing.
@@ -137,6 +139,12 @@ impl Parked {
         }
         let (refusal, attempts) = refusal.map_or((None, 0), |(refusal, attempts)| (Some(refusal), attempts));
         Ok(Change::Park { key, turn: self.next, event: ParkedEvent { event, parked_at, attempts, refusal } })
+    }
+
+    /// Returns the lowest position of a source at which an event is parked.
+    pub fn first_of(&self, from: &ParticipantName) -> Option<Position> {
+        let events = self.keys.values().flat_map(BTreeMap::values).map(|parked| &parked.event);
+        events.filter(|reference| reference.from == *from).map(|reference| reference.id.position).min()
     }
 
     /// Returns the event of this key that is retried next; `None` if the key is not parked, or not any more.

@@ -7,7 +7,9 @@ use crate::parked::{Change, NotPossible, Parked, Reference};
 use crate::reaction::Role;
 use std::collections::BTreeMap;
 use std::fmt;
-use undoubt_vocabulary::{Event, EventId, ParticipantName, Partition, Refusal, Timestamp, TopicName};
+use undoubt_vocabulary::{
+    Event, EventId, Incarnation, ParticipantName, Partition, Position, Refusal, Timestamp, TopicName,
+};
 
 /// A part of a source's log that has an order of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +58,8 @@ pub enum Received {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subscription {
     inboxes: BTreeMap<Source, Inbox>,
+    /// The positions of sources up to which everything counts as dealt with; 0 of those that are missing.
+    floors: BTreeMap<ParticipantName, Position>,
     pub parked: Parked,
 }
 
@@ -63,7 +67,24 @@ impl Subscription {
     /// Returns what was found in the store after a start. A source that is missing is read from its start.
     pub fn found(watermarks: impl IntoIterator<Item = (Source, Watermark)>, parked: Parked) -> Subscription {
         let inboxes = watermarks.into_iter().map(|(source, watermark)| (source, Inbox::found(watermark))).collect();
-        Subscription { inboxes, parked }
+        Subscription { inboxes, floors: BTreeMap::new(), parked }
+    }
+
+    /// Returns the position of a source up to which everything counts as dealt with.
+    pub fn floor(&self, from: &ParticipantName) -> Position {
+        self.floors.get(from).copied().unwrap_or_default()
+    }
+
+    /// Sets the position of a source up to which everything counts as dealt with, as it is stored.
+    pub fn set_floor(&mut self, from: ParticipantName, floor: Position) {
+        self.floors.insert(from, floor);
+    }
+
+    /// Returns the steps by which all watermarks in a source are given up, for its floor to be stored with them.
+    pub fn given_up(&self, from: &ParticipantName) -> Vec<(Source, Advance)> {
+        let of_source =
+            self.inboxes.iter().filter(|(source, inbox)| source.from == *from && inbox.stored().0.is_some());
+        of_source.map(|(source, inbox)| (source.clone(), inbox.given_up())).collect()
     }
 
     /// Returns the inbox of a source.
@@ -73,8 +94,9 @@ impl Subscription {
 
     /// Takes an event of a source. `role`: what it is to whoever subscribes, see [`Reaction::role_of`]; `None`: nothing.
     pub fn receive(&mut self, role: Option<Role>, source: &Source, event: &Event, now: Timestamp) -> Received {
+        let floor = self.floor(&source.from);
         let inbox = self.inboxes.entry(source.clone()).or_default();
-        let advance = match inbox.judge(event.into()) {
+        let advance = match inbox.judge(event.into(), floor) {
             Verdict::Apply(advance) => advance,
             Verdict::Repetition => return Received::Repetition,
             Verdict::Gap { after } => return Received::Gap { after },
@@ -114,6 +136,24 @@ impl Subscription {
             (source.from == *from && advance.from != advance.to).then(|| (source.clone(), advance))
         };
         self.inboxes.iter().filter_map(behind).collect()
+    }
+
+    /// Returns the position of a source up to which nothing is needed of it any more: all of it is dealt with, as far as that is stored, and
+    /// nothing is parked, for a parked event is read again. `place`: what is stored of the source's place. The incarnation there is known
+    /// where it is an event that was dealt with last.
+    pub fn needs_after(&self, from: &ParticipantName, place: Watermark) -> (Position, Option<Incarnation>) {
+        let stored = self.inboxes.iter().filter(|(source, _)| source.from == *from).map(|(_, inbox)| inbox.stored());
+        let dealt_with = stored.chain([place]).max_by_key(|watermark| watermark.position()).unwrap_or_default();
+        let floor = self.floor(from);
+        let (position, incarnation) = if dealt_with.position() < floor {
+            (floor, None)
+        } else {
+            (dealt_with.position(), dealt_with.incarnation())
+        };
+        match self.parked.first_of(from) {
+            Some(first) if first <= position => (Position(first.0 - 1), None),
+            Some(_) | None => (position, incarnation),
+        }
     }
 
     /// Notes that a step of the watermark is stored.

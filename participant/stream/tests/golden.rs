@@ -10,6 +10,7 @@ mod script;
 
 use common::{STOCK, event, id, source};
 use script::Script;
+use undoubt_vocabulary::Position;
 use undoubt_vocabulary::RefusalCode::{Condition, InvalidWork, LockConflict};
 
 fn check(name: &str, text: &str) {
@@ -46,7 +47,7 @@ fn a_log_that_was_put_back_stops_it_until_an_operator_says_where_to_go_on() {
     let mut again = event(&orders, 2, 1, "order.placed", "boot", "s3");
     again.incarnation = id(2, 2).incarnation;
     script.receive(&orders, &again);
-    script.go_on_after(&orders, id(1, 1));
+    script.go_on_after(&orders, Position(1));
     script.receive(&orders, &again);
     check("put-back", &script.text);
 }

@@ -112,6 +112,7 @@ reasons! {
     PutBack "PUT_BACK" FailedPrecondition: "The log is an older copy than the other side has seen; the message says by what that is known.",
     LogPutBack "LOG_PUT_BACK" DataLoss: "The participant's log of events is an older copy than the reader has read: what the reader made of the rest is of a past that there is not any more. Look at it, and begin again from a position that both have.",
     EventsTrimmed "EVENTS_TRIMMED" OutOfRange: "Events behind that position are not kept any more; the message says which is the first that is. Build what follows from them anew.",
+    TooManyReaders "TOO_MANY_READERS" ResourceExhausted: "As many readers are registered at the log as may be. Forget those that nobody runs any more.",
     Unproven "UNPROVEN" Unauthenticated: "No key proves that this is the coordinator which it says. The message has what to do.",
     OtherKey "OTHER_KEY" PermissionDenied: "Another key is pinned for this coordinator, or none and it is known from before. It takes an operator's word.",
     TooManyPins "TOO_MANY_PINS" ResourceExhausted: "As many coordinators are pinned at first contact as may be (`max_unvouched_pins`). It takes an operator's word.",

@@ -287,10 +287,16 @@ pub fn records() -> Vec<Sample> {
             record::LogTails {
                 position: 7,
                 tails: vec![record::LogTail { topic: "orders".into(), partition: 3, position: 5 }],
+                bytes: 2_100,
             },
         ),
         sample("StoredTopic", record::StoredTopic { partitions: 8 }),
-        sample("StoredWatermark", record::StoredWatermark { incarnation: Bytes::from_static(&[7; 16]), position: 5 }),
+        sample(
+            "StoredWatermark",
+            record::StoredWatermark { incarnation: Bytes::from_static(&[7; 16]), position: 5, floor: 2 },
+        ),
+        sample("LogMark", record::LogMark { position: 1_024, published_at_us: 7, bytes: 300_000 }),
+        sample("StoredReader", record::StoredReader { position: 9, heard_at_us: 7, dropped_at_us: Some(8) }),
         sample(
             "StoredGivenUp",
             record::StoredGivenUp {

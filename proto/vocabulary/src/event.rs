@@ -1,6 +1,6 @@
 //! Events: what work publishes, and what is said of it in the log of the participant that did the work.
 
-use crate::id::{InvalidId, TxId, name};
+use crate::id::{InvalidId, ParticipantName, TxId, check_name, name};
 use crate::time::Timestamp;
 use bytes::Bytes;
 use smol_str::SmolStr;
@@ -41,6 +41,42 @@ name! {
 name! {
     /// A reaction's name, unique at its participant: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
     ReactionName, "a reaction's name"
+}
+
+/// The name under which a reader is registered at a log: a name, or two with a slash between them, of a participant and its subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReaderName(SmolStr);
+
+impl ReaderName {
+    /// Returns the name of a participant's subscription.
+    pub fn of(participant: &ParticipantName, subscription: &SubscriptionName) -> ReaderName {
+        ReaderName(format!("{participant}/{subscription}").into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ReaderName {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            None => check_name("a reader's name", text)?,
+            Some((participant, subscription)) => {
+                check_name("the participant in a reader's name", participant)?;
+                check_name("the subscription in a reader's name", subscription)?;
+            }
+        }
+        Ok(ReaderName(text.into()))
+    }
+}
+
+impl fmt::Display for ReaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// A place in the log of a participant. Places are counted from 1 in the order in which work took effect, without gaps.

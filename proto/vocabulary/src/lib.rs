@@ -29,7 +29,7 @@ pub use digest_map::{Digest, DigestMap};
 pub use digested_bytes::{Digested, SeededTooLate, seed_digests};
 pub use event::{
     CorrelationId, Event, EventId, EventType, Incarnation, InvalidEvent, NewEvent, Partition, Position, ReactionName,
-    SubscriptionName, Topic, TopicName,
+    ReaderName, SubscriptionName, Topic, TopicName,
 };
 pub use id::{AttemptNumber, CoordinatorId, Epoch, InvalidId, PartName, ParticipantName, StepName, TxId};
 pub use known_attempt::{KnownAttempt, KnownState};

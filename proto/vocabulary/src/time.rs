@@ -14,6 +14,12 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// Returns the time that is so much earlier, at least 0.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// Returns the time so much later.
     pub fn plus(self, duration: Duration) -> Timestamp {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);

@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use undoubt_participant::event_log::{
-    After, EVENT, EventSource, EventsRead, FAMILIES, LogState, MAX_READ_EVENTS, ReadError,
+    After, EVENT, EventSource, EventsRead, FAMILIES, KeepError, LogState, MAX_READ_EVENTS, ReadError, Readers,
 };
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 use undoubt_proto::record::StoredEvent;
-use undoubt_vocabulary::{CorrelationId, Event, Partition, Position, Timestamp, Topic, TxId};
+use undoubt_stream::retention::{Keep, Reader};
+use undoubt_vocabulary::{CorrelationId, Event, Partition, Position, ReaderName, Timestamp, Topic, TxId};
 
 /// Branches that were told to abort, and whose events are published all the same.
 #[derive(Debug, Default)]
@@ -256,5 +257,21 @@ impl EventSource for Hasty {
 
     fn read(&self, after: After) -> BoxFuture<'_, Result<EventsRead, ReadError>> {
         self.read_all(after).boxed()
+    }
+
+    fn keep(&self, reader: ReaderName, after: After, anew: bool) -> BoxFuture<'_, Result<Position, KeepError>> {
+        self.log.keep(reader, after, anew)
+    }
+
+    fn readers(&self) -> BoxFuture<'_, Result<Readers, ResourceError>> {
+        self.log.readers()
+    }
+
+    fn forget(&self, reader: ReaderName) -> BoxFuture<'_, Result<bool, ResourceError>> {
+        self.log.forget(reader)
+    }
+
+    fn trim(&self, keep: Keep) -> BoxFuture<'_, Result<Vec<(ReaderName, Reader)>, ResourceError>> {
+        self.log.trim(keep)
     }
 }

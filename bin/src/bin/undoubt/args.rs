@@ -108,6 +108,8 @@ pub enum Command {
     Events(crate::events::Events),
     Subscriptions(crate::subscriptions::Subscriptions),
     Parked(crate::subscriptions::Parked),
+    Readers(crate::readers::Readers),
+    ResumeSubscription(crate::subscriptions::Resume),
     /// Aborts a transaction that is not decided yet; undoes a saga that is not past its pivot.
     Cancel {
         tx: TxId,

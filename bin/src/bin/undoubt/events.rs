@@ -100,10 +100,7 @@ pub async fn events(arguments: &Events, global: &Global) -> Result<Exit, Failure
         match told? {
             EventNews::Events { events, .. } => {
                 for event in &events {
-                    let printed = match global.output {
-                        Format::Json => json_line(&EventLine::from(event)),
-                        Format::Table => line(shown(event)),
-                    };
+                    let printed = print(event, global);
                     if printed.is_err() {
                         return Exit::shown(printed);
                     }
@@ -114,6 +111,14 @@ pub async fn events(arguments: &Events, global: &Global) -> Result<Exit, Failure
         }
     }
     Ok(Exit::Done)
+}
+
+/// Prints an event as a line.
+pub fn print(event: &Event, global: &Global) -> std::io::Result<()> {
+    match global.output {
+        Format::Json => json_line(&EventLine::from(event)),
+        Format::Table => line(shown(event)),
+    }
 }
 
 fn shown(event: &Event) -> String {

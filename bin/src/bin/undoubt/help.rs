@@ -35,6 +35,8 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "resolve",
             "release-marks",
             "parked",
+            "readers",
+            "resume-subscription",
             "accept-loss",
             "recovery",
             "tokens",

@@ -20,6 +20,7 @@ mod misuse;
 mod open_saga;
 mod operate;
 mod output;
+mod readers;
 mod restores;
 mod run;
 mod secrets;
@@ -89,6 +90,8 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Events(arguments) => events::events(&arguments, global).await,
         Command::Subscriptions(arguments) => subscriptions::subscriptions(&arguments, global).await,
         Command::Parked(arguments) => subscriptions::parked(&arguments, global).await,
+        Command::Readers(arguments) => readers::readers(&arguments, global).await,
+        Command::ResumeSubscription(arguments) => subscriptions::resume(&arguments, global).await,
         Command::Cancel { tx } => inspect::cancel(&tx, global).await,
         Command::Describe => operate::describe(global).await,
         Command::Participants { action: None } => operate::participants(global).await,

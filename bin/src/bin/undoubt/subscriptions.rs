@@ -10,7 +10,7 @@ use serde_json::json;
 use undoubt_client::work::text::{from_string, to_string};
 use undoubt_client::{ParkedState, SubscriptionState};
 use undoubt_platform::{Clock as _, SystemClock};
-use undoubt_vocabulary::Timestamp;
+use undoubt_vocabulary::{Position, Timestamp};
 
 /// Shows how far a participant's subscriptions have come, and what keeps them.
 #[derive(Debug, Args)]
@@ -28,6 +28,31 @@ pub struct Parked {
     action: ParkedAction,
 }
 
+/// Has a subscription that has stopped go on: its source was put back, or has dropped what was to be read next. All events up to a position
+/// count as dealt with.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The participant's name, or its address.
+    #[arg(value_name = "NAME|URL")]
+    participant: String,
+    /// The subscription, as `undoubt subscriptions` shows it.
+    subscription: String,
+    /// The participant whose events it reads.
+    source: String,
+    /// The position of the source behind which it goes on. Without it: behind what the source does not keep any more.
+    #[arg(long)]
+    after: Option<u64>,
+    /// The person who decides. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    who: String,
+    /// Why. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    reason: String,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    yes: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum ParkedAction {
     /// Lists the parked events of a subscription.
@@ -37,6 +62,20 @@ enum ParkedAction {
         participant: String,
         /// The subscription, as `undoubt subscriptions` shows it.
         subscription: String,
+    },
+    /// Shows one parked event with its data, as its source has it.
+    Show {
+        /// The participant's name, or its address.
+        #[arg(value_name = "NAME|URL")]
+        participant: String,
+        /// The subscription, as `undoubt subscriptions` shows it.
+        subscription: String,
+        /// The key, as `undoubt parked list` shows it.
+        #[arg(value_name = "KEY", value_parser = from_string)]
+        parked_key: Bytes,
+        /// The event's turn, as `undoubt parked list` shows it.
+        #[arg(long)]
+        turn: u64,
     },
     /// Tries the parked events of a key again, in their order, until one is refused.
     Retry(ParkedKey),
@@ -130,6 +169,11 @@ fn row_of(state: &SubscriptionState, now: Timestamp) -> [String; 8] {
 pub async fn parked(arguments: &Parked, global: &Global) -> Result<Exit, Failure> {
     match &arguments.action {
         ParkedAction::List { participant, subscription } => list(participant, subscription, global).await,
+        ParkedAction::Show { participant, subscription, parked_key, turn } => {
+            let client = global.participant_called(participant).await?;
+            let event = client.parked_event(subscription, parked_key, *turn).await?;
+            Exit::shown(crate::events::print(&event, global))
+        }
         ParkedAction::Retry(key) => {
             let ParkedKey { participant, subscription, parked_key, who, reason, .. } = key;
             let client = global.participant_called(participant).await?;
@@ -139,6 +183,20 @@ pub async fn parked(arguments: &Parked, global: &Global) -> Result<Exit, Failure
         ParkedAction::Skip { key, turn } => give_up(key, Some(*turn), global).await,
         ParkedAction::Drop(key) => give_up(key, None, global).await,
     }
+}
+
+/// Has a subscription that has stopped go on from another position.
+pub async fn resume(arguments: &Resume, global: &Global) -> Result<Exit, Failure> {
+    let Resume { participant, subscription, source, after, who, reason, yes } = arguments;
+    say_the_price(
+        *yes,
+        "resume",
+        &format!("have {subscription} go on reading {source}"),
+        "What it has not taken up to there is missing for good, and what it has taken of a past that is gone stays.",
+    )?;
+    let client = global.participant_called(participant).await?;
+    let after = client.resume_subscription(subscription, source, after.map(Position), who, reason).await?;
+    done(global, &format!("goes on  behind {after} of {source}"))
 }
 
 async fn give_up(key: &ParkedKey, turn: Option<u64>, global: &Global) -> Result<Exit, Failure> {

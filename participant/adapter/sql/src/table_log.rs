@@ -19,24 +19,29 @@
 //!   at which the log ends and the run of its process. If another is there, nothing is changed. So a numbering of which no answer came
 //!   needs no care: it is read where the log ends now, and if the lost one lands after that, either it or the next changes nothing.
 //!
+//! Nothing is dropped here: all events are kept, for readers that register as for others. So nobody is registered.
+//!
 //! A database that was put back to an earlier state while the process runs is noticed by its end, and ends the process; while it does not
 //! run, readers notice, by the incarnation that each start draws and stores with its first position.
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::event_log::{After, EventSource, EventsRead, Incarnations, LogState, ReadError, Topics, read};
+use undoubt_participant::event_log::{
+    After, EventSource, EventsRead, Incarnations, KeepError, LogState, ReadError, Readers, Topics, read,
+};
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Clock;
 use undoubt_platform::store::Pauses;
 use undoubt_proto::record::StoredEvent;
 use undoubt_stream::log::{Lane, Place, Positions};
-use undoubt_vocabulary::{Incarnation, Partition, Position, Timestamp, Topic};
+use undoubt_stream::retention::{Keep, Reader};
+use undoubt_vocabulary::{Incarnation, Partition, Position, ReaderName, Timestamp, Topic};
 
 /// Events that get their positions in one transaction.
 pub const MAX_NUMBERED_EVENTS: usize = 1_024;
@@ -153,8 +158,8 @@ pub trait EventTable: Send + Sync + 'static {
         through: Position,
     ) -> impl Future<Output = Result<Vec<(Position, StoredEvent)>, ResourceError>> + Send;
 
-    /// Returns the first position that is kept, if there is one.
-    fn first(&self) -> impl Future<Output = Result<Option<Position>, ResourceError>> + Send;
+    /// Returns the first position that is kept, if there is one, and the bytes that the events take, about.
+    fn kept(&self) -> impl Future<Output = Result<(Option<Position>, u64), ResourceError>> + Send;
 }
 
 /// The log over the tables of a database.
@@ -385,14 +390,37 @@ impl<T: EventTable> EventSource for TableLog<T> {
     fn state(&self) -> BoxFuture<'_, Result<LogState, ResourceError>> {
         async {
             let stable = *self.stable.borrow();
-            let first = self.table.first().await?;
+            let (first, kept_bytes) = self.table.kept().await?;
             let first = first.unwrap_or(stable.next()).min(stable.next());
-            Ok(LogState { first, stable, incarnation: self.incarnation })
+            Ok(LogState { first, stable, incarnation: self.incarnation, kept_bytes })
         }
         .boxed()
     }
 
     fn read(&self, after: After) -> BoxFuture<'_, Result<EventsRead, ReadError>> {
         self.read_after(after).boxed()
+    }
+
+    fn keep(&self, _reader: ReaderName, after: After, _anew: bool) -> BoxFuture<'_, Result<Position, KeepError>> {
+        let stable = *self.stable.borrow();
+        let admitted = self.incarnations().admit(after, stable);
+        ready(admitted.map(|()| Position::START).map_err(KeepError::from)).boxed()
+    }
+
+    fn readers(&self) -> BoxFuture<'_, Result<Readers, ResourceError>> {
+        async {
+            let stable = *self.stable.borrow();
+            let (_, kept_bytes) = self.table.kept().await?;
+            Ok(Readers { readers: Vec::new(), stable, kept_bytes })
+        }
+        .boxed()
+    }
+
+    fn forget(&self, _reader: ReaderName) -> BoxFuture<'_, Result<bool, ResourceError>> {
+        ready(Ok(false)).boxed()
+    }
+
+    fn trim(&self, _keep: Keep) -> BoxFuture<'_, Result<Vec<(ReaderName, Reader)>, ResourceError>> {
+        ready(Ok(Vec::new())).boxed()
     }
 }

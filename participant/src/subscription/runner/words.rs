@@ -1,5 +1,6 @@
-//! The words of operators about parked events.
+//! The words of operators.
 
+use super::super::reading::Reading;
 use super::super::store::{Carried, LocalTransaction};
 use super::{About, Came, LOCK_TIMEOUT, Runner, moved, nothing};
 use crate::resource::ResourceError;
@@ -7,28 +8,72 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use undoubt_stream::barrier::Written;
 use undoubt_stream::facts::Facts;
-use undoubt_stream::parked::{NotPossible, Operator, Turn};
+use undoubt_stream::parked::{NotPossible, Operator, Reference, Turn};
 use undoubt_stream::reaction::AfterRefusal;
 use undoubt_stream::subscription::Source;
+use undoubt_vocabulary::{Event, ParticipantName, Position};
 
 /// A word of an operator.
 #[derive(Debug)]
 pub(crate) enum Word {
-    Retry { key: Bytes },
-    GiveUp { key: Bytes, turn: Option<u64>, by: Operator },
+    Retry {
+        key: Bytes,
+    },
+    GiveUp {
+        key: Bytes,
+        turn: Option<u64>,
+        by: Operator,
+    },
+    /// Everything up to a position of a source counts as dealt with; `None`: up to what it does not keep any more.
+    Resume {
+        from: ParticipantName,
+        after: Option<Position>,
+    },
+    /// Tells a parked event.
+    Show {
+        key: Bytes,
+        turn: u64,
+    },
 }
 
-/// An operator's word, and where its answer goes: the events that are still parked under the key.
-pub(crate) type Asked = (Word, oneshot::Sender<Result<usize, String>>);
+/// What an operator is answered.
+#[derive(Debug)]
+pub(crate) enum Obeyed {
+    /// The number of events that are still parked under the key.
+    Left(u64),
+    /// The position behind which the subscription goes on.
+    GoesOn(Position),
+    Event(Box<Event>),
+}
+
+/// An operator's word, and where its answer goes; `Err` says why it was not obeyed.
+pub(crate) type Asked = (Word, oneshot::Sender<Result<Obeyed, String>>);
 
 impl Runner {
-    pub(super) async fn obey(&mut self, word: Word) -> Result<Result<usize, String>, ResourceError> {
+    pub(super) async fn obey(&mut self, word: Word) -> Result<Result<Obeyed, String>, ResourceError> {
+        let left = |left: usize| Obeyed::Left(u64::try_from(left).unwrap_or(u64::MAX));
         let answer = match word {
-            Word::Retry { key } => self.retry(&key).await?,
-            Word::GiveUp { key, turn, by } => self.give_up(&key, turn, by).await?,
+            Word::Retry { key } => self.retry(&key).await?.map(left),
+            Word::GiveUp { key, turn, by } => self.give_up(&key, turn, by).await?.map(left),
+            Word::Resume { from, after } => self.resume(&from, after).await?.map(Obeyed::GoesOn),
+            Word::Show { key, turn } => match self.parked_at(&key, Turn(turn)) {
+                Ok((reading, reference)) => reading.one(&reference).await.map(|event| Obeyed::Event(Box::new(event))),
+                Err(why) => Err(why),
+            },
         };
         self.show_parked();
         Ok(answer)
+    }
+
+    /// Returns what a parked event is, and from where it can be read.
+    fn parked_at(&self, key: &Bytes, turn: Turn) -> Result<(Reading, Reference), String> {
+        let parked =
+            self.state.parked.keys().find(|(parked, _)| *parked == key).and_then(|(_, events)| events.get(&turn));
+        let reference = &parked.ok_or_else(|| self.not_parked(key))?.event;
+        let reading = self.sources.get(&reference.from);
+        let reading =
+            reading.ok_or_else(|| format!("{} is no source of this subscription any more", reference.from))?;
+        Ok((reading.clone(), reference.clone()))
     }
 
     /// Tries the parked events of a key in their order, as far as they succeed.

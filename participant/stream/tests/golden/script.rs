@@ -10,7 +10,7 @@ use undoubt_stream::inbox::Advance;
 use undoubt_stream::parked::{Change, Operator, Turn};
 use undoubt_stream::reaction::{AfterRefusal, Decision, Role, undone};
 use undoubt_stream::subscription::{Received, Source, Subscription};
-use undoubt_vocabulary::{Event, EventId, NewEvent, Refusal, RefusalCode};
+use undoubt_vocabulary::{Event, EventId, NewEvent, Position, Refusal, RefusalCode};
 use undoubt_work::{Results, Value};
 
 /// Parked events.
@@ -55,10 +55,12 @@ impl Script {
         self.subscription = self.store.load(&self.reaction, MAX_PARKED_EVENTS);
     }
 
-    pub fn go_on_after(&mut self, source: &Source, to: EventId) {
-        self.write(&format!("operator: {source} goes on after {}", short(to)));
-        let advance = self.subscription.inbox(source).go_on_after(to.into());
-        self.store(source, Batch { advance: Some((source.clone(), advance)), ..Batch::default() });
+    pub fn go_on_after(&mut self, source: &Source, floor: Position) {
+        self.write(&format!("operator: {} goes on after {floor}", source.from));
+        for (source, advance) in self.subscription.given_up(&source.from) {
+            self.store(&source, Batch { advance: Some((source.clone(), advance)), ..Batch::default() });
+        }
+        self.subscription.set_floor(source.from.clone(), floor);
     }
 
     pub fn receive(&mut self, source: &Source, event: &Event) {

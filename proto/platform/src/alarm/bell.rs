@@ -26,8 +26,8 @@ pub(crate) const ATTEMPTS: u32 = 5;
 /// The pause after the first that failed; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The engine's end: it rings and goes on.
-#[derive(Debug)]
+/// The end of whoever looks: it rings and goes on.
+#[derive(Clone, Debug)]
 pub struct Bell(mpsc::Sender<Told>);
 
 /// The other end, which posts.

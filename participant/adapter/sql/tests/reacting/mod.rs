@@ -138,7 +138,7 @@ pub async fn parks_and_gives_up(store: &dyn ReactionStore) {
         attempts: 5,
         refusal,
     };
-    let place = Place { subscription: subscription(), from, watermark: event(8).into() };
+    let place = Place { subscription: subscription(), from, watermark: event(8).into(), floor: Position(2) };
     let park = Change::Park { key: "k".into(), turn: Turn(3), event: parked.clone() };
     let parking = LocalTransaction {
         advances: vec![(inbox(), Advance { from: Watermark(None), to: event(7).into() })],
