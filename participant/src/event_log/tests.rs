@@ -1,7 +1,7 @@
 use super::*;
 use undoubt_platform::store::memory::Memory;
 use undoubt_vocabulary::event::JSON;
-use undoubt_vocabulary::{Timestamp, TxId};
+use undoubt_vocabulary::{RefusalCode, Timestamp, TxId};
 
 struct Still;
 

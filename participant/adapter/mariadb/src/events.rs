@@ -233,10 +233,14 @@ impl EventTable for Table {
         self.rows(&mut session, &sql).await?.iter().map(event).collect()
     }
 
-    async fn first(&self) -> Result<Option<Position>, ResourceError> {
+    async fn kept(&self) -> Result<(Option<Position>, u64), ResourceError> {
         let mut session = self.0.sessions.events().await?;
-        let rows = self.rows(&mut session, "SELECT position FROM undoubt_event ORDER BY position LIMIT 1").await?;
-        rows.first().map(|row| position(row, 0)).transpose()
+        let sql = "SELECT COALESCE((SELECT MIN(position) FROM undoubt_event), 0), COALESCE((SELECT DATA_LENGTH FROM \
+             information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'undoubt_event'), 0)";
+        let rows = self.rows(&mut session, sql).await?;
+        let row = rows.first().ok_or_else(|| damaged("the size of undoubt_event"))?;
+        let first = Some(position(row, 0)?).filter(|first| *first > Position::START);
+        Ok((first, number(row, 1)?))
     }
 }
 

@@ -33,7 +33,11 @@ fn step(Step { key, from, to, .. }: &Step) -> String {
     let (family, key, to) = (bytes(INBOX), bytes(key), bytes(to));
     match from {
         None => {
-            format!("INSERT IGNORE INTO undoubt_subscription (family, name, value) VALUES ({family}, {key}, {to})")
+            // One that was set back is empty.
+            format!(
+                "DELETE FROM undoubt_subscription WHERE family = {family} AND name = {key} AND value = ''; INSERT IGNORE INTO \
+                 undoubt_subscription (family, name, value) VALUES ({family}, {key}, {to})"
+            )
         }
         Some(from) => format!(
             "UPDATE undoubt_subscription SET value = {to} WHERE family = {family} AND name = {key} AND value = {}",

@@ -194,13 +194,16 @@ impl EventTable for Table {
         rows.iter().map(event).collect()
     }
 
-    async fn first(&self) -> Result<Option<Position>, ResourceError> {
+    async fn kept(&self) -> Result<(Option<Position>, u64), ResourceError> {
         let rows = self
             .reading(async |session| {
-                session.query("SELECT position FROM undoubt.event ORDER BY position LIMIT 1", &[]).await
+                let statement = "SELECT coalesce((SELECT min(position) FROM undoubt.event), 0), pg_total_relation_size('undoubt.event')";
+                session.query(statement, &[]).await
             })
             .await?;
-        rows.first().map(|row| position(row, 0)).transpose()
+        let row = rows.first().ok_or_else(|| damaged("the size of undoubt.event"))?;
+        let first = Some(position(row, 0)?).filter(|first| *first > Position::START);
+        Ok((first, position(row, 1)?.0))
     }
 }
 

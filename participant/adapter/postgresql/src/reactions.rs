@@ -22,9 +22,10 @@ use undoubt_vocabulary::{Refusal, TxId};
 pub(crate) const PUT_ROW: &str = "INSERT INTO undoubt.subscription (family, key, value) VALUES ($1, $2, $3) ON CONFLICT (family, key) DO \
      UPDATE SET value = excluded.value";
 
-/// Raises an error if the watermark is anywhere already.
+/// Raises an error if the watermark is anywhere already. One that was set back is empty.
 pub(crate) const FIRST_STEP: &str = "WITH stepped AS (INSERT INTO undoubt.subscription (family, key, value) VALUES ('inbox', $1, $2) ON \
-     CONFLICT DO NOTHING RETURNING 1) SELECT undoubt.expect((SELECT count(*) FROM stepped), 1)";
+     CONFLICT (family, key) DO UPDATE SET value = excluded.value WHERE undoubt.subscription.value = '' RETURNING 1) SELECT \
+     undoubt.expect((SELECT count(*) FROM stepped), 1)";
 
 /// Raises an error if the watermark is elsewhere.
 pub(crate) const NEXT_STEP: &str = "WITH stepped AS (UPDATE undoubt.subscription SET value = $3 WHERE family = 'inbox' AND key = $1 AND \

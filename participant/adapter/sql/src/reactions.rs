@@ -34,7 +34,7 @@ use undoubt_vocabulary::{ReactionName, Refusal, RefusalCode, TxId};
 pub struct Step {
     pub inbox: InboxId,
     pub key: Bytes,
-    /// The value of its row until then; `None`: there is no row.
+    /// The value of its row until then; `None`: there is no row, or an empty one.
     pub from: Option<Bytes>,
     pub to: Bytes,
 }
@@ -141,6 +141,11 @@ impl<T: ReactionTable> TableReactions<T> {
         Ok(self.0.rows(family, key, Some(&behind), 1).await?.into_iter().next().map(|(_, value)| value))
     }
 
+    /// Returns the value of a watermark's row, unless it is empty.
+    async fn watermark(&self, step: &Step) -> Result<Option<Bytes>, ResourceError> {
+        Ok(self.row(INBOX, &step.key).await?.filter(|value| !value.is_empty()))
+    }
+
     async fn carried_out(&self, transaction: LocalTransaction) -> Result<Carried, ResourceError> {
         let task = match &transaction.work {
             None => Task::default(),
@@ -212,7 +217,7 @@ impl<T: ReactionTable> TableReactions<T> {
     /// Returns which row somebody else has changed.
     async fn moved(&self, rows: &RowChanges) -> Result<Carried, ResourceError> {
         for step in &rows.steps {
-            let stored = self.row(INBOX, &step.key).await?;
+            let stored = self.watermark(step).await?;
             if stored != step.from {
                 let stored = stored.map(read_watermark).transpose()?.unwrap_or_default();
                 return Ok(Carried::Moved { inbox: step.inbox.clone(), stored });
@@ -229,11 +234,13 @@ impl<T: ReactionTable> TableReactions<T> {
             let look = async {
                 self.0.settle().await?;
                 if let Some(step) = rows.steps.first() {
-                    let stored = self.row(INBOX, &step.key).await?;
-                    return Ok(match stored {
-                        to if to.as_ref() == Some(&step.to) => Looked::Committed,
-                        from if from == step.from => Looked::Undone,
-                        _ => Looked::Moved,
+                    let stored = self.watermark(step).await?;
+                    return Ok(if stored == step.from {
+                        Looked::Undone
+                    } else if stored.unwrap_or_default() == step.to {
+                        Looked::Committed
+                    } else {
+                        Looked::Moved
                     });
                 }
                 let Some((family, key)) = rows.deleted.first() else {

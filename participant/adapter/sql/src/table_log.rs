@@ -19,6 +19,8 @@
 //!   at which the log ends and the run of its process. If another is there, nothing is changed. So a numbering of which no answer came
 //!   needs no care: it is read where the log ends now, and if the lost one lands after that, either it or the next changes nothing.
 //!
+//! Nothing is dropped here: all events are kept, for readers that register as for others. So nobody is registered.
+//!
 //! A database that was put back to an earlier state while the process runs is noticed by its end, and ends the process; while it does not
 //! run, readers notice, by the incarnation that each start draws and stores with its first position.
 
@@ -156,8 +158,8 @@ pub trait EventTable: Send + Sync + 'static {
         through: Position,
     ) -> impl Future<Output = Result<Vec<(Position, StoredEvent)>, ResourceError>> + Send;
 
-    /// Returns the first position that is kept, if there is one.
-    fn first(&self) -> impl Future<Output = Result<Option<Position>, ResourceError>> + Send;
+    /// Returns the first position that is kept, if there is one, and the bytes that the events take, about.
+    fn kept(&self) -> impl Future<Output = Result<(Option<Position>, u64), ResourceError>> + Send;
 }
 
 /// The log over the tables of a database.
@@ -388,9 +390,9 @@ impl<T: EventTable> EventSource for TableLog<T> {
     fn state(&self) -> BoxFuture<'_, Result<LogState, ResourceError>> {
         async {
             let stable = *self.stable.borrow();
-            let first = self.table.first().await?;
+            let (first, kept_bytes) = self.table.kept().await?;
             let first = first.unwrap_or(stable.next()).min(stable.next());
-            Ok(LogState { first, stable, incarnation: self.incarnation, kept_bytes: 0 })
+            Ok(LogState { first, stable, incarnation: self.incarnation, kept_bytes })
         }
         .boxed()
     }
@@ -399,21 +401,26 @@ impl<T: EventTable> EventSource for TableLog<T> {
         self.read_after(after).boxed()
     }
 
-    fn keep(&self, _: ReaderName, after: After, _: bool) -> BoxFuture<'_, Result<Position, KeepError>> {
-        let admitted = self.incarnations().admit(after, *self.stable.borrow());
+    fn keep(&self, _reader: ReaderName, after: After, _anew: bool) -> BoxFuture<'_, Result<Position, KeepError>> {
+        let stable = *self.stable.borrow();
+        let admitted = self.incarnations().admit(after, stable);
         ready(admitted.map(|()| Position::START).map_err(KeepError::from)).boxed()
     }
 
     fn readers(&self) -> BoxFuture<'_, Result<Readers, ResourceError>> {
-        ready(Ok(Readers { stable: *self.stable.borrow(), ..Readers::default() })).boxed()
+        async {
+            let stable = *self.stable.borrow();
+            let (_, kept_bytes) = self.table.kept().await?;
+            Ok(Readers { readers: Vec::new(), stable, kept_bytes })
+        }
+        .boxed()
     }
 
-    fn forget(&self, _: ReaderName) -> BoxFuture<'_, Result<bool, ResourceError>> {
+    fn forget(&self, _reader: ReaderName) -> BoxFuture<'_, Result<bool, ResourceError>> {
         ready(Ok(false)).boxed()
     }
 
-    /// Drops nothing: the tables keep all events.
-    fn trim(&self, _: Keep) -> BoxFuture<'_, Result<Vec<(ReaderName, Reader)>, ResourceError>> {
+    fn trim(&self, _keep: Keep) -> BoxFuture<'_, Result<Vec<(ReaderName, Reader)>, ResourceError>> {
         ready(Ok(Vec::new())).boxed()
     }
 }

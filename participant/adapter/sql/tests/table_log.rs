@@ -123,8 +123,8 @@ impl EventTable for Tables {
         Ok(contents.events.iter().filter(wanted).cloned().collect())
     }
 
-    async fn first(&self) -> Result<Option<Position>, ResourceError> {
-        Ok(self.contents().events.first().map(|(position, _)| *position))
+    async fn kept(&self) -> Result<(Option<Position>, u64), ResourceError> {
+        Ok((self.contents().events.first().map(|(position, _)| *position), 0))
     }
 }
 
