@@ -2,9 +2,10 @@
 
 use super::net;
 use super::operator::options;
-use super::shared_state::Shared;
+use super::shared_state::{Order, Shared};
 use crate::plan::Host;
 use crate::run::Listed;
+use crate::trace::Event;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub(super) async fn watch(shared: Arc<Shared>) -> turmoil::Result {
 pub(super) struct Attendance {
     participants: BTreeMap<u8, (ParticipantClient, Vec<(String, u8)>)>,
     retries: BTreeMap<(u8, String, Vec<u8>), u32>,
+    started_anew: BTreeSet<u8>,
 }
 
 impl Attendance {
@@ -47,7 +49,11 @@ impl Attendance {
             (number, (ParticipantClient::with_channel(channel, options()), subscriptions.into_iter().collect()))
         };
         let reacting = (1..=shape.participants).filter(|at| shape.reacts() && shape.publishes(*at));
-        Attendance { participants: reacting.map(participant).collect(), retries: BTreeMap::new() }
+        Attendance {
+            participants: reacting.map(participant).collect(),
+            retries: BTreeMap::new(),
+            started_anew: BTreeSet::new(),
+        }
     }
 
     /// Sees to all that is parked.
@@ -68,6 +74,21 @@ impl Attendance {
                         self.retries.remove(&(*number, subscription.clone(), key.to_vec()));
                     }
                 }
+            }
+        }
+    }
+
+    /// Looks at subscriptions that have stopped, and starts their participants anew, each once: who has only read what its source has
+    /// lost, and not dealt with it, reads on then. The others stop again.
+    pub(super) async fn start_stopped_anew(&mut self, shared: &Shared) {
+        for (number, (participant, _)) in &self.participants {
+            let Ok(states) = participant.subscriptions().await else { continue };
+            let has_stopped = states.iter().any(|state| state.standing == "stopped");
+            if has_stopped && self.started_anew.insert(*number) {
+                let host = Host::Participant(*number);
+                shared.process(host).kill();
+                shared.recorder.record(host, Event::Stopped { why: "an operator starts it anew".to_owned() });
+                shared.order(Order::Exited { host });
             }
         }
     }

@@ -64,6 +64,7 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
         // What has not come to its end in time is found by the checker.
         while !finals::subscriptions::is_settled(&shared) && now_us() - began < PATIENCE_FOR_EVENTS_US {
             attendance.look().await;
+            attendance.start_stopped_anew(&shared).await;
             sleep(LOOK_PERIOD).await;
         }
         let listed = attendance.list().await;
