@@ -120,6 +120,14 @@ impl Sources for World {
         });
         std::future::ready(opened.map(|()| told.boxed())).boxed()
     }
+
+    fn keep(
+        &self,
+        _: &ParticipantName,
+        _: v1::KeepEventsRequest,
+    ) -> BoxFuture<'static, Result<v1::KeepEventsResponse, Status>> {
+        panic!("an observer registers nowhere");
+    }
 }
 
 impl Ask for World {
