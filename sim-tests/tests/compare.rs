@@ -7,6 +7,9 @@ use undoubt_sim_tests::plan::Mode;
 /// Enough that a median tells: in some seeds the vote that a failure strikes after is lost with the connection, or was a refusal.
 const SEEDS: u64 = 7;
 
+/// What events make of a trip differs little from seed to seed.
+const SEEDS_OF_TRIPS: u64 = 3;
+
 #[test]
 fn locks_of_two_phase_commit_last_as_long_as_the_outage_and_those_of_a_saga_do_not_but_others_see_it_half_done() {
     let rows = compare(1, SEEDS, None, &|| {});
@@ -40,7 +43,7 @@ fn locks_of_two_phase_commit_last_as_long_as_the_outage_and_those_of_a_saga_do_n
 #[test]
 fn events_are_faster_than_a_coordinator_and_go_on_without_it_which_needs_fewer_messages_knows_earlier_of_a_failure_and_couples_nobody()
  {
-    let report = trips::compare(1, SEEDS, None, &|| {});
+    let report = trips::compare(1, SEEDS_OF_TRIPS, None, &|| {});
     let cost = |way, steps| report.costs.iter().find(|cost| (cost.way, cost.steps) == (way, steps)).unwrap();
     let row = |failure: &str, way| {
         report
@@ -50,9 +53,9 @@ fn events_are_faster_than_a_coordinator_and_go_on_without_it_which_needs_fewer_m
             .expect("every failure has every way")
     };
     for row in &report.rows {
-        assert_eq!(row.struck, SEEDS, "{}, {:?}: the failure did not strike everywhere", row.failure, row.way);
+        assert_eq!(row.struck, SEEDS_OF_TRIPS, "{}, {:?}: the failure did not strike everywhere", row.failure, row.way);
         if row.failure != "the second participant dies, for good" {
-            assert_eq!(row.atomic, SEEDS, "{}, {:?}", row.failure, row.way);
+            assert_eq!(row.atomic, SEEDS_OF_TRIPS, "{}, {:?}", row.failure, row.way);
         }
     }
     for steps in trips::STEPS {
