@@ -153,6 +153,10 @@ pub(super) fn compared(host: Host, disk: &Disk) -> String {
     let mut text = String::new();
     for family in families {
         for (key, value) in contents.pairs(Family(family)) {
+            // How far readers have come is told lazily, and may come again from them.
+            if *family == "event-log" && key.starts_with(b"reader/") {
+                continue;
+            }
             // Writing to a string.
             let _ = writeln!(text, "{family} {} {:?}", String::from_utf8_lossy(key), value);
         }

@@ -168,7 +168,12 @@ async fn all_of(log: &dyn EventSource, count: u64) -> Vec<Event> {
     tokio::time::timeout(PATIENCE, reached).await.expect("the events get their positions in time").unwrap();
     let (mut events, mut after) = (Vec::new(), After::default());
     loop {
-        let EventsRead { events: read, through, .. } = log.read(after).await.unwrap();
+        let EventsRead { events: read, through, .. } = match log.read(after).await {
+            Ok(read) => read,
+            // Its session was cut; whoever reads asks again.
+            Err(ReadError::Resource(ResourceError::Unclear { .. } | ResourceError::Unavailable { .. })) => continue,
+            Err(refused) => panic!("{refused}"),
+        };
         if read.is_empty() {
             break;
         }
