@@ -28,7 +28,7 @@ partitions = 3
 /// Takes pens one by one, and publishes how many are left.
 async fn take(cluster: &Cluster, id: &str, also_at: Option<&str>) {
     let (call, event) = ("call take item=pen count=1", "emit stock pen.taken key=pen data-from=.0.free");
-    let mut said = vec!["submit", "--id", id, "--on", "stock", call, event];
+    let mut said = vec!["submit", "--id", id, "--on", "stock", call, "--on", "stock", event];
     // A second participant makes it a two-phase commit.
     if let Some(at) = also_at {
         said.extend(["--on", at, "add taken 1"]);

@@ -36,8 +36,8 @@ async fn two(folder: &Path) -> Cluster {
 async fn place(cluster: &Cluster, item: &str, transactions: usize) {
     let emit = format!("emit orders order.placed key={item} json={{\"item\":\"{item}\"}}");
     for _ in 0..transactions {
-        let mut arguments = vec!["submit", "--on", "shop"];
-        arguments.extend(std::iter::repeat_n(emit.as_str(), 250));
+        let each = std::iter::repeat_n(["--on", "shop", emit.as_str()], 250).flatten();
+        let arguments: Vec<&str> = std::iter::once("submit").chain(each).collect();
         let said = undoubt(cluster, &arguments).await;
         assert_eq!(said.code, 0, "{said:?}");
     }
