@@ -182,16 +182,14 @@ fn lock(readers: &Mutex<Option<Readers>>) -> MutexGuard<'_, Option<Readers>> {
 fn unless_unavailable<T>(done: Result<T, ResourceError>) -> Result<Option<T>, ResourceError> {
     match done {
         Ok(done) => Ok(Some(done)),
-        Err(not_now @ (ResourceError::Unavailable { .. } | ResourceError::NoRoom)) => {
+        // A trim may be repeated, so it does not matter whether one of which no answer came was done.
+        Err(not_now @ (ResourceError::Unavailable { .. } | ResourceError::NoRoom | ResourceError::Unclear { .. })) => {
             tracing::warn!(%not_now, "the log of events cannot be trimmed now; it is tried again");
             Ok(None)
         }
-        Err(
-            error @ (ResourceError::Unclear { .. }
-            | ResourceError::Foreign { .. }
-            | ResourceError::Stopped { .. }
-            | ResourceError::Fenced { .. }),
-        ) => Err(error),
+        Err(error @ (ResourceError::Foreign { .. } | ResourceError::Stopped { .. } | ResourceError::Fenced { .. })) => {
+            Err(error)
+        }
     }
 }
 

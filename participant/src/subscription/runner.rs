@@ -371,7 +371,18 @@ impl Runner {
         if let Some((_, barrier)) = self.unanswered.get(id) {
             return Ok(Some(barrier.clone()));
         }
-        self.surroundings.store.barrier(id).await
+        let mut failures = 0;
+        loop {
+            let (store, id) = (self.surroundings.store.clone(), id.clone());
+            match self.waiting(Box::pin(async move { store.barrier(&id).await })).await {
+                Err(not_now) if is_passing(&not_now) => {
+                    tracing::warn!(subscription = %self.subscription, %not_now, "what became of a reaction cannot be read now; it is tried again");
+                    self.pause(failures).await?;
+                    failures += 1;
+                }
+                read => return read,
+            }
+        }
     }
 
     /// Decides about an event and carries that out.
@@ -585,6 +596,14 @@ fn lock_owner(subscription: &SubscriptionName, event: &Event) -> TxId {
     let position = event.position.0.to_be_bytes();
     let name = &subscription.as_str().as_bytes()[..subscription.as_str().len().min(40)];
     TxId::new([&event.incarnation.0[..], &position, name].concat()).expect("at most 64 bytes are an id")
+}
+
+/// Returns true of an error after which a read is tried again.
+fn is_passing(error: &ResourceError) -> bool {
+    match error {
+        ResourceError::Unavailable { .. } | ResourceError::NoRoom | ResourceError::Unclear { .. } => true,
+        ResourceError::Foreign { .. } | ResourceError::Stopped { .. } | ResourceError::Fenced { .. } => false,
+    }
 }
 
 fn nothing() -> Written {

@@ -1,7 +1,7 @@
 //! The time limits of sagas that began at this participant.
 
 use super::super::store::{Carried, LocalTransaction};
-use super::{LOCK_TIMEOUT, Runner, moved};
+use super::{LOCK_TIMEOUT, Runner, is_passing, moved};
 use crate::resource::ResourceError;
 use std::time::Duration;
 use undoubt_vocabulary::TxId;
@@ -15,7 +15,11 @@ impl Runner {
         loop {
             let now = self.surroundings.clock.now();
             let (store, subject) = (self.surroundings.store.clone(), self.subject.clone());
-            let next = self.waiting(Box::pin(async move { store.next_timer(subject.name()).await })).await?;
+            let next = match self.waiting(Box::pin(async move { store.next_timer(subject.name()).await })).await {
+                // It is looked for again in the next period.
+                Err(not_now) if is_passing(&not_now) => return Ok(()),
+                next => next?,
+            };
             let Some((timer, key)) = next.filter(|(timer, _)| timer.due <= now) else { return Ok(()) };
             let id = timer.id.clone();
             let barrier = self.barrier(&id).await?;
