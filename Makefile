@@ -30,7 +30,7 @@ test: setup python prometheus databases ## All tests.
 # Compiles nothing but the cores, the pure crates beside them and the exploration.
 rules: setup ## What a change of a rule breaks: tests of the cores, and the exploration of small worlds.
 	$(CARGO) test --workspace --test golden --test clocks --test unusable_records --test losses --test bounds \
-		--test unreachable_participant --test saga_walks --test open_saga_walks --test barrier --test standing --test exploration
+		--test unreachable_participant --test saga_walks --test open_saga_walks --test barrier --test standing --test exploration --test explore --test observer
 
 check: setup ## What CI checks: formatting and lints. Changes nothing.
 	$(CARGO) fmt --all --check
