@@ -167,7 +167,7 @@ async fn it_says_exactly_what_is_though_it_and_the_participants_are_killed_and_i
             "done",
         ],
     );
-    let listed = observing.asked(&["list", "--state", "committed", "--id-prefix", "bob"]).await;
+    let listed = observing.asked(&["list", "--state", "committed", "bob"]).await;
     assert_eq!(listed.out.lines().filter(|line| line.starts_with("bob")).count(), 1, "{listed:?}");
     observing.asked(&["wait", id]).await.expect(0, &["committed"]);
     observing.asked(&["watch", id]).await.expect(0, &[]);
@@ -245,5 +245,5 @@ async fn what_would_change_something_is_refused_with_what_to_do() {
     }
     let unknown = observing.asked(&["status", "nobody"]).await;
     assert!(unknown.code != 0 && unknown.err.contains("no trace of transaction nobody"), "{unknown:?}");
-    observing.asked(&["describe"]).await.expect(0, &["observer", "shop", "stock", "bank"]);
+    observing.asked(&["participants"]).await.expect(0, &["shop", "stock", "bank"]);
 }
