@@ -180,7 +180,10 @@ async fn orders_end_everywhere_over_a_store_and_both_databases_whoever_is_killed
         configs.insert(name.to_owned(), front(&programs, folder.path(), (name, kind), url, declared).await.unwrap());
     }
     let names = ["shop", "stock", "bank"].map(str::to_owned).to_vec();
-    let mut cluster = start(Plan { configs: configs.clone(), ..Plan::impatient(names) }).await;
+    let mut plan = Plan { configs: configs.clone(), ..Plan::impatient(names) };
+    // Whoever waits for a server that was killed asks again soon.
+    plan.participant_settings.push("retry_max_pause_ms=500".to_owned());
+    let mut cluster = start(plan).await;
     let all = [0, 1, 2].map(Who::Participant);
     let addresses = all.map(|who| cluster.url(who).unwrap());
     introduce(&configs, [&addresses[0], &addresses[1], &addresses[2]]);
