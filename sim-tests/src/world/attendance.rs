@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use undoubt_client::ParticipantClient;
+use undoubt_client::{ParticipantClient, SubscriptionState};
 
 /// The time between two looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(700);
@@ -97,6 +97,10 @@ impl Attendance {
     pub(super) async fn list(&self) -> Vec<Listed> {
         let mut listed = Vec::new();
         for (number, (participant, subscriptions)) in &self.participants {
+            // Whoever was started just now has yet to hear whether its source has what it reads next.
+            let has_heard = |state: &SubscriptionState| !["beginning", "away"].contains(&state.standing.as_str());
+            let heard = async || participant.subscriptions().await.ok().filter(|states| states.iter().all(has_heard));
+            asked(heard).await;
             let Some(states) = asked(async || participant.subscriptions().await.ok()).await else { continue };
             for (subscription, source) in subscriptions {
                 let parked = asked(async || participant.parked(subscription).await.ok()).await;

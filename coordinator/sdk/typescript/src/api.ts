@@ -261,6 +261,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/participants/{participant}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The events that a participant has published, from the first that is kept, and then those that come.
+         * @description Needs the role `read`.
+         */
+        get: operations["published"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/transactions": {
         parameters: {
             query?: never;
@@ -514,6 +534,18 @@ export interface components {
             reason: string;
             who: string;
         };
+        /** @description How far a transaction is applied at its participants. */
+        Applied: {
+            /** @description It is in effect at every participant. */
+            everywhere: boolean;
+            /**
+             * @description The last event that it has published, by participants: what a reader of that one's events has to have seen to have seen all of them.
+             *     Of one that is missing, its events have the transaction's id as their correlation.
+             */
+            tokens: {
+                [key: string]: string;
+            };
+        };
         /** @description Entries of an audit record, the latest first. */
         Audit: {
             /** @description The place at which the rest begins, if there may be more. */
@@ -691,6 +723,8 @@ export interface components {
         Outcome: {
             /** @description The reason why it aborted; `null` unless it did. */
             abort: components["schemas"]["Abort"] | null;
+            /** @description How far it is applied; for whoever has waited for that. */
+            applied?: components["schemas"]["Applied"] | null;
             /**
              * @description What each participant, or each step of a saga, told: `{"values": [...]}`, one for each piece of work, or
              *     `{"raw": "0x…"}` of one that speaks a language of its own.
@@ -746,6 +780,43 @@ export interface components {
             tx?: string | null;
             /** @description `urn:undoubt:problem:` and the code. */
             type: string;
+        };
+        /** @description An event that a participant has published. */
+        PublishedEvent: {
+            /** @description The id of the event that led to this one. */
+            caused_by?: string | null;
+            content_type: string;
+            /** @description The id of the transaction or of the choreographed saga. */
+            correlation: string;
+            /** @description JSON where that is its content type; else text, or `0x` and hexadecimal digits. */
+            data: unknown;
+            /** @description The incarnation of the log that published it, and the position, joined by `-`. No other event has it. */
+            id: string;
+            key: string;
+            /**
+             * Format: uint16
+             * @description Events with one key are in one partition, and in order there.
+             */
+            partition: number;
+            /**
+             * Format: uint64
+             * @description Its place in the participant's log, from 1 without gaps over all topics.
+             */
+            position: number;
+            /**
+             * Format: uint64
+             * @description The position of the event before it in its topic's partition; 0: it is the first.
+             */
+            previous: number;
+            published_at: string;
+            schema?: string;
+            topic: string;
+            type: string;
+            /**
+             * Format: uint64
+             * @description The version of its entity from then on, of a topic that is sourced.
+             */
+            version?: number | null;
         };
         /** @enum {string} */
         Resolution: "retry" | "skip" | "done";
@@ -850,6 +921,8 @@ export interface components {
         Transaction: {
             /** @description The reason why it aborted; `null` unless it did. */
             abort: components["schemas"]["Abort"] | null;
+            /** @description How far it is applied; for whoever has waited for that. */
+            applied?: components["schemas"]["Applied"] | null;
             attempt_number: string;
             begun_at: string;
             branches: components["schemas"]["Branch"][];
@@ -1247,6 +1320,44 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    published: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The id of the event behind which the stream begins, like `Last-Event-ID`, or a position alone; else the first that is kept. With an
+                 *     id it is noticed if the participant was put back from an older copy.
+                 */
+                after?: string;
+                /** @description The key that they have: text, or `0x` and hexadecimal digits; else any. */
+                key?: string;
+                /** @description The most events; else no bound. */
+                limit?: number;
+                /** @description The topic, or several separated by commas; else all. */
+                topic?: string;
+                /** @description True to end with the last event that there is now. */
+                until_now?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description The name of a step. */
+                participant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events. `id` is the event's id, with which another stream goes on exactly, as `Last-Event-ID`; `event` its type, or `undoubt.end`, and `undoubt.failed` where the stream cannot go on, with a `code` of the problems. An `id` without `data` says that there is nothing for this reader up to there. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     list: {
         parameters: {
             query?: {
@@ -1290,6 +1401,11 @@ export interface operations {
     submit: {
         parameters: {
             query?: {
+                /**
+                 * @description The time to wait, once it is decided, until it is applied everywhere, up to `60s`; the answer says then what events it has
+                 *     published. Else it is not waited for.
+                 */
+                applied?: string;
                 /** @description A URL that hears the outcome by a POST, at least once. */
                 callback?: string;
                 /** @description The time to wait for the outcome, up to `60s`; else 30 s. */
@@ -1417,7 +1533,12 @@ export interface operations {
     close: {
         parameters: {
             query?: {
-                /** @description The time to wait until it is decided, up to `60s`; else none. */
+                /**
+                 * @description The time to wait then until it is applied everywhere, up to `60s`; the answer says what events it has published. Else it is not
+                 *     waited for.
+                 */
+                applied?: string;
+                /** @description The time to wait until it is over, up to `60s`; else 30 s. */
                 wait?: string;
             };
             header?: never;

@@ -4,13 +4,14 @@ use super::publish::Published;
 use super::{Branch, Effects, KeyValue, Stage, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use prost::Message as _;
 use std::sync::Arc;
 use undoubt_participant::resource::{BranchId, Committing, ResourceError};
 use undoubt_participant::table::{BRANCH, unreadable};
-use undoubt_platform::Batch;
+use undoubt_platform::{Batch, Written};
 use undoubt_proto::record::KeyValueBranch;
-use undoubt_vocabulary::BranchOutcome;
+use undoubt_vocabulary::{BranchOutcome, EventId};
 
 /// The bytes that a commit writes beside the data, about.
 const RECORD_BYTES: usize = 128;
@@ -78,10 +79,11 @@ impl Group {
     }
 }
 
-/// A write that is queued, and how many events each branch and those before it publish.
-struct Begun {
-    published: Published,
-    events: Vec<usize>,
+/// A write that is queued.
+enum Begun {
+    Silent(Written),
+    /// It publishes events: whoever waits for it hears the last of each branch. In a box, for most branches publish none.
+    Publishing(BoxFuture<'static, Result<Vec<Option<EventId>>, ResourceError>>),
 }
 
 /// Queues the write of what makes the commits so. `None`: there is nothing to write.
@@ -99,17 +101,41 @@ fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Begun>, Resour
         kv.table.delete_prepared(&mut batch, &branch.id);
         kv.table.put_finished(&mut batch, &branch.id, BranchOutcome::Committed, Bytes::new());
     }
-    Ok(Some(Begun { published: kv.publish(batch, &events), events: through }))
+    let published = kv.publish(batch, &events);
+    Ok(Some(if events.is_empty() {
+        Begun::Silent(published.written)
+    } else {
+        Begun::Publishing(last_of_each(published, through))
+    }))
+}
+
+/// Returns the last event of each branch. `through`: how many events each and those before it publish.
+fn last_of_each(
+    published: Published,
+    through: Vec<usize>,
+) -> BoxFuture<'static, Result<Vec<Option<EventId>>, ResourceError>> {
+    async move {
+        let events = published.stable().await?;
+        let mut before = 0;
+        let last =
+            through.into_iter().map(|through| events[std::mem::replace(&mut before, through)..through].last().copied());
+        Ok(last.collect())
+    }
+    .boxed()
 }
 
 async fn finish(kv: &KeyValue, begun: Option<Begun>, leaving: &[Arc<Branch>]) -> Result<(), ResourceError> {
-    if let Some(Begun { published, events }) = begun {
-        let published = published.stable().await?;
-        let mut before = 0;
-        for (branch, through) in leaving.iter().zip(events) {
-            kv.note_emitted(&branch.id, published[before..through].last().copied());
-            before = through;
+    let writes = begun.is_some();
+    match begun {
+        None => {}
+        Some(Begun::Silent(written)) => written.await?,
+        Some(Begun::Publishing(last)) => {
+            for (branch, last) in leaving.iter().zip(last.await?) {
+                kv.note_emitted(&branch.id, last);
+            }
         }
+    }
+    if writes {
         kv.table.note_stored(leaving.iter().map(|branch| (branch.id.coordinator, branch.id.attempt_number)));
     }
     leaving.iter().for_each(|branch| kv.leave(&branch.id));

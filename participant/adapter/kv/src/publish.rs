@@ -6,6 +6,8 @@ use super::KeyValue;
 use super::attempt::Declined;
 use super::work::{Place, Work};
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either, Map};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use undoubt_lock::Mode;
@@ -133,12 +135,29 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// Waits until it is on stable storage, and returns the events in their order.
-    pub(super) async fn stable(self) -> Result<Vec<EventId>, ResourceError> {
-        self.written.await?;
-        Ok(self.events)
+    /// Waits until it is on stable storage, and returns the events in their order. What publishes none takes no room for them.
+    pub(super) fn stable(self) -> Stable {
+        let Published { written, events } = self;
+        if events.is_empty() {
+            return Either::Left(written.map(none as fn(_) -> _));
+        }
+        Either::Right(Box::pin(async move {
+            written.await?;
+            Ok(events)
+        }))
     }
 }
+
+fn none(written: Result<(), StoreError>) -> Result<Vec<EventId>, ResourceError> {
+    written?;
+    Ok(Vec::new())
+}
+
+/// The events of a write, once it is on stable storage.
+pub(super) type Stable = Either<
+    Map<Written, fn(Result<(), StoreError>) -> Result<Vec<EventId>, ResourceError>>,
+    BoxFuture<'static, Result<Vec<EventId>, ResourceError>>,
+>;
 
 /// The way into the store for work that publishes.
 pub(super) struct Publisher {

@@ -4,6 +4,7 @@
 //! callers slows them down. Small ones, such as aborts and low-water marks, are few bytes and do not wait.
 
 use super::{KeyValue, publish};
+use futures::FutureExt as _;
 use futures::future::Either;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -60,11 +61,11 @@ impl KeyValue {
         let bytes = batch.payload_bytes() + publish::bytes_of(&events);
         match self.writing.try_take(bytes) {
             Some(permit) => {
-                let published = self.publish(batch, &events);
-                Either::Left(async move {
-                    let _permit = permit;
-                    published.stable().await
-                })
+                let stable = self.publish(batch, &events).stable();
+                Either::Left(stable.map(move |published| {
+                    drop(permit);
+                    published
+                }))
             }
             None => {
                 let (permit, publisher) = (self.writing.take(bytes), self.publisher());
