@@ -25,8 +25,9 @@ pub(super) struct Showing {
     subscription: SubscriptionName,
     /// The numbers of the writes that were not answered.
     unanswered: BTreeSet<u64>,
-    /// The changes since the ones that wait.
+    /// The changes since the ones that wait, and the last write that they need.
     latest: Stored,
+    needs: u64,
     /// The changes that are shown once all writes up to this one are answered.
     waiting: Option<(u64, Stored)>,
     given_up: ShownGivenUp,
@@ -35,7 +36,7 @@ pub(super) struct Showing {
 impl Showing {
     pub(super) fn new(view: View, subscription: SubscriptionName, given_up: ShownGivenUp) -> Showing {
         let (unanswered, latest) = (BTreeSet::new(), Stored::default());
-        Showing { view, subscription, unanswered, latest, waiting: None, given_up }
+        Showing { view, subscription, unanswered, latest, needs: 0, waiting: None, given_up }
     }
 
     pub(super) fn queued(&mut self, write: u64) {
@@ -44,7 +45,7 @@ impl Showing {
 
     pub(super) fn answered(&mut self, write: u64) {
         self.unanswered.remove(&write);
-        self.show(write);
+        self.show();
     }
 
     /// Notes how far it is with a source, as far as is queued. `last`: the last write that is.
@@ -57,7 +58,8 @@ impl Showing {
     ) {
         let before = self.latest.reached.get(from).and_then(|(_, last_at)| *last_at);
         self.latest.reached.insert(from.clone(), (through, last_at.or(before)));
-        self.show(last);
+        self.needs = self.needs.max(last);
+        self.show();
     }
 
     /// Notes what is parked, as far as is queued.
@@ -66,7 +68,8 @@ impl Showing {
             .keys()
             .flat_map(|(key, events)| events.iter().map(move |(turn, event)| (key.to_vec(), *turn, event.clone())));
         self.latest.parked = Some((all.collect(), self.given_up.clone()));
-        self.show(last);
+        self.needs = self.needs.max(last);
+        self.show();
     }
 
     pub(super) fn gave_up(&mut self, change: &Change) {
@@ -79,7 +82,7 @@ impl Showing {
         }
     }
 
-    fn show(&mut self, last: u64) {
+    fn show(&mut self) {
         let is_stored = |upto: u64| self.unanswered.first().is_none_or(|first| *first > upto);
         if let Some((upto, _)) = &self.waiting {
             if !is_stored(*upto) {
@@ -93,10 +96,10 @@ impl Showing {
         if latest.reached.is_empty() && latest.parked.is_none() {
             return;
         }
-        if is_stored(last) {
+        if is_stored(self.needs) {
             self.view.show(&self.subscription, latest);
         } else {
-            self.waiting = Some((last, latest));
+            self.waiting = Some((self.needs, latest));
         }
     }
 }
