@@ -168,7 +168,7 @@ async fn it_says_exactly_what_is_though_it_and_the_participants_are_killed_and_i
         ],
     );
     let listed = observing.asked(&["list", "--state", "committed", "bob"]).await;
-    assert_eq!(listed.out.lines().filter(|line| line.starts_with("bob")).count(), 1, "{listed:?}");
+    assert_eq!(listed.out.lines().filter(|line| line.trim_start().starts_with("bob")).count(), 1, "{listed:?}");
     observing.asked(&["wait", id]).await.expect(0, &["committed"]);
     observing.asked(&["watch", id]).await.expect(0, &[]);
 }

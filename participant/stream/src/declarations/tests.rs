@@ -67,7 +67,7 @@ fn a_beginning_with_its_expiry_is_read() {
 
 #[test]
 fn the_example_of_the_help_is_read() {
-    let (example, _) = super::super::SCHEMA.split_once("\n\n  emit may be").unwrap();
+    let (example, _) = super::super::SCHEMA.split_once("\n\n  At a participant over HTTP").unwrap();
     let example = format!("{example}\n[[topic]]\nname = \"stock\"\n");
     Declarations::read(&example).unwrap();
 }
