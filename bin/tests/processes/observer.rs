@@ -150,27 +150,6 @@ async fn it_says_exactly_what_is_though_it_and_the_participants_are_killed_and_i
     let done = standings.values().filter(|standing| *standing == "done").count();
     assert_eq!(done, 11);
     assert_eq!(number(&cluster, "stock", "stock/book").await, 30 - 11);
-
-    let (id, _) = standings.iter().find(|(_, standing)| *standing == "done").unwrap();
-    let history = observing.asked(&["history", id]).await;
-    history.expect(
-        0,
-        &[
-            "begun",
-            "order.placed",
-            "shop",
-            "stock.reserved",
-            "by reserve",
-            "payment.taken",
-            "by pay",
-            "decided",
-            "done",
-        ],
-    );
-    let listed = observing.asked(&["list", "--state", "committed", "bob"]).await;
-    assert_eq!(listed.out.lines().filter(|line| line.trim_start().starts_with("bob")).count(), 1, "{listed:?}");
-    observing.asked(&["wait", id]).await.expect(0, &["committed"]);
-    observing.asked(&["watch", id]).await.expect(0, &[]);
 }
 
 #[tokio::test]
