@@ -150,6 +150,20 @@ async fn it_says_exactly_what_is_though_it_and_the_participants_are_killed_and_i
     let done = standings.values().filter(|standing| *standing == "done").count();
     assert_eq!(done, 11);
     assert_eq!(number(&cluster, "stock", "stock/book").await, 30 - 11);
+
+    let (id, _) = standings.iter().find(|(_, standing)| *standing == "done").unwrap();
+    // That it has ended is stored when the observer looks next, a moment after it can be told.
+    let history = until("its end is stored", async || {
+        let history = observing.asked(&["history", id]).await;
+        history.out.contains("decided").then_some(history)
+    })
+    .await;
+    let told = ["begun", "order.placed", "shop", "stock.reserved", "by reserve", "payment.taken", "by pay", "done"];
+    history.expect(0, &told);
+    let listed = observing.asked(&["list", "--state", "committed", "bob"]).await;
+    assert_eq!(listed.out.lines().filter(|line| line.trim_start().starts_with("bob")).count(), 1, "{listed:?}");
+    observing.asked(&["wait", id]).await.expect(0, &["committed"]);
+    observing.asked(&["watch", id]).await.expect(0, &[]);
 }
 
 #[tokio::test]
