@@ -1,4 +1,4 @@
-//! What participants' settings declare of their events.
+//! The declarations of events in participants' settings.
 
 use serde::Deserialize;
 use std::fs;

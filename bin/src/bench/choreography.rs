@@ -146,7 +146,7 @@ async fn choreographed(stage: &Stage, backward: Backward) -> anyhow::Result<Clus
     let write = |addresses: &BTreeMap<String, String>| -> anyhow::Result<()> {
         for (name, text) in &declared {
             let sources = NAMES.iter().filter(|other| **other != name.as_str()).map(|other| {
-                // Where it is not known yet, nobody listens.
+                // Nobody listens at an address that is not known yet.
                 let address = addresses.get(*other).map_or("http://127.0.0.1:1", String::as_str);
                 format!("[[sources]]\nname = \"{other}\"\naddress = \"{address}\"\n")
             });

@@ -26,8 +26,9 @@ impl EventLog {
             let reader = state.retention.keep(&name, after.position, anew, self.clock.now()).map_err(refused)?;
             let mut batch = Batch::default();
             batch.put(EVENT_LOG, record::reader_key(&name), record::reader(reader).encode_to_vec());
-            // Of one that is registered an older position is the worst that a crash can leave.
-            let is_new = state.retention.readers().get(&name).is_none_or(|known| known.after > reader.after);
+            // Of one for whom events are kept, an older position is the worst that a crash can leave.
+            let known = state.retention.readers().get(&name).filter(|known| known.dropped_at.is_none());
+            let is_new = known.is_none_or(|known| known.after > reader.after);
             let durability = if is_new { Durability::Forced } else { Durability::Lazy };
             let written = queued(self.store.write(batch, durability)).map_err(ReadError::from)?;
             state.retention.note_reader(name, reader);

@@ -1,4 +1,4 @@
-//! What all servers of a cluster have used so far: CPU time, and writes of their stores.
+//! The use of all servers of a cluster so far: CPU time, and writes of their stores.
 
 use super::super::stage::usages;
 use crate::cluster::{Cluster, Who};

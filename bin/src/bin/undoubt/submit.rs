@@ -67,7 +67,7 @@ pub fn describe(outcome: &json::Outcome, submission: Option<&Submission>) -> Str
     parts.join("\n")
 }
 
-/// Where it is in effect, and what it has published.
+/// Returns a text that tells where a transaction is in effect, and what it has published.
 fn applied(applied: &json::Applied) -> String {
     let headline =
         if applied.everywhere { "applied  everywhere" } else { "applied  not everywhere yet, or it is not known" };
